@@ -1,0 +1,110 @@
+//! What one types under `providers:` and a route's `auth:`.
+
+use serde::{Deserialize, Deserializer, de};
+
+use crate::units::Span;
+
+/// Who vouches for callers, as typed under `providers:`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderConfig {
+    /// JSON Web Tokens signed by the provider (RFC 7519, RFC 9068).
+    pub jwt: JwtConfig,
+}
+
+/// How tokens of a provider are checked.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JwtConfig {
+    /// The `iss` that a token must have.
+    pub issuer: String,
+    /// The `aud` that a token must hold.
+    pub audience: String,
+    /// Where the provider publishes its keys: `http://`, `https://` or `file://`.
+    pub jwks: String,
+    /// How often the keys are fetched again.
+    #[serde(default = "refresh")]
+    pub refresh: Span,
+    /// How long after a fetch an unknown `kid` may cause another one.
+    #[serde(default = "cooldown")]
+    pub cooldown: Span,
+    /// How far clocks may differ when `exp` and `nbf` are checked.
+    #[serde(default = "leeway")]
+    pub leeway: Span,
+    /// The claim that lists a caller's roles: an array of strings.
+    #[serde(default = "roles_claim")]
+    pub roles_claim: String,
+}
+
+/// Often enough that a withdrawn key dies within minutes, seldom enough not to be felt.
+fn refresh() -> Span {
+    Span::secs(300)
+}
+
+/// A flood of made-up `kid`s must not become a flood of fetches.
+fn cooldown() -> Span {
+    Span::secs(5)
+}
+
+/// Nothing: an expired token is expired. Raise it where clocks are known to drift.
+fn leeway() -> Span {
+    Span::secs(0)
+}
+
+fn roles_claim() -> String {
+    "roles".to_owned()
+}
+
+/// Who may use a route, as typed under `auth:`. There is no default: `auth: none` is written out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuthConfig {
+    /// `auth: none`: anyone; tokens are not looked at.
+    None,
+    /// `auth: { provider: ... }`.
+    By(AuthRule),
+}
+
+/// The long form of `auth:`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthRule {
+    /// A name under `providers:`.
+    pub provider: String,
+    /// Scopes that the token must all have.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// Whether a caller without any token is let in as nobody. A bad token is refused all the same.
+    #[serde(default)]
+    pub optional: bool,
+    /// A rule in the policy language, e.g. `claims.sub == path.consumerId`.
+    #[serde(default)]
+    pub allow: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for AuthConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AuthVisitor)
+    }
+}
+
+struct AuthVisitor;
+
+impl<'de> de::Visitor<'de> for AuthVisitor {
+    type Value = AuthConfig;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("`none`, or a mapping like { provider: NAME, scopes: [...] }")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<AuthConfig, E> {
+        if text == "none" {
+            Ok(AuthConfig::None)
+        } else {
+            Err(E::invalid_value(de::Unexpected::Str(text), &self))
+        }
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<AuthConfig, A::Error> {
+        AuthRule::deserialize(de::value::MapAccessDeserializer::new(map)).map(AuthConfig::By)
+    }
+}

@@ -1,0 +1,85 @@
+//! The configuration as typed: the top level and the routes. Each folder owns the structs of its own keys.
+//!
+//! Rules: unknown keys are mistakes; what may be left out has a default on the struct, with its reason; durations, sizes
+//! and rates are strings with units; exclusive things are an enum. Building the running objects is `build.rs`.
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+
+use crate::{
+    auth::config::{AuthConfig, ProviderConfig},
+    composition::config::PartConfig,
+    proxy::config::ForwardConfig,
+    rate_limit::config::LimitConfig,
+    server::config::{AdminConfig, ListenerConfig, ServerConfig},
+    units::{Size, Span},
+    upstream::config::UpstreamConfig,
+};
+
+/// A whole configuration file.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where clients connect. At least one.
+    pub listen: Vec<ListenerConfig>,
+    /// Where operators connect; nowhere when absent.
+    #[serde(default)]
+    pub admin: Option<AdminConfig>,
+    /// How connections are served.
+    #[serde(default)]
+    pub server: ServerConfig,
+    /// Who vouches for callers, by name.
+    #[serde(default)]
+    pub providers: IndexMap<String, ProviderConfig>,
+    /// The services behind the gateway, by name.
+    #[serde(default)]
+    pub upstreams: IndexMap<String, UpstreamConfig>,
+    /// Rate limits, by name.
+    #[serde(default)]
+    pub limits: IndexMap<String, LimitConfig>,
+    /// What is offered. The order does not matter: the most specific path wins.
+    pub routes: Vec<RouteConfig>,
+}
+
+/// One route as typed. Exactly one of `forward`, `compose` and `handle` says what it does.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteConfig {
+    /// `/orders/{orderId}`; `/files/{*rest}` takes everything below.
+    pub path: String,
+    /// The methods offered; GET unless given. HEAD comes with GET, OPTIONS is answered by the gateway.
+    #[serde(default = "methods")]
+    pub methods: Vec<String>,
+    /// Who may use it. Mandatory: `auth: none` is written out.
+    pub auth: AuthConfig,
+    /// By when the whole answer must have been sent.
+    #[serde(default = "timeout")]
+    pub timeout: Span,
+    /// The most that a request's body may take; the server's own limit unless given.
+    #[serde(default)]
+    pub max_body: Option<Size>,
+    /// Names under `limits:` that this route counts against.
+    #[serde(default)]
+    pub limits: Vec<String>,
+    /// Parts that are read before the decision when `auth.allow` speaks of them, for routes that compose nothing.
+    #[serde(default)]
+    pub ask: IndexMap<String, PartConfig>,
+    /// Pass the request on to a service.
+    #[serde(default)]
+    pub forward: Option<ForwardConfig>,
+    /// Put an answer together from parts, in the order typed.
+    #[serde(default)]
+    pub compose: Option<IndexMap<String, PartConfig>>,
+    /// A handler that the binary brings along, by name.
+    #[serde(default)]
+    pub handle: Option<String>,
+}
+
+fn methods() -> Vec<String> {
+    vec!["GET".to_owned()]
+}
+
+/// Longer than a person waits; a route that means it says so.
+fn timeout() -> Span {
+    Span::secs(10)
+}

@@ -1,0 +1,51 @@
+//! The point in time by which a request must be answered, to the last byte. Everything done for it spends the same one.
+//!
+//! Not here: durations as typed (`units.rs`).
+
+use std::{future::Future, time::Duration};
+
+use tokio::time::{Instant, error::Elapsed};
+
+/// An absolute point in time; cheap to copy into every call made for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// The point `timeout` from now.
+    #[must_use]
+    pub fn after(timeout: Duration) -> Self {
+        Deadline(Instant::now() + timeout)
+    }
+
+    /// The point itself.
+    #[must_use]
+    pub fn at(self) -> Instant {
+        self.0
+    }
+
+    /// What is left, zero once it has passed.
+    #[must_use]
+    pub fn remaining(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// This one, or `timeout` from now when that is sooner.
+    #[must_use]
+    pub fn at_most(self, timeout: Duration) -> Self {
+        self.min(Deadline::after(timeout))
+    }
+
+    /// So much sooner: what is kept back for work that comes after.
+    #[must_use]
+    pub fn keeping(self, reserve: Duration) -> Self {
+        Deadline(self.0.checked_sub(reserve).unwrap_or(self.0))
+    }
+
+    /// Runs `work` until the deadline; what is not done by then is dropped.
+    ///
+    /// # Errors
+    /// [`Elapsed`] when the deadline passed first.
+    pub async fn bound<F: Future>(self, work: F) -> Result<F::Output, Elapsed> {
+        tokio::time::timeout_at(self.0, work).await
+    }
+}

@@ -1,0 +1,66 @@
+//! What one types under `listen:` and `server:`.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use serde::Deserialize;
+
+use crate::units::{Size, Span};
+
+/// One address that clients connect to.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerConfig {
+    /// `127.0.0.1:8087`, `[::]:443`. Port 0 takes a free one.
+    pub address: SocketAddr,
+    /// TLS with ALPN for HTTP/2 and HTTP/1.1; plaintext HTTP/1.1 and prior-knowledge HTTP/2 when absent.
+    #[serde(default)]
+    pub tls: Option<TlsConfig>,
+}
+
+/// The certificate of a listener.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// The certificate chain, PEM, leaf first.
+    pub cert: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+}
+
+/// The listener for operators: `/healthz`, `/readyz`, `/metrics`. Not for clients.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminConfig {
+    /// `127.0.0.1:9087`.
+    pub address: SocketAddr,
+}
+
+/// How connections are served.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerConfig {
+    /// Worker threads, each with its own listener socket and upstream connections; one per CPU when 0.
+    pub workers: usize,
+    /// How long requests in flight may take to end after SIGTERM.
+    pub drain_timeout: Span,
+    /// How long a client may take to send its header section, and a connection may stay idle between requests.
+    pub header_timeout: Span,
+    /// The most that a request's header section may take (431 above it).
+    pub max_header_size: Size,
+    /// The most that a request's body may take (413 above it); a route may say otherwise.
+    pub max_body: Size,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        ServerConfig {
+            workers: 0,
+            // A little more than the longest route should take.
+            drain_timeout: Span::secs(30),
+            // Slow-header attacks hold a connection no longer than this.
+            header_timeout: Span::secs(30),
+            max_header_size: Size::kib(32),
+            max_body: Size::mib(1),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! TODO opener.
+
+pub mod config;
