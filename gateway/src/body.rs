@@ -1,26 +1,198 @@
-//! Bodies.
-use bytes::Bytes;
+//! Bodies of requests and answers, one type for both directions: bytes that are there, a stream from a connection, nothing.
+//!
+//! Streams are never collected here and pull only when their reader does: backpressure goes through.
+//! Not here: returning a connection to its pool (`upstream/pool.rs`), writing the access log at the end (`observability/`).
+
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
-/// An answer.
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+/// A request as the pipeline sees it.
+pub type Request = http::Request<Body>;
+/// An answer as the pipeline sees it.
 pub type Response = http::Response<Body>;
-/// The body of an answer.
-pub struct Body(Option<Bytes>);
+
+/// Why a body ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The client sent more than the route takes.
+    #[error("the request body is over the limit of {0} bytes")]
+    TooLarge(u64),
+    /// The client stopped sending in mid-body.
+    #[error("the client stopped sending: {0}")]
+    ClientGone(hyper::Error),
+    /// The service stopped sending in mid-body.
+    #[error("the upstream's answer was cut short: {0}")]
+    CutShort(hyper::Error),
+    /// The request's deadline passed in mid-body.
+    #[error("the deadline passed in mid-body")]
+    Deadline,
+}
+
+/// A stream of frames from somewhere else.
+pub type Stream = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>;
+
+/// A body. Default: empty.
+#[derive(Default)]
+pub enum Body {
+    /// No bytes.
+    #[default]
+    Empty,
+    /// Bytes that are there already.
+    Full(Bytes),
+    /// What a client sends, up to a limit.
+    Client(ClientBody),
+    /// Anything else.
+    Stream(Stream),
+}
+
+/// What a client sends; an error once it is more than `limit` bytes.
+pub struct ClientBody {
+    incoming: Incoming,
+    limit: u64,
+    seen: u64,
+}
+
 impl Body {
     /// A body that is there already.
+    #[must_use]
     pub fn full(bytes: impl Into<Bytes>) -> Self {
-        Body(Some(bytes.into()))
+        Body::Full(bytes.into())
+    }
+
+    /// A body that comes from elsewhere.
+    pub fn stream(body: impl http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static) -> Self {
+        Body::Stream(Box::pin(body))
+    }
+
+    /// What a client sends; unlimited until [`Body::limit`].
+    #[must_use]
+    pub fn client(incoming: Incoming) -> Self {
+        if incoming.is_end_stream() {
+            Body::Empty
+        } else {
+            Body::Client(ClientBody { incoming, limit: u64::MAX, seen: 0 })
+        }
+    }
+
+    /// Takes at most `limit` bytes from a client.
+    ///
+    /// # Errors
+    /// When the client has declared more than that.
+    pub fn limit(&mut self, limit: u64) -> Result<(), BodyError> {
+        let declared = self.size_hint().lower();
+        if let Body::Client(body) = self {
+            body.limit = limit;
+        }
+        if declared > limit { Err(BodyError::TooLarge(limit)) } else { Ok(()) }
+    }
+
+    /// Whether there is nothing to send.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Body::Empty)
+    }
+
+    /// Reads it whole. Only for bodies that the gateway itself must understand; always behind a limit.
+    ///
+    /// # Errors
+    /// When it ended before its end.
+    pub async fn collect(mut self) -> Result<Bytes, BodyError> {
+        if let Body::Full(bytes) = self {
+            return Ok(bytes);
+        }
+        let mut all = BytesMut::new();
+        while let Some(frame) = self.frame().await {
+            let Ok(data) = frame?.into_data() else { continue };
+            if all.is_empty() && self.is_end_stream() {
+                return Ok(data); // the usual case: one frame, not copied
+            }
+            all.extend_from_slice(&data);
+        }
+        Ok(all.freeze())
+    }
+
+    /// Reads and forgets what a refused client is still sending, so that it gets to read the answer instead of a reset
+    /// (RFC 9112 section 9.6). Bounded: then the connection is closed on it.
+    pub fn linger(mut self) {
+        const LONGEST: Duration = Duration::from_secs(5);
+        const MOST: u64 = 64 << 20;
+        if let Body::Client(body) = &mut self {
+            body.limit = body.seen.saturating_add(MOST);
+            tokio::spawn(tokio::time::timeout(LONGEST, async move {
+                while let Some(Ok(_)) = self.frame().await {}
+            }));
+        }
     }
 }
+
+impl ClientBody {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        let Some(frame) = frame else { return Poll::Ready(None) };
+        let frame = frame.map_err(BodyError::ClientGone)?;
+        self.seen += frame.data_ref().map_or(0, |data| data.len() as u64);
+        Poll::Ready(Some(if self.seen > self.limit {
+            Err(BodyError::TooLarge(self.limit))
+        } else {
+            Ok(frame)
+        }))
+    }
+}
+
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = std::io::Error;
+    type Error = BodyError;
+
     fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
-        Poll::Ready(self.0.take().map(|b| Ok(http_body::Frame::data(b))))
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Body::Client(body) => body.poll(cx),
+            Body::Stream(body) => body.as_mut().poll_frame(cx),
+            there => match std::mem::take(there) {
+                Body::Full(bytes) if !bytes.is_empty() => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                _ => Poll::Ready(None),
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Body::Empty => true,
+            Body::Full(bytes) => bytes.is_empty(),
+            Body::Client(body) => body.incoming.is_end_stream(),
+            Body::Stream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Body::Empty => SizeHint::with_exact(0),
+            Body::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Body::Client(body) => body.incoming.size_hint(),
+            Body::Stream(body) => body.size_hint(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_body_is_one_frame_of_exactly_its_size() {
+        let body = Body::full("hello");
+        assert_eq!(body.size_hint().exact(), Some(5));
+        assert_eq!(body.collect().await.unwrap(), "hello");
+        assert!(Body::full("").is_end_stream());
     }
 }

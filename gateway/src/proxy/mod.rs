@@ -1,3 +1,84 @@
-//! TODO opener.
+//! Passing a request on to one service and its answer back, bodies streamed untouched in both directions.
+//!
+//! Not here: composing answers (`composition/`), choosing who answers (`upstream/`).
 
 pub mod config;
+pub mod headers;
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Uri, header, uri::PathAndQuery};
+
+use crate::{
+    body::{Request, Response},
+    error::Error,
+    handler::{Admitted, Answer, Handler},
+    template::Template,
+    upstream::Upstream,
+};
+
+/// Forwards requests of one route.
+pub struct Forward {
+    upstream: Arc<Upstream>,
+    /// The path there, when it is not the client's own.
+    path: Option<Template>,
+    token: bool,
+}
+
+impl Forward {
+    /// Forwards to `upstream`, to `path` or else the client's own, with the caller's token if `token`.
+    #[must_use]
+    pub fn new(upstream: Arc<Upstream>, path: Option<Template>, token: bool) -> Self {
+        Forward { upstream, path, token }
+    }
+
+    /// What the service is asked: the client's request with our header fields.
+    fn outgoing(&self, mut request: Request, admitted: &Admitted) -> Request {
+        let target = self.target(admitted);
+        let host = host(&request);
+        let version = std::mem::replace(request.version_mut(), http::Version::HTTP_11);
+        *request.uri_mut() = Uri::from(target);
+        let sent = request.headers_mut();
+        headers::remove_hop_by_hop(sent);
+        headers::add_forwarded(sent, &admitted.downstream, host);
+        headers::add_via(sent, version);
+        sent.remove(header::AUTHORIZATION);
+        if let Some(principal) = admitted.caller.principal.as_ref().filter(|_| self.token) {
+            sent.insert(header::AUTHORIZATION, principal.authorization().clone());
+        }
+        admitted.caller.stamp(sent, admitted.deadline);
+        request
+    }
+
+    fn target(&self, admitted: &Admitted) -> PathAndQuery {
+        match &self.path {
+            None => admitted.params.target().clone(),
+            Some(template) => template.target(&admitted.params, true),
+        }
+    }
+
+    async fn pass(&self, request: Request, admitted: Admitted) -> Result<Response, Error> {
+        let deadline = admitted.deadline;
+        let request = self.outgoing(request, &admitted);
+        let mut response =
+            self.upstream.call(request, deadline).await.map_err(crate::upstream::Fault::into_error)?;
+        let version = response.version();
+        headers::remove_hop_by_hop(response.headers_mut());
+        headers::add_via(response.headers_mut(), version);
+        Ok(response)
+    }
+}
+
+impl Handler for Forward {
+    fn answer<'a>(&'a self, request: Request, admitted: Admitted) -> Answer<'a> {
+        Box::pin(self.pass(request, admitted))
+    }
+}
+
+/// The host that the client asked for: `Host`, or `:authority` in HTTP/2.
+fn host(request: &Request) -> Option<HeaderValue> {
+    let sent = request.headers().get(header::HOST).cloned();
+    sent.or_else(|| {
+        request.uri().authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok())
+    })
+}

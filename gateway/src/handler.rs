@@ -1,0 +1,170 @@
+//! What answers a request once it has been let in.
+//!
+//! Only the pipeline makes an [`Admitted`], so no handler can be called around it.
+
+use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
+
+use crate::{
+    auth::Principal,
+    body::{Body, Request, Response},
+    deadline::Deadline,
+    error::Error,
+    observability::trace::{TRACEPARENT, TRACESTATE, Trace},
+    routing::Params,
+};
+
+/// A future on the heap: handlers differ in size, and the pipeline's own future stays small.
+pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response, Error>> + Send + 'a>>;
+
+/// Answers requests of one route.
+pub trait Handler: Send + Sync {
+    /// The answer, before `admitted.deadline`. Dropped, it must stop all that it has begun.
+    fn answer<'a>(&'a self, request: Request, admitted: Admitted) -> Answer<'a>;
+}
+
+/// A request that was let in: who asks, for what, until when.
+pub struct Admitted {
+    /// On whose behalf services are called.
+    pub caller: Caller,
+    /// The path parameters.
+    pub params: Params,
+    /// By when the answer must be there.
+    pub deadline: Deadline,
+    /// Where the request came from.
+    pub downstream: Arc<Downstream>,
+}
+
+/// The connection that a request came by, with what is told to services about it.
+#[derive(Debug)]
+pub struct Downstream {
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// Whether the client came by TLS.
+    pub tls: bool,
+    /// `X-Forwarded-For`.
+    pub forwarded_for: HeaderValue,
+    /// `for=...;proto=...`, the part of `Forwarded` (RFC 7239) that is the same for all requests.
+    pub forwarded: String,
+}
+
+impl Downstream {
+    /// A connection from `peer`.
+    #[must_use]
+    pub fn new(peer: SocketAddr, tls: bool) -> Self {
+        let ip = peer.ip().to_canonical();
+        let proto = if tls { "https" } else { "http" };
+        // RFC 7239 section 6: an IPv6 address stands in brackets and quotes.
+        let node = if ip.is_ipv6() { format!("\"[{ip}]\"") } else { ip.to_string() };
+        let forwarded_for =
+            HeaderValue::from_str(&ip.to_string()).expect("an address is made of header characters");
+        Downstream { peer, tls, forwarded_for, forwarded: format!("for={node};proto={proto}") }
+    }
+}
+
+/// `x-user-id`: the `sub` of the caller.
+pub const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
+/// `x-user-roles`: the caller's roles, comma-separated.
+pub const USER_ROLES: HeaderName = HeaderName::from_static("x-user-roles");
+/// `x-request-id`: new for every request, the same for all calls made for it.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// `x-request-timeout-ms`: the milliseconds that the call may still take.
+pub const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout-ms");
+
+/// The header fields that only the gateway may set; a client's own are removed.
+pub const OURS: [HeaderName; 4] = [USER_ID, USER_ROLES, REQUEST_ID, REQUEST_TIMEOUT];
+
+/// On whose behalf services are called: what every call made for a request tells them.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// `X-Request-Id`.
+    pub request_id: HeaderValue,
+    /// Who asks; nobody when the route lets anyone in.
+    pub principal: Option<Arc<Principal>>,
+    /// The trace that the calls belong to.
+    pub trace: Trace,
+}
+
+impl Caller {
+    /// Sets the gateway's own header fields, replacing whatever was there.
+    pub fn stamp(&self, headers: &mut HeaderMap, deadline: Deadline) {
+        headers.insert(REQUEST_ID, self.request_id.clone());
+        headers.insert(REQUEST_TIMEOUT, millis(deadline));
+        self.trace.stamp(headers);
+        if let Some(principal) = &self.principal {
+            headers.insert(USER_ID, principal.user_id().clone());
+            headers.insert(USER_ROLES, principal.user_roles().clone());
+        }
+    }
+
+    /// A GET of `target` for JSON.
+    #[must_use]
+    pub fn get(&self, target: PathAndQuery, deadline: Deadline) -> Request {
+        let mut request = Request::new(Body::Empty);
+        *request.uri_mut() = http::Uri::from(target);
+        let headers = request.headers_mut();
+        headers.reserve(8);
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        self.stamp(headers, deadline);
+        request
+    }
+
+    /// A POST of a JSON body to `target`.
+    #[must_use]
+    pub fn post(&self, target: PathAndQuery, json: impl Into<bytes::Bytes>, deadline: Deadline) -> Request {
+        let mut request = self.get(target, deadline);
+        *request.method_mut() = Method::POST;
+        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        *request.body_mut() = Body::full(json);
+        request
+    }
+}
+
+/// The milliseconds left, at least one: zero would say that there is no limit, or none left to try with.
+fn millis(deadline: Deadline) -> HeaderValue {
+    let left = u64::try_from(deadline.remaining().as_millis()).unwrap_or(u64::MAX);
+    HeaderValue::from(left.max(1))
+}
+
+/// Removes what a client sent in the gateway's name, also when spelled with `_`: some servers read both as one.
+pub fn strip(headers: &mut HeaderMap) {
+    for name in OURS {
+        headers.remove(name);
+    }
+    let disguised =
+        |name: &&HeaderName| name.as_str().contains('_') && is_ours(&name.as_str().replace('_', "-"));
+    let disguised: Vec<HeaderName> = headers.keys().filter(disguised).cloned().collect();
+    for name in disguised {
+        headers.remove(name);
+    }
+}
+
+fn is_ours(name: &str) -> bool {
+    OURS.iter().any(|ours| ours == name)
+        || [TRACEPARENT, TRACESTATE].iter().any(|ours| ours == name)
+        || name == "authorization"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_but_the_gateway_says_who_the_caller_is() {
+        let mut headers = HeaderMap::new();
+        for name in
+            ["X-User-Id", "x_user_id", "X-User_Roles", "x-request-id", "X_Request-Timeout-Ms", "x-user-agent"]
+        {
+            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_static("1"));
+        }
+        strip(&mut headers);
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-user-agent"]);
+    }
+
+    #[test]
+    fn an_ipv6_peer_is_quoted_in_forwarded() {
+        let downstream = Downstream::new("[2001:db8::7]:1234".parse().unwrap(), true);
+        assert_eq!(downstream.forwarded, "for=\"[2001:db8::7]\";proto=https");
+    }
+}

@@ -1,0 +1,99 @@
+//! The access log: JSON lines, gathered per worker and written by one thread of its own.
+//!
+//! A request never waits for the disk: when the writer falls behind, lines are dropped and counted.
+//! Not here: what a line says (`record.rs`).
+
+use std::{
+    io::Write,
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread::JoinHandle,
+};
+
+use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
+
+use crate::worker;
+
+/// A worker's lines are handed over when they are this many bytes, or at its next tick.
+const BATCH: usize = 32 * 1024;
+/// Batches that may wait for the writer.
+const WAITING: usize = 256;
+
+/// Where finished lines go.
+pub struct AccessLog {
+    buffers: Box<[Mutex<Vec<u8>>]>,
+    writer: Mutex<Option<(SyncSender<Vec<u8>>, JoinHandle<()>)>>,
+    sender: Option<SyncSender<Vec<u8>>>,
+    /// Batches lost because the writer fell behind.
+    pub lost: Counter,
+}
+
+impl AccessLog {
+    /// A log that writes to `out` from a thread of its own.
+    pub fn to(out: impl Write + Send + 'static) -> Self {
+        let (sender, batches) = sync_channel(WAITING);
+        let thread =
+            std::thread::Builder::new().name("access-log".to_owned()).spawn(move || write(out, &batches));
+        let thread = thread.expect("a thread can be started at start-up");
+        AccessLog {
+            writer: Mutex::new(Some((sender.clone(), thread))),
+            sender: Some(sender),
+            ..Self::nowhere()
+        }
+    }
+
+    /// A log that keeps nothing.
+    #[must_use]
+    pub fn nowhere() -> Self {
+        let buffers = (0..worker::MOST).map(|_| Mutex::default()).collect();
+        AccessLog { buffers, writer: Mutex::new(None), sender: None, lost: Counter::default() }
+    }
+
+    /// Appends one line, written by `write`.
+    pub(super) fn line(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.sender.is_none() {
+            return;
+        }
+        let mut buffer = self.buffers[worker::index()].lock();
+        write(&mut buffer);
+        if buffer.len() >= BATCH {
+            self.hand_over(&mut buffer);
+        }
+    }
+
+    /// Hands over what this worker has gathered.
+    pub fn flush(&self) {
+        self.hand_over(&mut self.buffers[worker::index()].lock());
+    }
+
+    fn hand_over(&self, buffer: &mut Vec<u8>) {
+        let Some(sender) = self.sender.as_ref().filter(|_| !buffer.is_empty()) else { return };
+        let next = Vec::with_capacity(BATCH + 1024);
+        if sender.try_send(std::mem::replace(buffer, next)).is_err() {
+            self.lost.inc();
+        }
+    }
+
+    /// Hands over what all workers have gathered; for the end, when they have stopped.
+    pub fn flush_all(&self) {
+        for buffer in &self.buffers {
+            self.hand_over(&mut buffer.lock());
+        }
+        if let Some((sender, _)) = &*self.writer.lock() {
+            let _ = sender.send(Vec::new()); // an empty batch: nothing comes after it
+        }
+        if let Some((_, thread)) = self.writer.lock().take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn write(mut out: impl Write, batches: &Receiver<Vec<u8>>) {
+    while let Ok(batch) = batches.recv() {
+        if batch.is_empty() {
+            break;
+        }
+        // A log that cannot be written must not stop the gateway.
+        let _ = out.write_all(&batch).and_then(|()| out.flush());
+    }
+}

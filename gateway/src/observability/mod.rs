@@ -1,0 +1,8 @@
+//! What operators see: one access-log line a request, metrics for Prometheus, the trace that services continue.
+//!
+//! Not here: what to think of it. Nothing in this folder decides anything about a request.
+
+pub mod access_log;
+pub mod metrics;
+pub mod record;
+pub mod trace;

@@ -1,0 +1,264 @@
+//! The record of one request: begun with its first line, written when its last byte has left or its client has.
+//!
+//! It rides on the answer's body, so that bytes really sent are counted, an aborted answer says so, and the deadline
+//! holds to the last byte. Not here: where lines go (`access_log.rs`).
+
+use std::{
+    fmt::Write as _,
+    io::Write as _,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, Version, uri::PathAndQuery};
+use http_body::{Body as _, Frame, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+use super::{access_log::AccessLog, metrics::RouteMetrics, trace};
+use crate::{
+    body::{Body, BodyError, Request, Response},
+    deadline::Deadline,
+    error::Error,
+};
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The last byte has been handed over.
+    Complete,
+    /// Dropped before that: the client left.
+    Client,
+    /// A service stopped in mid-body.
+    Upstream,
+    /// The deadline passed in mid-body.
+    Deadline,
+}
+
+/// What is known of one request.
+pub struct Record(Box<Inner>);
+
+struct Inner {
+    log: Arc<AccessLog>,
+    metrics: Arc<RouteMetrics>,
+    begun: Instant,
+    peer: SocketAddr,
+    method: Method,
+    path: Option<PathAndQuery>,
+    version: Version,
+    request_id: HeaderValue,
+    trace: Option<[u8; 32]>,
+    route: Option<Arc<str>>,
+    subject: Option<HeaderValue>,
+    status: Option<StatusCode>,
+    failure: Option<(&'static str, String)>,
+    note: Option<String>,
+    sent: u64,
+    end: End,
+}
+
+impl Record {
+    /// Begins the record of `request`, counted under `unrouted` until its route is known.
+    #[must_use]
+    pub fn begin(
+        log: &Arc<AccessLog>,
+        unrouted: &Arc<RouteMetrics>,
+        request: &Request,
+        peer: SocketAddr,
+    ) -> Self {
+        let id = trace::hex::<32>(fastrand::u128(..));
+        Record(Box::new(Inner {
+            log: log.clone(),
+            metrics: unrouted.clone(),
+            begun: Instant::now(),
+            peer,
+            method: request.method().clone(),
+            path: request.uri().path_and_query().cloned(),
+            version: request.version(),
+            request_id: HeaderValue::from_bytes(&id).expect("hexadecimal digits"),
+            trace: None,
+            route: None,
+            subject: None,
+            status: None,
+            failure: None,
+            note: None,
+            sent: 0,
+            end: End::Client,
+        }))
+    }
+
+    /// The id that the client, the services and the log know the request by.
+    #[must_use]
+    pub fn request_id(&self) -> &HeaderValue {
+        &self.0.request_id
+    }
+
+    /// The route was found.
+    pub fn routed(&mut self, name: &Arc<str>, metrics: &Arc<RouteMetrics>) {
+        self.0.route = Some(name.clone());
+        self.0.metrics = metrics.clone();
+    }
+
+    /// The trace is known.
+    pub fn traced(&mut self, trace: &trace::Trace) {
+        self.0.trace = trace.id().as_bytes().try_into().ok();
+    }
+
+    /// The caller is known.
+    pub fn called_by(&mut self, subject: &HeaderValue) {
+        self.0.subject = Some(subject.clone());
+    }
+
+    /// The gateway answers with an error of its own.
+    pub fn failed(&mut self, error: &Error) {
+        self.0.failure = Some((error.code().name(), error.cause().to_owned()));
+    }
+
+    /// Adds what else an operator should know, such as missing parts.
+    pub fn note(&mut self, note: String) {
+        self.0.note = Some(note);
+    }
+
+    /// Lets the record ride on the answer to its last byte, which must leave before `deadline`.
+    #[must_use]
+    pub fn over(mut self, response: Response, deadline: Option<Deadline>) -> http::Response<Recorded> {
+        self.0.status = Some(response.status());
+        let head = self.0.method == Method::HEAD;
+        response.map(|body| {
+            if head || body.is_end_stream() {
+                self.0.end = End::Complete;
+            }
+            Recorded { body, record: self, deadline, alarm: None }
+        })
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let class = self.status.map_or(0, |status| usize::from(status.as_u16() / 100).min(5));
+        self.metrics.answers[class].inc();
+        let took = self.begun.elapsed();
+        self.metrics.duration.observe(took);
+        let log = self.log.clone();
+        log.line(|out| self.write(out, took.as_micros() as u64));
+    }
+}
+
+impl Inner {
+    /// One JSON object and a newline. Strings from outside are escaped; the query is left out, it may hold secrets.
+    fn write(&self, out: &mut Vec<u8>, micros: u64) {
+        let now = humantime::format_rfc3339_millis(SystemTime::now());
+        let _ = write!(out, r#"{{"at":"{now}","requestId":"#);
+        quoted(out, self.request_id.as_bytes());
+        out.extend_from_slice(br#","peer":""#);
+        let _ = write!(out, "{}", self.peer);
+        out.extend_from_slice(br#"","method":"#);
+        quoted(out, self.method.as_str().as_bytes());
+        out.extend_from_slice(br#","path":"#);
+        quoted(out, self.path.as_ref().map_or("", PathAndQuery::path).as_bytes());
+        let _ = write!(out, r#","protocol":"{:?}""#, self.version);
+        let mut field = |name: &str, value: Option<&[u8]>| {
+            let Some(value) = value else { return };
+            out.extend_from_slice(name.as_bytes());
+            quoted(out, value);
+        };
+        field(r#","trace":"#, self.trace.as_ref().map(<[u8; 32]>::as_slice));
+        field(r#","route":"#, self.route.as_ref().map(|route| route.as_bytes()));
+        field(r#","user":"#, self.subject.as_ref().map(HeaderValue::as_bytes));
+        field(r#","code":"#, self.failure.as_ref().map(|(code, _)| code.as_bytes()));
+        field(r#","cause":"#, self.failure.as_ref().map(|(_, cause)| cause.as_bytes()));
+        field(r#","note":"#, self.note.as_ref().map(|note| note.as_bytes()));
+        field(r#","aborted":"#, self.aborted().map(str::as_bytes));
+        let status = self.status.map_or(0, |status| status.as_u16());
+        let _ = writeln!(out, r#","status":{status},"bytes":{},"micros":{micros}}}"#, self.sent);
+    }
+
+    fn aborted(&self) -> Option<&'static str> {
+        match self.end {
+            End::Complete => None,
+            End::Client => Some("client"),
+            End::Upstream => Some("upstream"),
+            End::Deadline => Some("deadline"),
+        }
+    }
+}
+
+/// A JSON string. Nearly everything needs no escape, so that is looked for first.
+fn quoted(out: &mut Vec<u8>, text: &[u8]) {
+    let plain = text.iter().all(|byte| matches!(byte, 0x20..=0x7e) && !matches!(byte, b'"' | b'\\'));
+    if plain {
+        out.push(b'"');
+        out.extend_from_slice(text);
+        out.push(b'"');
+    } else {
+        serde_json::to_writer(out, &String::from_utf8_lossy(text)).expect("writing to a buffer cannot fail");
+    }
+}
+
+/// An answer's body with the record of its request.
+pub struct Recorded {
+    body: Body,
+    record: Record,
+    deadline: Option<Deadline>,
+    /// Set up only when the body keeps its reader waiting: most never do.
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl Recorded {
+    fn note_frame(&mut self, frame: &Result<Frame<Bytes>, BodyError>) {
+        let inner = &mut self.record.0;
+        match frame {
+            Ok(frame) => {
+                inner.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+                if self.body.is_end_stream() {
+                    inner.end = End::Complete;
+                }
+            }
+            Err(error) => {
+                inner.end = if matches!(error, BodyError::Deadline) { End::Deadline } else { End::Upstream };
+                let mut cause = String::new();
+                let _ = write!(cause, "{error}");
+                inner.failure = Some(("cut_short", cause));
+            }
+        }
+    }
+
+    fn overdue(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(deadline) = self.deadline else { return false };
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.at())));
+        alarm.as_mut().poll(cx).is_ready()
+    }
+}
+
+impl http_body::Body for Recorded {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(frame)) => frame,
+            Poll::Ready(None) => {
+                self.record.0.end = End::Complete;
+                return Poll::Ready(None);
+            }
+            Poll::Pending if self.overdue(cx) => Err(BodyError::Deadline),
+            Poll::Pending => return Poll::Pending,
+        };
+        self.note_frame(&frame);
+        Poll::Ready(Some(frame))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

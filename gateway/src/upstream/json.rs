@@ -1,0 +1,97 @@
+//! An answer that is read whole because its JSON is needed: by a composition, a rule or a resolver.
+//!
+//! Not here: forwarded answers, which are never read.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode, header};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+
+use super::{Fault, Reason, Upstream};
+use crate::{
+    body::{Request, Response},
+    deadline::Deadline,
+};
+
+/// A whole answer of status 2xx whose body is JSON of the right media type. That it parses is checked by whoever parses it.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// 2xx.
+    pub status: StatusCode,
+    /// As sent.
+    pub headers: HeaderMap,
+    /// The JSON text.
+    pub json: Bytes,
+}
+
+impl Upstream {
+    /// Sends `request` and reads the JSON answer, all before `deadline`, of at most `max_size` bytes.
+    ///
+    /// # Errors
+    /// A [`Fault`] for whatever is not a whole 2xx JSON answer: any other status, another media type, too many bytes, a
+    /// body that ends early, no answer in time.
+    pub async fn fetch(&self, request: Request, deadline: Deadline, max_size: u64) -> Result<Fetched, Fault> {
+        let response = self.call(request, deadline).await?;
+        self.check(&response, max_size)?;
+        let (head, body) = response.into_parts();
+        let json = match deadline.bound(self.collect(body, max_size)).await {
+            Ok(json) => json?,
+            Err(_elapsed) => {
+                return Err(self.fault(Reason::Timeout, "the answer's body did not end before the deadline"));
+            }
+        };
+        Ok(Fetched { status: head.status, headers: head.headers, json })
+    }
+
+    fn check(&self, response: &Response, max_size: u64) -> Result<(), Fault> {
+        let status = response.status();
+        if !status.is_success() {
+            let fault = self.fault(Reason::Status(status), format!("status {}", status.as_u16()));
+            return Err(Fault { retry_after: retry_after(response.headers()), ..fault });
+        }
+        if !is_json(response.headers()) {
+            let typed = response.headers().get(header::CONTENT_TYPE);
+            return Err(self.fault(Reason::WrongType, format!("content type {typed:?}")));
+        }
+        if response.body().size_hint().lower() > max_size {
+            return Err(self.fault(Reason::TooLarge, format!("more than {max_size} bytes declared")));
+        }
+        Ok(())
+    }
+
+    async fn collect(&self, mut body: crate::body::Body, max_size: u64) -> Result<Bytes, Fault> {
+        let mut all = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| Fault::of_body(self.name(), &error))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if (all.len() + data.len()) as u64 > max_size {
+                return Err(self.fault(Reason::TooLarge, format!("more than {max_size} bytes")));
+            }
+            if all.is_empty() && body.is_end_stream() {
+                return Ok(data); // the usual case: one frame, not copied
+            }
+            all.extend_from_slice(&data);
+        }
+        Ok(all.freeze())
+    }
+
+    fn fault(&self, reason: Reason, cause: impl Into<String>) -> Fault {
+        Fault::new(self.name(), reason, cause)
+    }
+}
+
+/// `application/json`, or any `+json`.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(typed) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+        return false;
+    };
+    let essence = typed.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json") || essence.to_ascii_lowercase().ends_with("+json")
+}
+
+/// `Retry-After` in seconds; the date form is as good as none to a client that asks again anyway.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}

@@ -1,0 +1,153 @@
+//! Connections of one endpoint that wait for their next request, kept per worker.
+//!
+//! A worker takes only what it has put back itself, so its lock is never contended and a connection's task runs on the
+//! thread that uses it. The one used last is taken first: the others age and are closed, before the service closes them.
+//!
+//! Not here: deciding whether a failed request is sent again (`mod.rs`).
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+
+use super::config::UpstreamConfig;
+use crate::{
+    body::{Body, BodyError},
+    worker,
+};
+
+/// One HTTP/1.1 connection to a service.
+pub(super) type Connection = http1::SendRequest<Body>;
+
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+/// The idle connections of one endpoint.
+pub(super) struct Pool {
+    authority: Box<str>,
+    max_idle: usize,
+    idle_timeout: Duration,
+    max_header_size: usize,
+    workers: Box<[Mutex<Vec<Idle>>]>,
+}
+
+impl Pool {
+    pub(super) fn new(authority: &str, config: &UpstreamConfig) -> Self {
+        /// hyper takes no smaller buffer.
+        const LEAST_BUFFER: usize = 8 * 1024;
+        Pool {
+            authority: authority.into(),
+            max_idle: config.max_idle,
+            idle_timeout: config.idle_timeout.0,
+            max_header_size: (config.max_header_size.0 as usize).max(LEAST_BUFFER),
+            workers: (0..worker::MOST).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    /// The connection used last that is still open, if any.
+    pub(super) fn take(&self) -> Option<Connection> {
+        let mut idle = self.workers[worker::index()].lock();
+        std::iter::from_fn(|| idle.pop())
+            .map(|idle| idle.connection)
+            .find(|connection| !connection.is_closed())
+    }
+
+    /// A new connection; its task runs on this worker until either side closes.
+    pub(super) async fn connect(&self) -> io::Result<Connection> {
+        let stream = TcpStream::connect(&*self.authority).await?;
+        stream.set_nodelay(true)?;
+        let handshake =
+            http1::Builder::new().max_buf_size(self.max_header_size).handshake(TokioIo::new(stream));
+        let (connection, task) = handshake.await.map_err(io::Error::other)?;
+        // How the connection ended is told to whoever is using it; an idle one that ends is nobody's loss.
+        tokio::spawn(async move { drop(task.await) });
+        Ok(connection)
+    }
+
+    fn put(&self, connection: Connection) {
+        if connection.is_closed() {
+            return;
+        }
+        let mut idle = self.workers[worker::index()].lock();
+        if idle.len() < self.max_idle {
+            idle.push(Idle { connection, since: Instant::now() });
+        }
+    }
+
+    /// Closes this worker's connections that have waited for longer than the idle time.
+    pub(super) fn sweep(&self) {
+        let mut idle = self.workers[worker::index()].lock();
+        let first_fresh = idle
+            .iter()
+            .position(|idle| idle.since.elapsed() < self.idle_timeout && !idle.connection.is_closed());
+        let stale = first_fresh.unwrap_or(idle.len());
+        idle.drain(..stale);
+    }
+}
+
+/// An answer's body. Read to its end, it puts its connection back; dropped before, it closes it, so that the service
+/// learns that nobody is listening.
+pub(super) struct Pooled {
+    body: Incoming,
+    home: Option<(Connection, Arc<Pool>)>,
+}
+
+impl Pooled {
+    pub(super) fn new(body: Incoming, connection: Connection, pool: Arc<Pool>) -> Self {
+        let mut pooled = Pooled { body, home: Some((connection, pool)) };
+        pooled.put_back_at_end();
+        pooled
+    }
+
+    fn put_back_at_end(&mut self) {
+        if self.body.is_end_stream() {
+            self.put_back();
+        }
+    }
+
+    fn put_back(&mut self) {
+        if let Some((connection, pool)) = self.home.take() {
+            pool.put(connection);
+        }
+    }
+}
+
+impl http_body::Body for Pooled {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            None => self.put_back(),
+            Some(Ok(frame)) => {
+                self.put_back_at_end();
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::CutShort(error)))),
+        }
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
