@@ -1,3 +1,4 @@
 //! TODO opener.
 
 pub mod config;
+pub mod policy;
