@@ -85,7 +85,7 @@ impl Source {
         let Some(tree) = &self.tree else { return 0..0 };
         let (steps, left) = path::walk(tree, &mistake.at);
         match steps.last() {
-            None => first_line(tree),
+            None => tree.bytes.clone(),
             Some(Step::Key(entry)) if left == ":" => entry.key_bytes.clone(),
             Some(step) => {
                 let words = mistake.words.as_deref().and_then(|words| self.words(step.node(), words));
@@ -136,8 +136,4 @@ fn whole(step: &Step<'_>, is_there: bool) -> Range<usize> {
         Step::Key(entry) if !(typed_on_one_line && is_there) => entry.key_bytes.clone(),
         _ => node.bytes.clone(),
     }
-}
-
-fn first_line(node: &Node) -> Range<usize> {
-    node.bytes.clone()
 }

@@ -55,7 +55,7 @@ impl Fault {
         let at = self.at.unwrap_or_default();
         let names = path::names(tree, &at);
         match self.what {
-            What::UnknownKey { typed, keys } => unknown_key(&at, &names, &typed, keys),
+            What::UnknownKey { typed, keys } => unknown_key(tree, &at, &typed, keys),
             What::MissingKey(key) => missing_key(&at, &names, key),
             What::UnknownValue { typed, values } => {
                 let found = in_words(&Unexpected::Str(&typed));
@@ -80,9 +80,8 @@ fn inside(names: &[String]) -> String {
     format!("in {}", names.iter().rev().map(String::as_str).collect::<Vec<_>>().join(" of "))
 }
 
-fn unknown_key(at: &str, names: &[String], typed: &str, keys: &[&str]) -> Mistake {
-    // The last name is the unknown key itself.
-    let place = inside(&names[..names.len().saturating_sub(1)]);
+fn unknown_key(tree: &Node, at: &str, typed: &str, keys: &[&str]) -> Mistake {
+    let place = inside(&path::names(tree, path::above(at, typed)));
     Mistake::new(format!("{at}:"), format!("unknown key `{typed}` {place}")).one_of("keys", keys, typed)
 }
 
@@ -137,7 +136,10 @@ fn in_words(found: &Unexpected<'_>) -> String {
 /// What serde and Rust call a type, in words.
 fn in_plain_words(expected: &str) -> String {
     let plain = match expected {
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number",
+        "u8" => "a whole number up to 255",
+        "u16" => "a whole number up to 65535",
+        "u32" => "a whole number up to 4294967295",
+        "u64" | "usize" => "a whole number",
         "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number, perhaps a negative one",
         "f32" | "f64" => "a number",
         "a boolean" => "`true` or `false`",

@@ -1,6 +1,6 @@
 //! Variables inside values: `${NAME}`, `${NAME:-default}`, and `$${` for the text `${` itself.
 //!
-//! What comes from a variable is a secret: no message quotes it. It is put into values after the text was parsed, so it
+//! What comes from a variable is a secret: no message quotes it. (A default is none: it stands in the file.) It is put into values after the text was parsed, so it
 //! cannot add keys or lists. In keys and comments `${` means nothing.
 //!
 //! Not here: where variables come from (the caller's lookup).
@@ -76,17 +76,15 @@ fn expand(text: &str, lookup: Lookup<'_>, secrets: &mut Vec<String>) -> Result<S
             continue;
         }
         let end = rest[start..].find('}').ok_or_else(|| unclosed(&rest[start..]))? + start;
-        let value = variable(&rest[start..=end], lookup)?;
         done.push_str(&rest[..start]);
-        done.push_str(&value);
-        secrets.push(value);
+        done.push_str(&variable(&rest[start..=end], lookup, secrets)?);
         rest = &rest[end + 1..];
     }
     Ok(done + rest)
 }
 
-/// The value of `typed`, which is `${...}`.
-fn variable(typed: &str, lookup: Lookup<'_>) -> Result<String, Mistake> {
+/// The value of `typed`, which is `${...}`. It is added to `secrets` unless it is the default.
+fn variable(typed: &str, lookup: Lookup<'_>, secrets: &mut Vec<String>) -> Result<String, Mistake> {
     let inner = &typed[2..typed.len() - 1];
     let (name, default) = inner.split_once(":-").map_or((inner, None), |(name, text)| (name, Some(text)));
     if !is_name(name) {
@@ -95,6 +93,7 @@ fn variable(typed: &str, lookup: Lookup<'_>) -> Result<String, Mistake> {
     }
     // As in a shell, `:-` also stands in for a variable that is set to nothing.
     let set = lookup(name).filter(|value| default.is_none() || !value.is_empty());
+    secrets.extend(set.clone());
     set.or(default.map(str::to_owned)).ok_or_else(|| {
         let wrong = Mistake::new("", format!("the variable `{name}` is not set")).words(typed);
         wrong.help(format!("set it, or give a default: ${{{name}:-...}}"))

@@ -17,7 +17,7 @@ use super::{
     path,
     typed::{Erased, Typed},
 };
-use crate::mistake::{Mistake, Mistakes, below};
+use crate::mistake::{Mistake, Mistakes, below, nearest};
 
 /// Mistakes told at once. A file with more is not the file that was meant.
 const MAX_MISTAKES: usize = 100;
@@ -147,9 +147,22 @@ impl Reading {
         if let What::MissingKey(key) = fault.what {
             return self.note_missing(&at, key, fault, tree);
         }
+        if let What::UnknownKey { typed, keys } = &fault.what {
+            self.take_as_meant(path::above(&at, typed), typed, keys, tree);
+        }
         let fault = self.without_secrets(fault, tree);
         self.mistakes.add(fault.mistake(tree));
         self.leave_out(&at);
+    }
+
+    /// A key that was mistyped is not missing besides.
+    fn take_as_meant(&mut self, mapping: &str, typed: &str, keys: &[&str], tree: &Node) {
+        let Some(meant) = nearest(typed, keys.iter().copied()) else { return };
+        let meant = below(mapping, meant);
+        let (_, left) = path::walk(tree, &meant);
+        if !left.is_empty() {
+            self.erased.gone.insert(meant);
+        }
     }
 
     /// The mapping with the hole that `at` lies in. What is wrong with a hole is wrong with nothing that was typed.

@@ -4,6 +4,8 @@
 //! and rates are strings with units; exclusive things are an enum. Building the running objects is `build.rs`.
 
 pub mod diagnostics;
+#[cfg(test)]
+mod documented;
 mod fault;
 pub mod interpolate;
 pub mod load;

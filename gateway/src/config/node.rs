@@ -256,8 +256,10 @@ impl<'a> Reader<'a> {
         if anchor > 0 {
             self.mistakes.add(Mistake::new(start.clone(), "anchors are not allowed in a configuration"));
         }
-        let Some(tag) = tag else { return node };
-        self.mistakes.add(Mistake::new(start, format!("tags are not allowed in a configuration: `{tag}`")));
+        if tag.is_none() {
+            return node;
+        }
+        self.mistakes.add(Mistake::new(start, "tags are not allowed in a configuration"));
         Node { value: Value::Refused, ..node }
     }
 }

@@ -37,6 +37,12 @@ pub(super) fn item(at: &str, index: usize) -> String {
     format!("{at}[{index}]")
 }
 
+/// The path of the mapping that has `key` at `at`.
+pub(super) fn above<'p>(at: &'p str, key: &str) -> &'p str {
+    let above = at.strip_suffix(key).unwrap_or(at);
+    above.strip_suffix('.').unwrap_or(above)
+}
+
 /// Whether `at` is `above` or lies below it.
 pub(super) fn is_within(at: &str, above: &str) -> bool {
     let rest = at.strip_prefix(above);
