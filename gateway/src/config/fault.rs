@@ -45,6 +45,11 @@ impl Fault {
         self
     }
 
+    /// In a mapping that stands for one of several values, a wrong name is wrong with the whole mapping.
+    pub(super) fn of_the_choice(self) -> Self {
+        if matches!(self.what, What::UnknownValue { .. }) { Fault { at: None, ..self } } else { self }
+    }
+
     /// Where it is; for an unknown key, the key.
     pub(super) fn at(&self) -> &str {
         self.at.as_deref().unwrap_or_default()

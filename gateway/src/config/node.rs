@@ -5,7 +5,7 @@
 //!
 //! Not here: what the values mean (`typed.rs`), variables (`interpolate.rs`).
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, collections::HashSet, ops::Range};
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, StrInput, Tag};
 
@@ -117,6 +117,8 @@ fn tab(text: &str) -> Option<Mistake> {
 struct Lines<'a> {
     text: &'a str,
     starts: Vec<usize>,
+    /// Columns need not be counted: generated files may be one very long line.
+    ascii: bool,
 }
 
 impl<'a> Lines<'a> {
@@ -128,11 +130,14 @@ impl<'a> Lines<'a> {
             _ => false,
         };
         let starts = std::iter::once(0).chain((0..bytes.len()).filter(ends).map(|at| at + 1));
-        Lines { text, starts: starts.collect() }
+        Lines { text, starts: starts.collect(), ascii: text.is_ascii() }
     }
 
     fn byte(&self, mark: &Marker) -> usize {
         let Some(start) = self.starts.get(mark.line().saturating_sub(1)) else { return self.text.len() };
+        if self.ascii {
+            return (start + mark.col()).min(self.text.len());
+        }
         let column = self.text[*start..].char_indices().nth(mark.col());
         column.map_or(self.text.len(), |(offset, _)| start + offset)
     }
@@ -231,7 +236,7 @@ impl<'a> Reader<'a> {
     }
 
     fn mapping(&mut self, depth: usize) -> Result<Value, Mistake> {
-        let mut entries = Vec::new();
+        let (mut entries, mut keys) = (Vec::new(), HashSet::new());
         loop {
             let key = match self.next()? {
                 (Event::MappingEnd, _) => return Ok(Value::Mapping(entries)),
@@ -240,7 +245,7 @@ impl<'a> Reader<'a> {
             let (event, bytes) = self.next()?;
             let value = self.node(event, bytes, depth + 1)?;
             let entry =
-                key_of(key).and_then(|(key, key_bytes)| unique(&entries, Entry { key, key_bytes, value }));
+                key_of(key).and_then(|(key, key_bytes)| unique(&mut keys, Entry { key, key_bytes, value }));
             entries.extend(self.mistakes.keep(entry));
         }
     }
@@ -275,8 +280,8 @@ fn key_of(node: Node) -> Result<(String, Range<usize>), Mistake> {
     }
 }
 
-fn unique(entries: &[Entry], entry: Entry) -> Result<Entry, Mistake> {
-    if entries.iter().any(|earlier| earlier.key == entry.key) {
+fn unique(keys: &mut HashSet<String>, entry: Entry) -> Result<Entry, Mistake> {
+    if !keys.insert(entry.key.clone()) {
         let mistake =
             Mistake::new(path::bytes(entry.key_bytes), format!("the key `{}` occurs twice", entry.key));
         return Err(mistake.expected("already given above"));

@@ -216,7 +216,8 @@ impl<'t> Deserializer<'t> for Typed<'t> {
                 visitor.visit_enum(name)
             }
             Some(Value::Mapping(entries)) if entries.len() == 1 => {
-                visitor.visit_enum(de::value::MapAccessDeserializer::new(typed.entries(entries)))
+                let read = visitor.visit_enum(de::value::MapAccessDeserializer::new(typed.entries(entries)));
+                read.map_err(Fault::of_the_choice)
             }
             Some(Value::Mapping(_)) => unfit(Unexpected::Map, &"a mapping with exactly one key"),
             Some(Value::List(_)) => unfit(Unexpected::Seq, &visitor),
@@ -277,5 +278,64 @@ impl<'t> MapAccess<'t> for Entries<'t> {
         let value = self.value.take().expect("serde asks for a key before its value");
         let at = value.at.clone();
         seed.deserialize(value).map_err(|fault| fault.or_at(&at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    enum Store {
+        Local,
+        Redis { url: String },
+        Within(f32),
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Name(String);
+
+    fn read<T: de::DeserializeOwned>(yaml: &str) -> Result<T, String> {
+        let tree = crate::config::node::parse(yaml).tree.expect("it is YAML");
+        let mut read = BTreeMap::<String, T>::deserialize(Typed::whole(&tree, &Erased::default()))
+            .map_err(|fault| fault.at().to_owned())?;
+        read.remove("a").ok_or_else(|| "no key `a`".to_owned())
+    }
+
+    #[test]
+    fn text_is_read_as_typed_whatever_it_looks_like() {
+        for text in ["8087", "007", "true", "1e5", "no", "-"] {
+            assert_eq!(read(&format!("a: \"{text}\"")), Ok(text.to_owned()));
+            assert!(text == "-" || read(&format!("a: {text}")) == Ok(Name(text.to_owned())), "{text}");
+        }
+        for nothing in ["", "~", "null"] {
+            assert_eq!(read::<String>(&format!("a: {nothing}")), Err("a".to_owned()));
+            assert_eq!(read::<Option<String>>(&format!("a: {nothing}")), Err("a".to_owned()));
+        }
+    }
+
+    #[test]
+    fn numbers_and_truths_are_read_without_quotes_only() {
+        assert_eq!((read("a: 5"), read("a: -5"), read("a: 0.5")), (Ok(5_u8), Ok(-5_i64), Ok(0.5_f64)));
+        assert_eq!((read("a: true"), read("a: [1, 2]")), (Ok(true), Ok((1_u16, 2_u32))));
+        for wrong in ["'5'", "0x5", "5_0", "256", "-1", "1.5", "true", "[]", "{}"] {
+            assert_eq!(read::<u8>(&format!("a: {wrong}")), Err("a".to_owned()), "{wrong}");
+        }
+        assert!(read::<bool>("a: 'true'").is_err() && read::<bool>("a: yes").is_err());
+        assert!(read::<f64>("a: .inf").is_err() && read::<f64>("a: nan").is_err());
+    }
+
+    #[test]
+    fn one_of_several_is_a_name_or_a_mapping_with_that_name() {
+        assert_eq!(read("a: local"), Ok(Store::Local));
+        assert_eq!(read("a: { redis: { url: x } }"), Ok(Store::Redis { url: "x".to_owned() }));
+        assert_eq!(read("a: { within: 5 }"), Ok(Store::Within(5.0)));
+        assert_eq!(read::<Store>("a: { redis: { url: [] } }"), Err("a.redis.url".to_owned()));
+        for wrong in ["redis", "{ rediss: 5 }", "{ local: 5, within: 5 }", "[]", "", "5"] {
+            assert!(read::<Store>(&format!("a: {wrong}")).is_err_and(|at| at.starts_with('a')), "{wrong}");
+        }
     }
 }

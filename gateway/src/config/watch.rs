@@ -39,6 +39,8 @@ pub struct Watch {
     path: PathBuf,
     seen: Option<u64>,
     hangup: Option<Signal>,
+    /// A signal came that nobody has been told of yet.
+    hung_up: bool,
     events: mpsc::Receiver<()>,
     tick: tokio::time::Interval,
     /// Dropped, it would send no more events.
@@ -56,17 +58,15 @@ impl Watch {
         let mut tick = interval(LOOK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let seen = std::fs::read(&path).ok().map(|content| hash(&content));
-        Watch { path, seen, hangup: signal(SignalKind::hangup()).ok(), events, tick, _watcher: watcher.ok() }
+        let hangup = signal(SignalKind::hangup()).ok();
+        Watch { path, seen, hangup, hung_up: false, events, tick, _watcher: watcher.ok() }
     }
 
     /// Waits until the file should be looked at again. May be dropped and called again: nothing is lost by that.
     pub async fn changed(&mut self) -> Change {
         loop {
             tokio::select! {
-                () = hung_up(&mut self.hangup) => {
-                    self.is_another().await;
-                    return Change::Signal;
-                }
+                () = hung_up(&mut self.hangup) => self.hung_up = true,
                 Some(()) = self.events.recv() => {
                     sleep(SETTLE).await;
                     // What came meanwhile is part of the same change.
@@ -74,7 +74,11 @@ impl Watch {
                 }
                 _ = self.tick.tick() => {}
             }
-            if self.is_another().await {
+            let another = self.is_another().await;
+            if std::mem::take(&mut self.hung_up) {
+                return Change::Signal;
+            }
+            if another {
                 return Change::File;
             }
         }

@@ -82,6 +82,8 @@ wrong_after_listen! {
     an_unset_variable: "upstreams:\n  kitchen:\n    url: http://${KITCHEN_HOST}:8080\nroutes: []\n";
     a_variable_that_is_never_closed: "upstreams:\n  kitchen:\n    url: http://${KITCHEN_HOST:8080\nroutes: []\n";
     a_variable_without_quotes_in_braces: "upstreams:\n  kitchen: { url: http://${KITCHEN_HOST} }\nroutes: []\n";
+    braces_without_quotes_in_braces:
+        "routes:\n  - path: /orders\n    auth: none\n    compose:\n      a: { get: order/orders/{orderId}, optional: true }\n";
     two_documents: "routes: []\n---\nroutes: []\n";
     an_anchor_and_an_alias:
         "upstreams:\n  kitchen: &kitchen { url: http://kitchen }\n  order: *kitchen\nroutes: []\n";
@@ -148,6 +150,24 @@ fn what_is_right_beside_mistakes_is_kept_and_paths_find_it() {
 }
 
 #[test]
+fn the_full_example_is_right() {
+    assert_eq!(loaded(FULL).render(), "");
+}
+
+/// Generated files are large; what is generated wrongly is wrong many times.
+#[test]
+fn a_large_file_full_of_mistakes_is_read_soon() {
+    let unit = |number| if number < 1_900 { "s" } else { "" };
+    let route =
+        |number| format!("  - {{ path: /orders/{number}, timeout: 5{}, auth: none }}\n", unit(number));
+    let yaml = after_listen(&format!("routes:\n{}", (0..2_000).map(route).collect::<String>()));
+    let start = std::time::Instant::now();
+    let loaded = loaded(&yaml);
+    assert!(loaded.render().ends_with("100 mistakes in config/bff-web.yaml\n"));
+    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+}
+
+#[test]
 fn a_missing_list_is_read_as_empty_so_that_the_rest_is_looked_at() {
     let loaded = loaded("upstreams: { a: { url: http://a } }\n");
     assert_eq!(loaded.config.as_ref().map(|config| config.upstreams.len()), Some(1));
@@ -180,7 +200,60 @@ proptest! {
         let _ = loaded(&words.concat()).render();
         let _ = loaded(&format!("{LISTEN}{}", words.concat())).render();
     }
+
+    #[test]
+    fn no_place_of_a_variable_makes_a_message_tell_its_value(
+        line in 0..FULL.lines().count(), wrong in prop::sample::select(&["${TOKEN}", "[${TOKEN}]", "{ a: x${TOKEN} }"][..])
+    ) {
+        let replaced = FULL.lines().enumerate().map(|(number, typed)| match typed.split_once(": ") {
+            Some((key, _)) if number == line => format!("{key}: {}\n", wrong.replace("${TOKEN}", "\"${TOKEN}\"")),
+            _ => format!("{typed}\n"),
+        });
+        let loaded = loaded(&replaced.collect::<String>());
+        let told = format!("{:?}", loaded.mistakes);
+        prop_assert!(!told.contains("hunter2"), "{told}");
+    }
 }
+
+/// One value a line.
+const FULL: &str = "\
+listen:
+  - address: 127.0.0.1:8087
+    tls:
+      cert: a
+      key: b
+admin:
+  address: 127.0.0.1:9087
+server:
+  workers: 4
+  drain_timeout: 5s
+  max_body: 1MiB
+limits:
+  browse:
+    rate: 5/s
+    burst: 5
+    by: address
+upstreams:
+  kitchen:
+    url: http://kitchen
+    max_idle: 5
+routes:
+  - path: /orders
+    auth: none
+    methods: [GET]
+    limits: [browse]
+    compose:
+      ticketInfo:
+        get: kitchen/tickets
+        optional: true
+  - path: /tickets
+    auth:
+      provider: ftgo
+      scopes: [orders]
+      optional: false
+      allow: claims.sub == path.id
+    handle: tickets
+";
 
 const WORDS: &[&str] = &[
     "\n",
