@@ -16,7 +16,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{Instant, Interval, MissedTickBehavior, interval_at, sleep},
 };
 
 /// A save is several events: write, rename, permissions. Below the 300 ms in which a change is to be noticed.
@@ -42,7 +42,7 @@ pub struct Watch {
     /// A signal came that nobody has been told of yet.
     hung_up: bool,
     events: mpsc::Receiver<()>,
-    tick: tokio::time::Interval,
+    tick: Interval,
     /// Dropped, it would send no more events.
     _watcher: Option<RecommendedWatcher>,
 }
@@ -55,7 +55,7 @@ impl Watch {
         let (sender, events) = mpsc::channel(1);
         let watcher = watcher(&path, sender)
             .inspect_err(|error| tracing::warn!(%error, "no file events: looking every second"));
-        let mut tick = interval(LOOK);
+        let mut tick = interval_at(Instant::now() + LOOK, LOOK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let seen = std::fs::read(&path).ok().map(|content| hash(&content));
         let hangup = signal(SignalKind::hangup()).ok();
@@ -93,9 +93,12 @@ impl Watch {
 }
 
 fn watcher(path: &Path, sender: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
-    let tell = move |_: notify::Result<notify::Event>| {
-        // A full channel already says what there is to say.
-        let _ = sender.try_send(());
+    let tell = move |event: notify::Result<notify::Event>| {
+        // Looking opens the file: an event that would ask for another look, for ever.
+        if !event.is_ok_and(|event| event.kind.is_access()) {
+            // A full channel already says what there is to say.
+            let _ = sender.try_send(());
+        }
     };
     let mut watcher = notify::recommended_watcher(tell)?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -118,8 +121,6 @@ fn hash(content: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     /// An empty directory that goes away with the test.
@@ -179,9 +180,21 @@ mod tests {
         let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, directory.0.join(name));
         link("v1", "..data").and_then(|()| link("..data/bff.yaml", "bff.yaml")).expect("links can be made");
         let mut watch = Watch::new(directory.0.join("bff.yaml"));
+        let start = Instant::now();
         link("v2", "..new").expect("links can be made");
         std::fs::rename(directory.0.join("..new"), directory.0.join("..data")).expect("links can be swapped");
         assert_eq!(watch.changed().await, Change::File);
+        assert!(start.elapsed() < Duration::from_millis(300), "{:?}", start.elapsed());
+    }
+
+    #[tokio::test]
+    async fn looking_is_no_event_that_asks_for_another_look() {
+        let directory = Directory::new("looking");
+        let mut watch = Watch::new(directory.write("bff.yaml", "a: 1"));
+        directory.write("bff.yaml", "a: 2");
+        assert_eq!(watch.changed().await, Change::File);
+        let event = tokio::time::timeout(Duration::from_millis(300), watch.events.recv()).await;
+        assert!(event.is_err(), "the only one who touched the file is the watch");
     }
 
     #[tokio::test]
