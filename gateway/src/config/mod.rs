@@ -3,6 +3,19 @@
 //! Rules: unknown keys are mistakes; what may be left out has a default on the struct, with its reason; durations, sizes
 //! and rates are strings with units; exclusive things are an enum. Building the running objects is `build.rs`.
 
+pub mod diagnostics;
+#[cfg(test)]
+mod documented;
+mod fault;
+pub mod interpolate;
+pub mod load;
+mod node;
+mod path;
+mod typed;
+pub mod watch;
+#[cfg(test)]
+mod wrong_configs;
+
 use indexmap::IndexMap;
 use serde::Deserialize;
 

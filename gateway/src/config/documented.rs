@@ -1,0 +1,89 @@
+//! Every key that can be typed stands in `config/README.md`, in the section of what it belongs to.
+//!
+//! Not here: whether what stands there is true.
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Visitor, value::Error},
+    forward_to_deserialize_any,
+};
+
+use super::{Config, RouteConfig};
+use crate::{
+    auth::config::{AuthRule, JwtConfig, ProviderConfig},
+    composition::config::PartConfig,
+    proxy::config::ForwardConfig,
+    rate_limit::config::LimitConfig,
+    server::config::{AdminConfig, ListenerConfig, ServerConfig, TlsConfig},
+    upstream::config::UpstreamConfig,
+};
+
+const README: &str = include_str!("../../../config/README.md");
+
+/// Asked for a struct, notes its keys.
+struct Keys<'a>(&'a mut Vec<&'static str>);
+
+impl<'de> Deserializer<'de> for Keys<'_> {
+    type Error = Error;
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        keys: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        self.0.extend(keys);
+        visitor.visit_unit()
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_unit()
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+/// The keys of `T` that the section under `heading` has no row for.
+fn missing<'de, T: Deserialize<'de>>(heading: &str) -> Vec<String> {
+    let mut keys = Vec::new();
+    // Reading nothing fails; the keys are what is wanted.
+    let _ = T::deserialize(Keys(&mut keys));
+    assert!(!keys.is_empty(), "{heading} is no struct");
+    let section = README.split("\n## ").find(|section| section.starts_with(heading)).unwrap_or_default();
+    let undocumented = keys.iter().filter(|key| !section.contains(&format!("| `{key}` |")));
+    undocumented.map(|key| format!("{heading}: {key}")).collect()
+}
+
+#[test]
+fn every_key_has_a_row_in_the_readme() {
+    let missing = [
+        missing::<Config>("The file"),
+        missing::<ListenerConfig>("`listen`"),
+        missing::<TlsConfig>("`listen[].tls`"),
+        missing::<AdminConfig>("`admin`"),
+        missing::<ServerConfig>("`server`"),
+        missing::<ProviderConfig>("`providers.NAME`"),
+        missing::<JwtConfig>("`providers.NAME.jwt`"),
+        missing::<UpstreamConfig>("`upstreams.NAME`"),
+        missing::<LimitConfig>("`limits.NAME`"),
+        missing::<RouteConfig>("`routes[]`"),
+        missing::<AuthRule>("`routes[].auth`"),
+        missing::<ForwardConfig>("`routes[].forward`"),
+        missing::<PartConfig>("`routes[].compose.PART`"),
+    ];
+    assert_eq!(missing.concat(), Vec::<String>::new());
+}
+
+/// The first example in the README, whole.
+#[test]
+fn the_example_in_the_readme_is_right() {
+    let example =
+        README.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap_or_default();
+    let env = |name: &str| (name == "FTGO_ISSUER").then(|| "http://127.0.0.1:9000".to_owned());
+    let loaded = super::load::load("config/README.md", example, &env);
+    assert_eq!(loaded.render(), "");
+    assert!(loaded.config.is_some());
+}
