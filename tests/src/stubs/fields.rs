@@ -17,12 +17,7 @@ pub(super) struct Fields {
 
 /// The JSON in `bytes`.
 pub(super) fn parse(bytes: &[u8]) -> Result<Value, Invalid> {
-    serde_json::from_slice(bytes).map_err(|error| invalid("", &format!("the body is not JSON: {error}")))
-}
-
-/// A mistake in the field of that name.
-pub(super) fn invalid(field: &str, message: &str) -> Invalid {
-    Invalid { field: field.to_owned(), message: message.to_owned() }
+    serde_json::from_slice(bytes).map_err(|error| Invalid::new("", format!("the body is not JSON: {error}")))
 }
 
 impl Fields {
@@ -30,7 +25,7 @@ impl Fields {
     pub(super) fn of(value: Value, at: &str) -> Result<Fields, Invalid> {
         match value {
             Value::Object(map) => Ok(Fields { at: at.to_owned(), map }),
-            _ => Err(invalid(at, "must be an object")),
+            _ => Err(Invalid::new(at, "must be an object")),
         }
     }
 
@@ -41,7 +36,7 @@ impl Fields {
 
     /// A mistake in one of its fields.
     pub(super) fn wrong(&self, name: &str, message: &str) -> Invalid {
-        invalid(&self.path(name), message)
+        Invalid::new(self.path(name), message)
     }
 
     /// A field that may be missing.

@@ -12,8 +12,10 @@ use tonic::server::{Grpc, UnaryService};
 use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 
+use super::problem::Refusal;
+use super::request::idempotency_key;
 use super::rule::Script;
-use super::world::{Invalid, NewLineItem, NewOrder, World};
+use super::world::{NewLineItem, NewOrder, World};
 
 /// The full name of the one method.
 const CREATE_ORDER: &str = "orderservice.OrderService/createOrder";
@@ -120,14 +122,21 @@ impl UnaryService<CreateOrderRequest> for CreateOrder {
     type Future = std::future::Ready<Result<tonic::Response<CreateOrderReply>, Status>>;
 
     fn call(&mut self, request: tonic::Request<CreateOrderRequest>) -> Self::Future {
-        let created = self.0.create_order(new_order(request.into_inner()));
+        let (metadata, _, order) = request.into_parts();
+        let key = idempotency_key(metadata.as_ref());
+        let created = self.0.create_order_once(key, &new_order(order));
         let created = created.map(|order_id| tonic::Response::new(CreateOrderReply { order_id }));
-        std::future::ready(created.map_err(|invalid| refused(&invalid)))
+        std::future::ready(created.map_err(refused))
     }
 }
 
-fn refused(invalid: &Invalid) -> Status {
-    Status::invalid_argument(format!("{}: {}", invalid.field, invalid.message))
+fn refused(refusal: Refusal) -> Status {
+    match refusal {
+        Refusal::NotFound => Status::not_found(""),
+        Refusal::Invalid(invalid) => Status::invalid_argument(invalid.to_string()),
+        Refusal::Conflict(why) => Status::failed_precondition(why),
+        Refusal::KeyReused => Status::invalid_argument("this idempotency-key came with another order before"),
+    }
 }
 
 fn new_order(request: CreateOrderRequest) -> NewOrder {

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use super::fields::{Fields, invalid, signed_millis};
+use super::fields::{Fields, signed_millis};
 use super::world::Invalid;
 
 /// A rule of `PUT /faults/{service}`.
@@ -139,7 +139,7 @@ fn read_fault(fields: &mut Fields) -> Result<Option<Fault>, Invalid> {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(name)) => named_fault(&name, &at).map(Some),
         Some(Value::Object(map)) => object_fault(map, &at).map(Some),
-        Some(_) => Err(invalid(&at, "must be a name or an object")),
+        Some(_) => Err(Invalid::new(at, "must be a name or an object")),
     }
 }
 
@@ -156,7 +156,7 @@ fn named_fault(name: &str, at: &str) -> Result<Fault, Invalid> {
                 "unknown fault {name:?}: there are hang, reset, malformed, huge, wrong-type, refuse, and \
                  objects with status, truncate or trickle"
             );
-            return Err(invalid(at, &message));
+            return Err(Invalid::new(at, message));
         }
     })
 }

@@ -18,14 +18,16 @@ async fn a_port_in_use_is_told_with_service_and_address() {
 }
 
 #[tokio::test]
-async fn a_thousand_connections_are_served_at_once() {
+async fn hundreds_of_connections_are_served_at_once() {
+    // Both ends are in this process, and some machines allow it no more than 1024 descriptors.
+    const NUMBER: u64 = 300;
     let stubs = stubs();
     let order = stubs.address(Service::Order);
     stubs.faults().set(Service::Order, json!({"latency": "100ms"})).await.unwrap();
-    let answers = futures_util::future::join_all((0..1000).map(|_| get(order, "/orders/99"))).await;
+    let answers = futures_util::future::join_all((0..NUMBER).map(|_| get(order, "/orders/99"))).await;
     assert!(answers.iter().all(|seen| seen.status == StatusCode::OK));
     let counts = stubs.recorder().counts(Service::Order);
-    assert_eq!((counts.total, counts.cancelled), (1000, 0));
+    assert_eq!((counts.total, counts.cancelled), (NUMBER, 0));
     assert!(counts.max_in_flight > 100, "{}", counts.max_in_flight);
 }
 

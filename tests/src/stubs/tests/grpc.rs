@@ -26,13 +26,17 @@ fn order(restaurant_id: i64) -> CreateOrderRequest {
 }
 
 async fn create(stubs: &Stubs, order: CreateOrderRequest) -> Result<i64, Status> {
+    send_order(stubs, tonic::Request::new(order)).await
+}
+
+async fn send_order(stubs: &Stubs, order: tonic::Request<CreateOrderRequest>) -> Result<i64, Status> {
     let endpoint = Channel::from_shared(format!("http://{}", stubs.grpc())).unwrap();
     let channel = endpoint.connect().await.map_err(|error| Status::unavailable(error.to_string()))?;
     let mut client = tonic::client::Grpc::new(channel);
     client.ready().await.unwrap();
     let codec = ProstCodec::<CreateOrderRequest, CreateOrderReply>::default();
     let path = "/orderservice.OrderService/createOrder".parse().unwrap();
-    let reply = client.unary(tonic::Request::new(order), path, codec).await?;
+    let reply = client.unary(order, path, codec).await?;
     Ok(reply.into_inner().order_id)
 }
 
@@ -43,6 +47,20 @@ async fn an_order_is_created_and_counted_under_its_method() {
     let counts = stubs.recorder().counts(Service::Order);
     assert_eq!(counts.by_route["gRPC orderservice.OrderService/createOrder"], 1);
     assert_eq!(counts.last[0].path, "/orderservice.OrderService/createOrder");
+}
+
+#[tokio::test]
+async fn an_order_sent_twice_with_one_key_is_one_order() {
+    let stubs = stubs();
+    let with_key = |order| {
+        let mut request = tonic::Request::new(order);
+        request.metadata_mut().insert("idempotency-key", "k1".parse().unwrap());
+        request
+    };
+    let first = send_order(&stubs, with_key(order(1))).await.unwrap();
+    assert_eq!(send_order(&stubs, with_key(order(1))).await.unwrap(), first);
+    let other = send_order(&stubs, with_key(order(2))).await.unwrap_err();
+    assert_eq!(other.code(), Code::InvalidArgument);
 }
 
 #[tokio::test]
