@@ -1,7 +1,7 @@
 //! What arrived at each backend, as `GET /requests` tells it.
 //!
 //! A request counts from its arrival, whatever becomes of it. It ends with its answer's last byte, by a fault,
-//! or when the client leaves, which shows in the [`Call`] being dropped before its end. Not a log.
+//! or when the client leaves, which shows in the `Call` being dropped before its end. Not a log.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::pin::Pin;

@@ -1,6 +1,6 @@
 //! The seven services behind the gateway: their names, reference ports and routes.
 //!
-//! Not the identity provider and not the control API: neither takes faults nor is it counted.
+//! Not the identity provider (`backend.rs` puts it beside them) and not the control API.
 
 /// The routes every service has besides its own.
 macro_rules! routes {
