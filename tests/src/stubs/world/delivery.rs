@@ -103,6 +103,11 @@ impl Deliveries {
         self.deliveries.insert(delivery.id, delivery);
     }
 
+    /// Makes it the first courier's turn.
+    pub(crate) fn begin_turns(&mut self) {
+        self.last = 0;
+    }
+
     /// The order is off, and with it the delivery.
     pub(crate) fn cancel(&mut self, id: i64) {
         self.waiting.remove(&id);

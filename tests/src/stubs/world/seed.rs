@@ -24,9 +24,11 @@ use crate::stubs::request;
 const PACE: [i64; 4] = [2, 5, 20, 25];
 
 /// Fills an empty state with the fixtures.
-pub(crate) fn fixtures(empty: State) -> State {
+pub(crate) fn fixtures(empty: &State) -> State {
     let fixtures = serde_json::from_str(include_str!("fixtures.json")).expect("the fixtures are JSON");
-    applied(&empty, &fixtures).expect("the fixtures are valid")
+    let mut state = applied(empty, &fixtures).expect("the fixtures are valid");
+    state.deliveries.begin_turns();
+    state
 }
 
 /// The state with these records in it.
@@ -35,7 +37,7 @@ pub(crate) fn applied(state: &State, records: &Value) -> Result<State, Invalid> 
     let mut state = state.clone();
     seeds.consumers.into_iter().for_each(|consumer| state.put_consumer(consumer));
     seeds.restaurants.into_iter().for_each(|restaurant| state.put_restaurant(restaurant.into()));
-    each("orders", seeds.orders, |order| state.put_order(order))?;
+    each("orders", seeds.orders, |order| state.put_order(&order))?;
     each("tickets", seeds.tickets, |ticket| state.put_ticket(&ticket))?;
     each("bills", seeds.bills, |bill| state.put_bill(&bill))?;
     each("deliveries", seeds.deliveries, |delivery| state.put_delivery(&delivery))?;
@@ -64,8 +66,8 @@ impl State {
         self.consumers.insert(consumer_id, Consumer { consumer_id, name, card });
     }
 
-    fn put_order(&mut self, seed: OrderSeed) -> Result<(), Invalid> {
-        let line_items = self.seeded_lines(&seed)?;
+    fn put_order(&mut self, seed: &OrderSeed) -> Result<(), Invalid> {
+        let line_items = self.seeded_lines(seed)?;
         let created_at = seed.created_at.unwrap_or_else(Time::now);
         let order = Order {
             order_id: seed.order_id,

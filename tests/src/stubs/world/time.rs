@@ -76,7 +76,7 @@ impl FromStr for Hour {
         let wrong = "an hour of the day such as \"18:30\" is expected";
         let (hours, minutes) = text.split_once(':').ok_or(wrong)?;
         let part = |part: &str, end: u32| match part.parse::<u32>() {
-            Ok(number) if part.len() == 2 && number < end => Ok(number),
+            Ok(number) if part.len() == 2 && !part.starts_with('+') && number < end => Ok(number),
             _ => Err(wrong),
         };
         Ok(Hour(part(hours, 24)? * 60 + part(minutes, 60)?))
