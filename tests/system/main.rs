@@ -1,2 +1,1 @@
 //! System tests.
-fn main_placeholder() {}
