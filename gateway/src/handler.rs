@@ -5,6 +5,7 @@
 use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
+use indexmap::IndexMap;
 
 use crate::{
     auth::Principal,
@@ -12,7 +13,9 @@ use crate::{
     deadline::Deadline,
     error::Error,
     observability::trace::{TRACEPARENT, TRACESTATE, Trace},
+    rate_limit::RateLimit,
     routing::Params,
+    upstream::Upstream,
 };
 
 /// A future on the heap: handlers differ in size, and the pipeline's own future stays small.
@@ -22,6 +25,41 @@ pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response, Error>> + Sen
 pub trait Handler: Send + Sync {
     /// The answer, before `admitted.deadline`. Dropped, it must stop all that it has begun.
     fn answer<'a>(&'a self, request: Request, admitted: Admitted) -> Answer<'a>;
+}
+
+/// What a handler of one's own may be built from: what the configuration names.
+#[derive(Default)]
+pub struct Services {
+    /// The upstreams by name.
+    pub upstreams: IndexMap<String, Arc<Upstream>>,
+    /// The rate limits by name.
+    pub limits: IndexMap<String, Arc<RateLimit>>,
+}
+
+impl Services {
+    /// The upstream so named.
+    ///
+    /// # Errors
+    /// A sentence for the operator when the configuration has none.
+    pub fn upstream(&self, name: &str) -> Result<Arc<Upstream>, String> {
+        self.upstreams.get(name).cloned().ok_or_else(|| format!("this handler needs an upstream `{name}`"))
+    }
+}
+
+/// Builds a handler of one's own, again for every configuration that is loaded.
+pub type Make = fn(&Services) -> Result<Arc<dyn Handler>, String>;
+
+/// The handlers that a binary brings along, by the name that `handle:` knows them by.
+#[derive(Clone, Default)]
+pub struct Handlers(pub IndexMap<&'static str, Make>);
+
+impl Handlers {
+    /// These and one more.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, make: Make) -> Self {
+        self.0.insert(name, make);
+        self
+    }
 }
 
 /// A request that was let in: who asks, for what, until when.
@@ -93,8 +131,8 @@ impl Caller {
         headers.insert(REQUEST_TIMEOUT, millis(deadline));
         self.trace.stamp(headers);
         if let Some(principal) = &self.principal {
-            headers.insert(USER_ID, principal.user_id().clone());
-            headers.insert(USER_ROLES, principal.user_roles().clone());
+            headers.insert(USER_ID, principal.user_id.clone());
+            headers.insert(USER_ROLES, principal.user_roles.clone());
         }
     }
 

@@ -11,6 +11,7 @@ pub mod handler;
 pub mod histogram;
 pub mod mistake;
 pub mod observability;
+pub mod pipeline;
 pub mod proxy;
 pub mod rate_limit;
 pub mod routing;

@@ -50,8 +50,25 @@ pub struct Config {
     /// Rate limits, by name.
     #[serde(default)]
     pub limits: IndexMap<String, LimitConfig>,
+    /// Names under `limits:` that every route counts against, besides its own.
+    #[serde(default)]
+    pub default_limits: Vec<String>,
+    /// Where the access log goes.
+    #[serde(default)]
+    pub access_log: AccessLogTarget,
     /// What is offered. The order does not matter: the most specific path wins.
     pub routes: Vec<RouteConfig>,
+}
+
+/// Where the access log goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AccessLogTarget {
+    /// JSON lines on standard output, where containers expect them.
+    #[default]
+    Stdout,
+    /// Nowhere.
+    Off,
 }
 
 /// One route as typed. Exactly one of `forward`, `compose` and `handle` says what it does.

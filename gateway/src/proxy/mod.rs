@@ -44,7 +44,7 @@ impl Forward {
         headers::add_via(sent, version);
         sent.remove(header::AUTHORIZATION);
         if let Some(principal) = admitted.caller.principal.as_ref().filter(|_| self.token) {
-            sent.insert(header::AUTHORIZATION, principal.authorization().clone());
+            sent.insert(header::AUTHORIZATION, principal.authorization.clone());
         }
         admitted.caller.stamp(sent, admitted.deadline);
         request
