@@ -1,19 +1,24 @@
 //! The gateway library.
 
+pub mod admin;
 pub mod auth;
 pub mod body;
+pub mod cli;
 pub mod composition;
 pub mod config;
 pub mod deadline;
 pub mod error;
 pub mod graphql;
+pub mod guard;
 pub mod handler;
 pub mod histogram;
+pub mod instance;
 pub mod mistake;
 pub mod observability;
 pub mod pipeline;
 pub mod proxy;
 pub mod rate_limit;
+pub mod route;
 pub mod routing;
 pub mod server;
 pub mod template;

@@ -1,39 +1,204 @@
-//! placeholder: being written
-use std::sync::{Arc, atomic::AtomicBool};
+//! The life of a request. Every policy is one line here and one folder elsewhere.
+//!
+//! Not here: how a policy decides (its folder), what a refusal looks like on the wire (`error.rs`).
 
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use hyper::body::Incoming;
 
 use crate::{
-    config::Config,
-    handler::Downstream,
-    observability::{metrics::Metrics, record::Recorded},
+    auth::Principal,
+    body::{Body, Request, Response},
+    config::{Config, build::Snapshot},
+    deadline::Deadline,
+    error::{Code, Error},
+    handler::{self, Admitted, Caller, Downstream, REQUEST_ID},
+    observability::{
+        access_log::AccessLog,
+        metrics::{Metrics, RouteMetrics},
+        record::{Note, Record, Recorded},
+        trace::Trace,
+    },
+    rate_limit::RateLimit,
+    route::Route,
+    routing::{Found, Params, path},
 };
 
-/// placeholder
+/// A gateway: the configuration in use, and what outlives it.
 pub struct Gateway {
-    /// Set when the drain begins: answers of HTTP/1.1 then say `Connection: close`.
-    pub draining: AtomicBool,
+    snapshot: ArcSwap<Snapshot>,
+    log: Arc<AccessLog>,
+    unrouted: Arc<RouteMetrics>,
     /// All metrics.
     pub metrics: Metrics,
+    /// Set when the drain begins: answers of HTTP/1.1 then carry `Connection: close`.
+    pub draining: AtomicBool,
 }
 
 impl Gateway {
-    /// Answers one request.
-    pub async fn handle(
+    /// A gateway that runs `snapshot`.
+    #[must_use]
+    pub fn new(snapshot: Arc<Snapshot>, log: AccessLog, metrics: Metrics) -> Self {
+        metrics.watch_log(&log.lost);
+        let unrouted = metrics.route("(none)");
+        let (snapshot, log) = (ArcSwap::new(snapshot), Arc::new(log));
+        Gateway { snapshot, log, unrouted, metrics, draining: AtomicBool::new(false) }
+    }
+
+    /// Answers one request. Cannot fail: every refusal and fault is rendered here, once.
+    pub async fn handle(&self, request: http::Request<Incoming>, from: &Arc<Downstream>) -> http::Response<Recorded> {
+        let mut request = request.map(Body::client);
+        let version = request.version();
+        let mut record = Record::begin(&self.log, &self.unrouted, &request, from.peer); // written when dropped: aborted requests too
+        let mut deadline = None;
+        let mut response = match self.respond(&mut request, from, &mut record, &mut deadline).await {
+            Ok(response) => response,
+            Err(error) => {
+                request.into_body().linger(); // what was not taken is read and forgotten, so that the answer gets read
+                record.failed(&error);
+                error.into_response(record.request_id().to_str().unwrap_or_default())
+            }
+        };
+        response.headers_mut().insert(REQUEST_ID, record.request_id().clone());
+        if let Some(Note(note)) = response.extensions_mut().remove() {
+            record.note(note);
+        }
+        if version < Version::HTTP_2 && self.draining.load(Ordering::Relaxed) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        record.over(response, deadline) // rides on the body: bytes really sent
+    }
+
+    async fn respond(
         &self,
-        _request: http::Request<Incoming>,
-        _from: &Arc<Downstream>,
-    ) -> http::Response<Recorded> {
-        std::future::pending().await
+        request: &mut Request,
+        from: &Arc<Downstream>,
+        record: &mut Record,
+        until: &mut Option<Deadline>,
+    ) -> Result<Response, Error> {
+        let (route, params) = match self.route(request)? {
+            Routed::Route(route, params) => (route, params), // 400, 404, 405, 431
+            Routed::Options(response) => return Ok(response),
+        };
+        record.routed(&route.name, &route.metrics);
+        let deadline = Deadline::after(route.timeout); // everything below spends it
+        *until = Some(deadline);
+        check_limits(&route.limits_by_address, from.peer, None)?; // before auth, so that guessing tokens costs: 429
+        request.body_mut().limit(route.max_body).map_err(|error| Error::new(Code::BodyTooLarge, error.to_string()))?; // 413
+        handler::strip(request.headers_mut()); // nobody but us says who the caller is
+        let trace = Trace::of(request.headers());
+        record.traced(&trace);
+        let admitted = async {
+            let principal = route.guard.authenticate(request.headers()).await?; // 401
+            if let Some(principal) = &principal {
+                record.called_by(&principal.user_id);
+            }
+            check_limits(&route.limits_by_principal, from.peer, principal.as_deref())?; // 429
+            let caller = Caller { request_id: record.request_id().clone(), principal, trace };
+            let admitted = Admitted { caller, params, deadline, downstream: from.clone() };
+            route.guard.authorize(request, &admitted).await?; // 403, or 404 where that would tell too much
+            route.handler.answer(std::mem::take(request), admitted).await
+        };
+        deadline.bound(admitted).await.unwrap_or_else(|_elapsed| Err(late())) // 504
     }
-    /// What each worker does ten times a second: hands over its log lines, closes connections that nobody uses.
-    pub fn tick(&self) {}
-    /// Whether this instance can take requests: keys are there, and it is not draining.
-    pub fn ready(&self) -> bool {
-        false
+
+    /// Finds the route in the configuration in use, which stays in use for this request.
+    fn route(&self, request: &Request) -> Result<Routed, Error> {
+        let now = self.snapshot.load();
+        check_head(request, now.max_header_size)?;
+        let Some(target) = request.uri().path_and_query() else { return Err(Error::new(Code::NotImplemented, "CONNECT")) };
+        if !path::check(target.path()) {
+            return Err(Error::new(Code::BadPath, "the path can be read in two ways"));
+        }
+        match now.routes.find(request.method(), target) {
+            Found::Route(route, params) => Ok(Routed::Route(route.clone(), params)),
+            Found::Nothing => Err(Error::new(Code::NotFound, "no route has this path")),
+            Found::Not(allow) => {
+                Err(Error::new(Code::MethodNotAllowed, "no route has this method").header(header::ALLOW, allow.clone()))
+            }
+            Found::Options(allow) => Ok(Routed::Options(options(allow))),
+        }
     }
+
+    /// Takes a new configuration into use. Requests in flight end on the old one.
+    pub fn swap(&self, snapshot: Arc<Snapshot>) {
+        self.snapshot.store(snapshot);
+    }
+
     /// The configuration in use.
-    pub fn config(&self) -> Arc<Config> {
-        unimplemented!()
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
     }
+
+    /// The configuration in use, as typed.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        self.snapshot.load().config.clone()
+    }
+
+    /// What each worker does ten times a second: hands over its log lines, closes connections that nobody uses.
+    pub fn tick(&self) {
+        self.log.flush();
+        for upstream in self.snapshot.load().services.upstreams.values() {
+            upstream.sweep();
+        }
+    }
+
+    /// Hands over the last lines, when all workers have stopped.
+    pub fn finish(&self) {
+        self.log.flush_all();
+    }
+
+    /// Whether this instance can take requests: keys are there, and it is not draining.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        !self.draining.load(Ordering::Relaxed) && self.snapshot.load().providers.values().all(|provider| provider.ready())
+    }
+}
+
+enum Routed {
+    Route(Arc<Route>, Params),
+    Options(Response),
+}
+
+fn options(allow: &HeaderValue) -> Response {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(header::ALLOW, allow.clone());
+    response
+}
+
+/// What hyper leaves to us: the size of the header section, and exactly one `Host` in HTTP/1.1 (RFC 9112 section 3.2).
+fn check_head(request: &Request, max_header_size: usize) -> Result<(), Error> {
+    let headers = request.headers();
+    if size(headers) > max_header_size {
+        return Err(Error::new(Code::HeadersTooLarge, format!("the header section is over {max_header_size} bytes")));
+    }
+    let hosts = headers.get_all(header::HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+        return Err(Error::new(Code::BadRequest, "no Host, or several").detail("Exactly one Host is needed."));
+    }
+    Ok(())
+}
+
+/// As RFC 9113 section 6.5.2 counts, less the overhead: names and values.
+fn size(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
+fn check_limits(limits: &[Arc<RateLimit>], peer: SocketAddr, principal: Option<&Principal>) -> Result<(), Error> {
+    limits.iter().try_for_each(|limit| limit.check(peer.ip(), principal.map(|principal| &*principal.sub)))
+}
+
+fn late() -> Error {
+    Error::new(Code::UpstreamTimeout, "the route's deadline passed")
 }

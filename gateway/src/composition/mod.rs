@@ -1,3 +1,113 @@
-//! TODO opener.
+//! One answer from many services: parts are asked at once, each required or optional, and their JSON is spliced together
+//! without being parsed and written again.
+//!
+//! A required part that fails decides the answer, and all other calls stop. An optional part that fails is left out and
+//! told in `Composition-Status` (a structured-field list, RFC 9651, in the manner of RFC 9211). A rule over a part's
+//! answer is decided as soon as that part is there, so that a refusal takes as long as "there is no such thing" does.
+//! Not here: parts that need another part's answer.
 
 pub mod config;
+pub mod part;
+mod status;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::{BufMut, BytesMut};
+use futures_util::future::try_join_all;
+use http::{HeaderValue, header};
+
+pub use self::part::Part;
+use self::{part::Asked, status::Status};
+use crate::{
+    body::{Body, Request, Response},
+    deadline::Deadline,
+    error::Error,
+    guard::Guard,
+    handler::{Admitted, Answer, Handler},
+    observability::record::Note,
+};
+
+/// Composes the answers of one route.
+pub struct Compose {
+    parts: Vec<Part>,
+    /// The part that the route's rule speaks of, and the rule.
+    decides: Option<(usize, Arc<Guard>)>,
+    /// What is kept back of the route's time, so that an answer without its slow parts still leaves in time.
+    reserve: Duration,
+}
+
+impl Compose {
+    /// Composes `parts`, in this order, within `timeout`. `guard` is asked once the part that it speaks of is there.
+    #[must_use]
+    pub fn new(parts: Vec<Part>, guard: &Arc<Guard>, timeout: Duration) -> Self {
+        const LEAST: Duration = Duration::from_millis(10);
+        const MOST: Duration = Duration::from_millis(100);
+        let decides = guard.part().and_then(|name| parts.iter().position(|part| part.name() == name));
+        let decides = decides.map(|index| (index, guard.clone()));
+        Compose { parts, decides, reserve: (timeout / 20).clamp(LEAST, MOST) }
+    }
+
+    async fn compose(&self, admitted: Admitted) -> Result<Response, Error> {
+        let latest = admitted.deadline.keeping(self.reserve);
+        let parts = self.parts.iter().enumerate().map(|(index, part)| self.ask(index, part, &admitted, latest));
+        let asked = try_join_all(parts).await?;
+        Ok(self.join(&asked))
+    }
+
+    /// One part, or the error that answers the whole request.
+    async fn ask(&self, index: usize, part: &Part, admitted: &Admitted, latest: Deadline) -> Result<Asked, Error> {
+        let begun = Instant::now();
+        let deadline = if part.optional() { latest } else { admitted.deadline };
+        let answer = part.fetch(&admitted.caller, &admitted.params, deadline).await;
+        let answer = match answer {
+            Err(fault) if !part.optional() => return Err(fault.into_error()),
+            answer => answer,
+        };
+        if let Some((deciding, guard)) = &self.decides
+            && *deciding == index
+            && let Ok(json) = &answer
+        {
+            guard.decide_by_part(part, json, admitted)?;
+        }
+        Ok(Asked { answer, took: begun.elapsed() })
+    }
+
+    fn join(&self, asked: &[Asked]) -> Response {
+        let size = asked.iter().map(|asked| asked.answer.as_ref().map_or(0, |json| json.len() + 32)).sum::<usize>();
+        let mut out = BytesMut::with_capacity(size + 2);
+        let mut status = Status::default();
+        for (part, asked) in self.parts.iter().zip(asked) {
+            status.add(part.name(), asked);
+            let Ok(json) = &asked.answer else { continue };
+            out.put_u8(if out.is_empty() { b'{' } else { b',' });
+            out.put_slice(part.key());
+            out.put_slice(json);
+        }
+        if out.is_empty() {
+            out.put_u8(b'{');
+        }
+        out.put_u8(b'}');
+        let mut response = Response::new(Body::Full(out.freeze()));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response.headers_mut().insert(status::NAME, status.value());
+        if let Some(missing) = missing(asked) {
+            response.extensions_mut().insert(Note(missing));
+        }
+        response
+    }
+}
+
+/// For the log: why parts are missing.
+fn missing(asked: &[Asked]) -> Option<String> {
+    let faults: Vec<String> = asked.iter().filter_map(|asked| asked.answer.as_ref().err()).map(ToString::to_string).collect();
+    (!faults.is_empty()).then(|| format!("missing parts: {}", faults.join("; ")))
+}
+
+impl Handler for Compose {
+    fn answer<'a>(&'a self, _request: Request, admitted: Admitted) -> Answer<'a> {
+        Box::pin(self.compose(admitted))
+    }
+}

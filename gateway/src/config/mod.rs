@@ -3,6 +3,8 @@
 //! Rules: unknown keys are mistakes; what may be left out has a default on the struct, with its reason; durations, sizes
 //! and rates are strings with units; exclusive things are an enum. Building the running objects is `build.rs`.
 
+mod braces;
+pub mod build;
 pub mod diagnostics;
 #[cfg(test)]
 mod documented;
@@ -30,7 +32,7 @@ use crate::{
 };
 
 /// A whole configuration file.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where clients connect. At least one.

@@ -9,7 +9,7 @@ use std::{borrow::Cow, collections::HashSet, ops::Range};
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, StrInput, Tag};
 
-use super::path;
+use super::{braces, path};
 use crate::mistake::{Mistake, Mistakes};
 
 /// Larger than any configuration that people write; a wrong file (a log, a database) is refused before it is parsed.
@@ -57,8 +57,9 @@ pub(super) struct Parsed {
 
 /// Reads `text`.
 pub(super) fn parse(text: &str) -> Parsed {
+    let hidden = braces::hide(text);
     let mut reader =
-        Reader { parser: Parser::new_from_str(text), lines: Lines::of(text), mistakes: Mistakes::default() };
+        Reader { parser: Parser::new_from_str(&hidden), lines: Lines::of(text), mistakes: Mistakes::default() };
     let refused = too_large(text).or_else(|| tab(text));
     let tree = refused.map_or_else(|| reader.document(), Err);
     let tree = reader.mistakes.keep(tree);
@@ -206,7 +207,7 @@ impl<'a> Reader<'a> {
         let (value, anchor, tag) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain;
-                (Value::Scalar(Scalar { text: text.into_owned(), plain, typed: None }), anchor, tag)
+                (Value::Scalar(Scalar { text: braces::shown(text.into_owned()), plain, typed: None }), anchor, tag)
             }
             Event::SequenceStart(anchor, tag) => (self.list(depth)?, anchor, tag),
             Event::MappingStart(anchor, tag) => (self.mapping(depth)?, anchor, tag),

@@ -38,6 +38,10 @@ enum End {
     Deadline,
 }
 
+/// What else an operator should know of a request, such as missing parts. Handlers leave it in an answer's extensions.
+#[derive(Debug, Clone)]
+pub struct Note(pub String);
+
 /// What is known of one request.
 pub struct Record(Box<Inner>);
 

@@ -60,7 +60,7 @@ impl Serialize for Delivery {
         let actions: Vec<_> = self.actions().iter().map(|action| json!({ "type": action })).collect();
         let view = json!({
             "deliveryInfo": { "id": self.id, "state": self.state },
-            "assignedCourier": self.courier.map(|courier| courier.to_string()),
+            "assignedCourier": self.courier,
             "courierActions": actions,
             "estimatedDeliveryTime": self.estimated,
             "deliveredAt": self.delivered_at,

@@ -1,0 +1,124 @@
+//! The command line of every binary over this library: run a configuration, or check it.
+//!
+//! Exit codes: 0 all is well, 1 it could not be started, 2 the command line is wrong, 78 the configuration is wrong
+//! (`EX_CONFIG` of sysexits.h).
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    handler::Handlers,
+    instance::{self, Instance, StartError},
+    observability::metrics::Metrics,
+};
+
+/// `EX_CONFIG`.
+const BAD_CONFIG: u8 = 78;
+
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    /// The configuration file (YAML)
+    #[arg(short, long, global = true, value_name = "FILE")]
+    config: Option<String>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the configuration (what happens without a command)
+    Run,
+    /// Validate and build the configuration without listening anywhere; exit code 78 if it is wrong
+    Check,
+}
+
+/// What a binary is called, and what it brings along.
+pub struct Program {
+    /// As in `bff-web --help`.
+    pub name: &'static str,
+    /// One sentence.
+    pub about: &'static str,
+    /// The file taken when none is named, if there is one.
+    pub config: Option<&'static str>,
+    /// The handlers that `handle:` may name.
+    pub handlers: Handlers,
+}
+
+/// Runs a program until SIGTERM or SIGINT.
+#[must_use]
+pub fn main(program: Program) -> ExitCode {
+    let command = Arguments::command().name(program.name).about(program.about);
+    let parsed = Arguments::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    let Some(config) = parsed.config.as_deref().or(program.config) else {
+        eprintln!("error: no configuration is named\nhelp: {} --config FILE", program.name);
+        return ExitCode::from(2);
+    };
+    log_to_stderr();
+    crate::auth::install_crypto();
+    match parsed.command.unwrap_or(Command::Run) {
+        Command::Run => control_runtime().block_on(run(config, program.handlers)),
+        Command::Check => check(config, &program.handlers),
+    }
+}
+
+/// Human-readable lines on standard error; `LOG` chooses what, `info` unless set.
+pub fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).try_init();
+}
+
+/// The runtime of the control thread: reload, keys, admin. No request runs here.
+///
+/// # Panics
+/// When the system gives no event queue.
+#[must_use]
+pub fn control_runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the system gives an event queue")
+}
+
+fn check(config: &str, handlers: &Handlers) -> ExitCode {
+    let runtime = control_runtime();
+    let _entered = runtime.enter();
+    match instance::build(config, handlers, &Metrics::default(), None) {
+        Ok(snapshot) => {
+            println!("{config} is fine: {} routes, {} upstreams", snapshot.config.routes.len(), snapshot.config.upstreams.len());
+            ExitCode::SUCCESS
+        }
+        Err(mistakes) => {
+            eprintln!("{mistakes}");
+            ExitCode::from(BAD_CONFIG)
+        }
+    }
+}
+
+async fn run(config: &str, handlers: Handlers) -> ExitCode {
+    let instance = match Instance::start(config, handlers).await {
+        Ok(instance) => instance,
+        Err(error) => {
+            eprintln!("{error}");
+            return if matches!(error, StartError::Config(_)) { ExitCode::from(BAD_CONFIG) } else { ExitCode::FAILURE };
+        }
+    };
+    for address in instance.addresses() {
+        tracing::info!("listening on {address}");
+    }
+    if let Some(address) = instance.admin() {
+        tracing::info!("admin on http://{address}/readyz and /metrics");
+    }
+    asked_to_end().await;
+    instance.drain().await;
+    ExitCode::SUCCESS
+}
+
+/// Waits for SIGTERM or SIGINT.
+pub async fn asked_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be caught");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}

@@ -1,0 +1,86 @@
+//! One branch of a composition, or one thing that a rule asks for: a GET of some JSON from one upstream.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use serde::de::IgnoredAny;
+
+use super::config::PartConfig;
+use crate::{
+    deadline::Deadline,
+    handler::Caller,
+    routing::Params,
+    template::Template,
+    upstream::{Fault, Reason, Upstream},
+};
+
+/// A part, resolved.
+pub struct Part {
+    name: Box<str>,
+    /// `"name":`, ready to be written.
+    key: Box<[u8]>,
+    upstream: Arc<Upstream>,
+    target: Template,
+    optional: bool,
+    timeout: Option<Duration>,
+    max_size: u64,
+}
+
+/// What a part came to.
+pub(super) struct Asked {
+    pub(super) answer: Result<Bytes, Fault>,
+    pub(super) took: Duration,
+}
+
+impl Part {
+    /// The part called `name` that asks `upstream` for `target`.
+    #[must_use]
+    pub fn new(name: &str, config: &PartConfig, upstream: Arc<Upstream>, target: Template) -> Self {
+        Part {
+            name: name.into(),
+            key: format!("\"{name}\":").into_bytes().into(),
+            upstream,
+            target,
+            optional: config.optional,
+            timeout: config.timeout.map(|timeout| timeout.0),
+            max_size: config.max_size.0,
+        }
+    }
+
+    /// As typed.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the answer may do without it.
+    #[must_use]
+    pub fn optional(&self) -> bool {
+        self.optional
+    }
+
+    pub(super) fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// The part's JSON text, known to be whole and well-formed.
+    ///
+    /// # Errors
+    /// The [`Fault`] that left the gateway without it.
+    pub async fn fetch(&self, caller: &Caller, params: &Params, deadline: Deadline) -> Result<Bytes, Fault> {
+        let deadline = self.timeout.map_or(deadline, |timeout| deadline.at_most(timeout));
+        let request = caller.get(self.target.target(params, false), deadline);
+        let fetched = self.upstream.fetch(request, deadline, self.max_size).await?;
+        // What is spliced into an answer must not be able to break it. Nothing is built, only looked at.
+        match serde_json::from_slice::<IgnoredAny>(&fetched.json) {
+            Ok(_) => Ok(fetched.json),
+            Err(error) => Err(self.malformed(&error)),
+        }
+    }
+
+    /// A fault of this part: its JSON is none.
+    #[must_use]
+    pub fn malformed(&self, error: &serde_json::Error) -> Fault {
+        Fault::new(self.upstream.name(), Reason::Malformed, format!("part {}: {error}", self.name))
+    }
+}

@@ -1,0 +1,406 @@
+//! From what was typed to what runs. Building *is* checking: what cannot be built is a mistake, and all of them are told.
+//!
+//! What did not change since the configuration before is taken over: upstreams with their connections, providers with
+//! their keys, limits with their counts.
+//! Not here: reading files (`load.rs`), watching them (`watch.rs`), what a route does.
+
+use std::sync::Arc;
+
+use http::Method;
+use indexmap::IndexMap;
+
+use super::{Config, RouteConfig, load::Loaded};
+use crate::{
+    auth::{Provider, Rule, config::AuthConfig},
+    composition::{Compose, Part, config::PartConfig},
+    guard::Guard,
+    handler::{Handler, Handlers, Services},
+    mistake::{Mistake, Mistakes, below},
+    observability::metrics::Metrics,
+    proxy::{Forward, config::ForwardConfig},
+    rate_limit::{RateLimit, config::Key},
+    route::Route,
+    routing::{self, Router},
+    template::Template,
+    upstream::Upstream,
+};
+
+/// A configuration that runs. Immutable: another one replaces it whole.
+#[derive(Default)]
+pub struct Snapshot {
+    /// The routes.
+    pub routes: Router<Arc<Route>>,
+    /// Who vouches for callers.
+    pub providers: IndexMap<String, Arc<Provider>>,
+    /// Upstreams and limits, by name.
+    pub services: Services,
+    /// The most bytes of a request's header section.
+    pub max_header_size: usize,
+    /// As typed.
+    pub config: Arc<Config>,
+}
+
+/// What building needs besides the configuration.
+pub struct Ground<'a> {
+    /// The configuration in use, if any.
+    pub before: Option<&'a Snapshot>,
+    /// The handlers that the binary brings along.
+    pub handlers: &'a Handlers,
+    /// Where to count.
+    pub metrics: &'a Metrics,
+}
+
+/// Builds what `loaded` says.
+///
+/// # Errors
+/// Nothing is built when anything is wrong; `loaded.mistakes` then has everything that is.
+pub fn build(loaded: &mut Loaded, ground: &Ground<'_>) -> Option<Snapshot> {
+    let config = Arc::new(loaded.config.take()?);
+    let mut builder = Builder { config: &config, loaded, ground, mistakes: Mistakes::default(), names: Vec::new() };
+    let snapshot = builder.snapshot();
+    let mistakes = builder.mistakes;
+    loaded.join(mistakes);
+    loaded.mistakes.is_empty().then(|| Snapshot { config, ..snapshot })
+}
+
+struct Builder<'a> {
+    config: &'a Config,
+    loaded: &'a Loaded,
+    ground: &'a Ground<'a>,
+    mistakes: Mistakes,
+    /// The parameters of the route being built.
+    names: Vec<Box<str>>,
+}
+
+impl Builder<'_> {
+    fn snapshot(&mut self) -> Snapshot {
+        if self.config.listen.is_empty() && !self.loaded.has_erased("listen") {
+            self.mistakes.add(Mistake::new("listen", "there is nowhere to listen").expected("at least one address"));
+        }
+        let providers = self.providers();
+        let services = Services { upstreams: self.upstreams(), limits: self.limits() };
+        self.check_default_limits(&services);
+        let mut routes = Router::default();
+        for (index, typed) in self.config.routes.iter().enumerate() {
+            self.add_route(&mut routes, typed, &format!("routes[{index}]"), &providers, &services);
+        }
+        let max_header_size = self.config.server.max_header_size.0 as usize;
+        Snapshot { routes, providers, services, max_header_size, config: Arc::default() }
+    }
+
+    fn providers(&mut self) -> IndexMap<String, Arc<Provider>> {
+        let mut built = IndexMap::new();
+        for (name, typed) in &self.config.providers {
+            let before = self.ground.before.and_then(|before| before.providers.get(name));
+            let provider = match before.filter(|before| before.config() == typed) {
+                Some(unchanged) => Some(unchanged.clone()),
+                None => self.mistakes.keep(Provider::build(name, typed, &below("providers", name))),
+            };
+            built.extend(provider.map(|provider| (name.clone(), provider)));
+        }
+        built
+    }
+
+    fn upstreams(&mut self) -> IndexMap<String, Arc<Upstream>> {
+        let mut built = IndexMap::new();
+        for (name, typed) in &self.config.upstreams {
+            let before = self.ground.before.and_then(|before| before.services.upstreams.get(name));
+            let metrics = self.ground.metrics.upstream(name);
+            let upstream = match before.filter(|before| before.config() == typed) {
+                Some(unchanged) => Some(unchanged.clone()),
+                None => self.mistakes.keep(Upstream::build(name, typed, metrics, &below("upstreams", name))),
+            };
+            built.extend(upstream.map(|upstream| (name.clone(), upstream)));
+        }
+        built
+    }
+
+    fn limits(&mut self) -> IndexMap<String, Arc<RateLimit>> {
+        let mut built = IndexMap::new();
+        for (name, typed) in &self.config.limits {
+            let before = self.ground.before.and_then(|before| before.services.limits.get(name));
+            let limit = match before.filter(|before| before.config() == typed) {
+                Some(unchanged) => Some(unchanged.clone()),
+                None => self.mistakes.keep(RateLimit::build(name, typed, &below("limits", name))),
+            };
+            built.extend(limit.map(|limit| (name.clone(), limit)));
+        }
+        built
+    }
+
+    fn check_default_limits(&mut self, services: &Services) {
+        for (index, name) in self.config.default_limits.iter().enumerate() {
+            self.limit(name, "`default_limits`", &format!("default_limits[{index}]"), services);
+        }
+    }
+
+    fn limit(&mut self, name: &str, place: &str, at: &str, services: &Services) -> Option<Arc<RateLimit>> {
+        let found = services.limits.get(name).cloned();
+        if found.is_none() && !self.loaded.has_erased(&below("limits", name)) && !self.config.limits.contains_key(name) {
+            let mistake = Mistake::new(at, format!("{place}: there is no limit `{name}`"));
+            self.mistakes.add(mistake.one_of("limits", services.limits.keys(), name));
+        }
+        found
+    }
+
+    fn add_route(
+        &mut self,
+        routes: &mut Router<Arc<Route>>,
+        typed: &RouteConfig,
+        at: &str,
+        providers: &IndexMap<String, Arc<Provider>>,
+        services: &Services,
+    ) {
+        let methods = self.methods(typed, at);
+        self.names = routing::parameters(&typed.path).unwrap_or_default(); // a path that is none is told by the router
+        let guard = Arc::new(self.guard(typed, at, providers, services));
+        let limits = self.route_limits(typed, at, services);
+        let (by_address, by_principal) = limits.into_iter().partition(|limit| limit.config().by == Key::Address);
+        let handler = self.handler(typed, at, &guard, services);
+        let listed = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(",");
+        let name: Arc<str> = format!("{listed} {}", typed.path).into();
+        let route = Arc::new(Route {
+            guard,
+            timeout: typed.timeout.0,
+            max_body: typed.max_body.unwrap_or(self.config.server.max_body).0,
+            limits_by_address: by_address,
+            limits_by_principal: by_principal,
+            handler: handler.unwrap_or_else(|| Arc::new(Compose::new(Vec::new(), &Arc::default(), typed.timeout.0))),
+            metrics: self.ground.metrics.route(&name),
+            name,
+        });
+        self.mistakes.keep(routes.add(&typed.path, &methods, &route, at));
+    }
+
+    fn methods(&mut self, typed: &RouteConfig, at: &str) -> Vec<Method> {
+        const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+        if typed.methods.is_empty() {
+            let mistake = Mistake::new(below(at, "methods"), format!("route `{}` has no method", typed.path));
+            self.mistakes.add(mistake.expected("at least one, or leave `methods` out for GET"));
+        }
+        let mut methods = Vec::new();
+        for (index, name) in typed.methods.iter().enumerate() {
+            if KNOWN.contains(&name.as_str()) {
+                methods.extend(name.parse::<Method>());
+                continue;
+            }
+            let message = format!("route `{}`: there is no method `{name}`", typed.path);
+            self.mistakes.add(Mistake::new(format!("{at}.methods[{index}]"), message).one_of("methods", KNOWN, name));
+        }
+        methods
+    }
+
+    fn route_limits(&mut self, typed: &RouteConfig, at: &str, services: &Services) -> Vec<Arc<RateLimit>> {
+        let place = format!("route `{}`", typed.path);
+        let mut limits: Vec<Arc<RateLimit>> =
+            self.config.default_limits.iter().filter_map(|name| services.limits.get(name).cloned()).collect();
+        for (index, name) in typed.limits.iter().enumerate() {
+            limits.extend(self.limit(name, &place, &format!("{at}.limits[{index}]"), services));
+        }
+        limits
+    }
+
+    fn guard(
+        &mut self,
+        typed: &RouteConfig,
+        at: &str,
+        providers: &IndexMap<String, Arc<Provider>>,
+        services: &Services,
+    ) -> Guard {
+        let rule = match &typed.auth {
+            AuthConfig::None => None,
+            AuthConfig::By(rule) if self.provider_is_told(&rule.provider, providers) => None,
+            AuthConfig::By(rule) => Rule::build(rule, providers, &below(at, "auth"), &mut self.mistakes),
+        };
+        if let Some(rule) = &rule {
+            self.check_policy(rule, typed, at);
+        }
+        if typed.ask.len() > 1 {
+            let message = format!("route `{}` asks for {} parts", typed.path, typed.ask.len());
+            self.mistakes.add(Mistake::new(below(at, "ask"), message).expected("one part, the one its rule speaks of"));
+        }
+        let ask = typed.ask.iter().next().and_then(|(name, part)| self.part(name, part, typed, &below(at, "ask"), services));
+        Guard::new(rule, ask)
+    }
+
+    /// Whether this provider could not be built, which has been told already.
+    fn provider_is_told(&self, name: &str, providers: &IndexMap<String, Arc<Provider>>) -> bool {
+        !providers.contains_key(name)
+            && (self.config.providers.contains_key(name) || self.loaded.has_erased(&below("providers", name)))
+    }
+
+    /// A rule may only speak of what will be there when it is decided.
+    fn check_policy(&mut self, rule: &Rule, typed: &RouteConfig, at: &str) {
+        use crate::auth::policy::Input;
+        let Some(policy) = rule.policy() else { return };
+        let allow = below(&below(at, "auth"), "allow");
+        let mut parts: Vec<&str> = policy.parts().collect();
+        parts.dedup();
+        for input in policy.inputs() {
+            let wrong = match input {
+                Input::Path(name) if !self.names.iter().any(|known| **known == **name) => {
+                    let names: Vec<&str> = self.names.iter().map(|name| &**name).collect();
+                    Mistake::new(&allow, format!("route `{}`: its path has no parameter `{name}`", typed.path))
+                        .one_of("parameters", names, name)
+                }
+                Input::Body(_) if typed.compose.is_some() => {
+                    Mistake::new(&allow, format!("route `{}`: its rule reads a body that no composition has", typed.path))
+                }
+                Input::Part { part, .. } => match self.part_of_rule(part, typed) {
+                    Some(mistake) => Mistake { at: allow.clone(), ..mistake },
+                    None => continue,
+                },
+                _ => continue,
+            };
+            self.mistakes.add(wrong.words(input.to_string()));
+        }
+        if parts.len() > 1 {
+            let message = format!("route `{}`: its rule speaks of {} parts", typed.path, parts.len());
+            self.mistakes.add(Mistake::new(&allow, message).expected("one part at most"));
+        }
+    }
+
+    fn part_of_rule(&self, part: &str, typed: &RouteConfig) -> Option<Mistake> {
+        let composed = typed.compose.as_ref().and_then(|parts| parts.get(part));
+        if composed.is_some_and(|part| part.optional) {
+            let message = format!("route `{}`: its rule speaks of the optional part `{part}`", typed.path);
+            return Some(Mistake::new("", message).expected("a part that is always there"));
+        }
+        if composed.is_some() || typed.ask.contains_key(part) {
+            return None;
+        }
+        let known: Vec<&String> = typed.compose.iter().flat_map(IndexMap::keys).chain(typed.ask.keys()).collect();
+        let message = format!("route `{}`: its rule speaks of the unknown part `{part}`", typed.path);
+        let help = format!("say what to read under `ask: {{ {part}: {{ get: UPSTREAM/PATH }} }}`");
+        Some(Mistake::new("", message).help(help).one_of("parts", known, part))
+    }
+
+    fn handler(
+        &mut self,
+        typed: &RouteConfig,
+        at: &str,
+        guard: &Arc<Guard>,
+        services: &Services,
+    ) -> Option<Arc<dyn Handler>> {
+        match (&typed.forward, &typed.compose, &typed.handle) {
+            (Some(forward), None, None) => self.forward(forward, typed, &below(at, "forward"), services),
+            (None, Some(parts), None) => self.compose(parts, typed, &below(at, "compose"), guard, services),
+            (None, None, Some(name)) => self.own(name, typed, &below(at, "handle"), services),
+            _ => {
+                self.not_one_handler(typed, at);
+                None
+            }
+        }
+    }
+
+    fn not_one_handler(&mut self, typed: &RouteConfig, at: &str) {
+        let keys = ["forward", "compose", "handle"];
+        if keys.iter().any(|key| self.loaded.has_erased(&below(at, key))) {
+            return; // told already
+        }
+        let typed_keys = [typed.forward.is_some(), typed.compose.is_some(), typed.handle.is_some()];
+        let count = typed_keys.iter().filter(|there| **there).count();
+        let message = if count == 0 {
+            format!("route `{}` does nothing", typed.path)
+        } else {
+            format!("route `{}` does {count} things", typed.path)
+        };
+        let mistake = Mistake::new(below(at, "path:"), message).expected("exactly one of: forward, compose, handle");
+        self.mistakes.add(mistake);
+    }
+
+    fn forward(
+        &mut self,
+        forward: &ForwardConfig,
+        typed: &RouteConfig,
+        at: &str,
+        services: &Services,
+    ) -> Option<Arc<dyn Handler>> {
+        let place = format!("route `{}`: it forwards to", typed.path);
+        let upstream = self.upstream(&forward.to, &place, &below(at, "to"), services);
+        let path = match &forward.path {
+            None => None,
+            Some(path) => Some(self.template(path, path, typed, &below(at, "path"))?),
+        };
+        Some(Arc::new(Forward::new(upstream?, path, forward.token)))
+    }
+
+    fn compose(
+        &mut self,
+        parts: &IndexMap<String, PartConfig>,
+        typed: &RouteConfig,
+        at: &str,
+        guard: &Arc<Guard>,
+        services: &Services,
+    ) -> Option<Arc<dyn Handler>> {
+        if typed.methods.iter().any(|method| method != "GET") {
+            let message = format!("route `{}`: a composition is read, not written", typed.path);
+            self.mistakes.add(Mistake::new(format!("{at}:"), message).expected("with `methods: [GET]` or none"));
+        }
+        if parts.is_empty() && !self.loaded.has_erased(at) {
+            self.mistakes.add(Mistake::new(at, format!("route `{}` composes nothing", typed.path)).expected("at least one part"));
+        }
+        let built: Vec<Part> =
+            parts.iter().filter_map(|(name, part)| self.part(name, part, typed, at, services)).collect();
+        (built.len() == parts.len()).then(|| Arc::new(Compose::new(built, guard, typed.timeout.0)) as Arc<dyn Handler>)
+    }
+
+    fn own(&mut self, name: &str, typed: &RouteConfig, at: &str, services: &Services) -> Option<Arc<dyn Handler>> {
+        let Some(make) = self.ground.handlers.0.get(name) else {
+            let message = format!("route `{}`: this binary brings no handler `{name}` along", typed.path);
+            self.mistakes.add(Mistake::new(at, message).one_of("handlers", self.ground.handlers.0.keys(), name));
+            return None;
+        };
+        // What it needs may be missing only because it was told to be wrong.
+        if !self.mistakes.is_empty() || !self.loaded.mistakes.is_empty() {
+            return None;
+        }
+        let made = make(services).map_err(|why| Mistake::new(at, format!("route `{}`: {why}", typed.path)));
+        self.mistakes.keep(made)
+    }
+
+    fn part(
+        &mut self,
+        name: &str,
+        part: &PartConfig,
+        typed: &RouteConfig,
+        at: &str,
+        services: &Services,
+    ) -> Option<Part> {
+        let at = below(at, name);
+        let place = format!("route `{}`: part `{name}`", typed.path);
+        let token = name.starts_with(|c: char| c.is_ascii_alphabetic());
+        if !token || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')) {
+            let mistake = Mistake::new(format!("{at}:"), format!("{place}: a part's name is told in a header field"));
+            self.mistakes.add(mistake.expected("a letter, then letters, digits, `_` or `-`"));
+        }
+        let get = below(&at, "get");
+        let Some((upstream, target)) = part.get.split_once('/') else {
+            let mistake = Mistake::new(&get, format!("{place}: `{}` says no path", part.get));
+            self.mistakes.add(mistake.expected("an upstream and a path, like `order/orders/{orderId}`"));
+            return None;
+        };
+        let upstream = self.upstream(upstream, &format!("{place} calls"), &get, services);
+        let target = self.template(&format!("/{target}"), target, typed, &get);
+        Some(Part::new(name, part, upstream?, target?))
+    }
+
+    fn upstream(&mut self, name: &str, place: &str, at: &str, services: &Services) -> Option<Arc<Upstream>> {
+        let found = services.upstreams.get(name).cloned();
+        let told = self.config.upstreams.contains_key(name) || self.loaded.has_erased(&below("upstreams", name));
+        if found.is_none() && !told {
+            let mistake = Mistake::new(at, format!("{place} the unknown upstream `{name}`")).words(name);
+            self.mistakes.add(mistake.one_of("upstreams", services.upstreams.keys(), name));
+        }
+        found
+    }
+
+    fn template(&mut self, path: &str, written: &str, typed: &RouteConfig, at: &str) -> Option<Template> {
+        let rest = typed.path.split_once("{*").and_then(|(_, rest)| rest.strip_suffix('}'));
+        let parsed = Template::parse(path, &self.names, rest).map_err(|(words, why)| {
+            let words = if words == path { written.to_owned() } else { words };
+            Mistake::new(at, format!("route `{}`: {why}", typed.path)).words(words)
+        });
+        self.mistakes.keep(parsed)
+    }
+}

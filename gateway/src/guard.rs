@@ -1,0 +1,141 @@
+//! Who may use a route: the token, the scopes, and the rule, each decided as early as it can be.
+//!
+//! What can be decided from the token and the path is decided before anything is read or asked: 403. A rule over the
+//! body reads it (bounded), a rule over a service's answer asks for that first, and a refusal by it is a 404 that looks
+//! like that of something that does not exist: whose it is, is nobody else's business.
+//! Not here: the policy language and tokens (`auth/`).
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use serde_json::Value;
+
+use crate::{
+    auth::{
+        Principal, Rule,
+        policy::{Decision, Facts, Policy, strict_json},
+    },
+    body::{Body, BodyError, Request},
+    composition::Part,
+    error::{Code, Error},
+    handler::Admitted,
+    routing::path,
+    upstream::Fault,
+};
+
+/// The guard of one route.
+#[derive(Default)]
+pub struct Guard {
+    /// None: `auth: none`.
+    rule: Option<Rule>,
+    /// What to ask before the decision, on routes that do not compose it anyway.
+    ask: Option<Part>,
+}
+
+impl Guard {
+    /// A guard by `rule`, which may speak of the part `ask`.
+    #[must_use]
+    pub fn new(rule: Option<Rule>, ask: Option<Part>) -> Self {
+        Guard { rule, ask }
+    }
+
+    fn policy(&self) -> Option<&Policy> {
+        self.rule.as_ref()?.policy()
+    }
+
+    /// The part that the rule speaks of.
+    #[must_use]
+    pub fn part(&self) -> Option<&str> {
+        self.policy()?.parts().next()
+    }
+
+    /// Who asks.
+    ///
+    /// # Errors
+    /// 401 for a bad token, and for none where one is needed; 503 when it cannot be checked.
+    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Option<Arc<Principal>>, Error> {
+        match &self.rule {
+            Some(rule) => rule.authenticate(headers).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Whether the caller may, as far as that can be said before the answer is composed.
+    ///
+    /// # Errors
+    /// 403; 404 where that would tell too much; 400 when an input is missing; whatever keeps a service from being asked.
+    pub async fn authorize(&self, request: &mut Request, admitted: &Admitted) -> Result<(), Error> {
+        let Some(rule) = &self.rule else { return Ok(()) };
+        rule.check_scopes(admitted.caller.principal.as_deref())?;
+        let Some(policy) = rule.policy() else { return Ok(()) };
+        match decide(policy, admitted, None, None) {
+            Decision::Undecided if policy.reads_body() => self.authorize_by_body(policy, request, admitted).await,
+            Decision::Undecided => self.ask(policy, None, admitted).await,
+            decided => verdict(decided),
+        }
+    }
+
+    async fn authorize_by_body(&self, policy: &Policy, request: &mut Request, admitted: &Admitted) -> Result<(), Error> {
+        let body = read(std::mem::take(request.body_mut())).await?;
+        let json = strict_json(&body)?;
+        *request.body_mut() = Body::Full(body);
+        match decide(policy, admitted, Some(&json), None) {
+            Decision::Undecided => self.ask(policy, Some(&json), admitted).await,
+            decided => verdict(decided),
+        }
+    }
+
+    /// Asks the service that the rule speaks of. A route that composes that part decides when it is there.
+    async fn ask(&self, policy: &Policy, body: Option<&Value>, admitted: &Admitted) -> Result<(), Error> {
+        let Some(part) = &self.ask else { return Ok(()) };
+        let json = part.fetch(&admitted.caller, &admitted.params, admitted.deadline).await.map_err(Fault::into_error)?;
+        let value = serde_json::from_slice(&json).map_err(|error| part.malformed(&error).into_error())?;
+        hidden(decide(policy, admitted, body, Some((part.name(), &value))))
+    }
+
+    /// Decides by the answer of a part that is composed.
+    ///
+    /// # Errors
+    /// The 404 of something that does not exist, unless the caller may.
+    pub fn decide_by_part(&self, part: &Part, json: &[u8], admitted: &Admitted) -> Result<(), Error> {
+        let Some(policy) = self.policy() else { return Ok(()) };
+        let value = serde_json::from_slice(json).map_err(|error| part.malformed(&error).into_error())?;
+        hidden(decide(policy, admitted, None, Some((part.name(), &value))))
+    }
+}
+
+async fn read(body: Body) -> Result<bytes::Bytes, Error> {
+    body.collect().await.map_err(|error| match error {
+        BodyError::TooLarge(_) => Error::new(Code::BodyTooLarge, error.to_string()),
+        error => Error::new(Code::BadRequest, error.to_string()),
+    })
+}
+
+fn decide(policy: &Policy, admitted: &Admitted, body: Option<&Value>, part: Option<(&str, &Value)>) -> Decision {
+    policy.decide(&Facts {
+        claims: admitted.caller.principal.as_deref().map(|principal| &principal.claims),
+        path: &|name| admitted.params.get(name).and_then(path::decode),
+        query: admitted.params.query(),
+        body,
+        part: &|name| part.filter(|(known, _)| *known == name).map(|(_, value)| value),
+    })
+}
+
+/// A refusal that the caller may be told of.
+fn verdict(decision: Decision) -> Result<(), Error> {
+    match decision {
+        Decision::Allow => Ok(()),
+        Decision::Missing(input) => {
+            Err(Error::new(Code::MissingInput, format!("missing: {input}")).detail(format!("`{input}` is needed, once.")))
+        }
+        Decision::Refuse | Decision::Undecided => Err(Error::new(Code::Forbidden, "refused by the route's rule")),
+    }
+}
+
+/// A refusal that must look as if there were nothing.
+fn hidden(decision: Decision) -> Result<(), Error> {
+    match decision {
+        Decision::Allow => Ok(()),
+        _ => Err(Error::new(Code::NotFound, "refused by the route's rule over a service's answer")),
+    }
+}

@@ -1,0 +1,154 @@
+//! A running gateway: one configuration file, its listeners, its admin listener, and the watch over the file.
+//!
+//! Runs on the control thread (the one that starts it): reload, provider keys, admin. Requests run on the workers.
+//! Not here: how a request is answered (`pipeline.rs`), how sockets are served (`server/`).
+
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+
+use tokio::task::JoinHandle;
+
+use crate::{
+    admin,
+    auth::Provider,
+    config::{
+        AccessLogTarget, Config,
+        build::{self, Ground, Snapshot},
+        load,
+        watch::Watch,
+    },
+    handler::Handlers,
+    observability::{access_log::AccessLog, metrics::Metrics},
+    pipeline::Gateway,
+    server::{self, Server},
+};
+
+/// Why a gateway could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is wrong; the text tells all mistakes with their lines.
+    #[error("{0}")]
+    Config(String),
+    /// An address cannot be listened on, or a thread not started.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// A gateway that runs.
+pub struct Instance {
+    gateway: Arc<Gateway>,
+    server: Server,
+    admin: Option<SocketAddr>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Reads and builds the file, as `check` does, without binding anything.
+///
+/// # Errors
+/// The text of all mistakes, ready to be printed.
+pub fn build(file: &str, handlers: &Handlers, metrics: &Metrics, before: Option<&Snapshot>) -> Result<Snapshot, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| format!("error: {file} cannot be read: {error}"))?;
+    let mut loaded = load::load(file, &text, &|name| std::env::var(name).ok());
+    let built = build::build(&mut loaded, &Ground { before, handlers, metrics });
+    built.ok_or_else(|| loaded.render())
+}
+
+impl Instance {
+    /// Starts a gateway by `file`. Must be called inside a tokio runtime, which must keep running.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub async fn start(file: &str, handlers: Handlers) -> Result<Self, StartError> {
+        let watch = Watch::new(PathBuf::from(file)); // before the file is read, so that no change is missed
+        let metrics = Metrics::default();
+        let snapshot = build(file, &handlers, &metrics, None).map_err(StartError::Config)?;
+        let config = snapshot.config.clone();
+        keep_fresh(&snapshot, None);
+        let log = match config.access_log {
+            AccessLogTarget::Stdout => AccessLog::to(io::stdout()),
+            AccessLogTarget::Off => AccessLog::nowhere(),
+        };
+        let listeners = server::Listeners::bind(&config)?;
+        let gateway = Arc::new(Gateway::new(Arc::new(snapshot), log, metrics));
+        let server = Server::start(gateway.clone(), listeners)?;
+        let mut tasks = vec![tokio::spawn(reload(file.to_owned(), watch, gateway.clone(), handlers))];
+        let mut admin = None;
+        if let Some(typed) = &config.admin {
+            let (address, task) = admin::start(typed.address, gateway.clone()).await?;
+            admin = Some(address);
+            tasks.push(tokio::spawn(task));
+        }
+        Ok(Instance { gateway, server, admin, tasks })
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        self.server.addresses()
+    }
+
+    /// Where operators connect.
+    #[must_use]
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Whether it can take requests.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.gateway.ready()
+    }
+
+    /// Ends: what is in flight is answered, new connections are refused.
+    pub async fn drain(self) {
+        tracing::info!("draining");
+        self.server.drain().await;
+        self.gateway.finish();
+        for task in self.tasks {
+            task.abort();
+        }
+        tracing::info!("drained");
+    }
+}
+
+/// Builds the file anew whenever it changed, and takes it into use whole or not at all.
+async fn reload(file: String, mut watch: Watch, gateway: Arc<Gateway>, handlers: Handlers) {
+    loop {
+        let change = watch.changed().await;
+        let before = gateway.snapshot();
+        match build(&file, &handlers, &gateway.metrics, Some(&before)) {
+            Ok(snapshot) => {
+                told_to_restart(&before.config, &snapshot.config);
+                keep_fresh(&snapshot, Some(&before));
+                gateway.swap(Arc::new(snapshot));
+                gateway.metrics.process().reloads.inc();
+                tracing::info!(file, ?change, "configuration taken into use");
+            }
+            Err(mistakes) => {
+                gateway.metrics.process().refused_reloads.inc();
+                tracing::error!(file, ?change, "configuration refused, the one before stays in use\n{mistakes}");
+            }
+        }
+    }
+}
+
+/// What is bound to threads and sockets is not changed while they run.
+fn told_to_restart(before: &Config, after: &Config) {
+    if before.listen != after.listen || before.admin != after.admin || before.access_log != after.access_log {
+        tracing::warn!("`listen`, `admin` and `access_log` take effect at the next start");
+    }
+    if before.server.workers != after.server.workers || before.server.header_timeout != after.server.header_timeout {
+        tracing::warn!("`server.workers` and `server.header_timeout` take effect at the next start");
+    }
+}
+
+/// Fetches the keys of providers that are new.
+fn keep_fresh(snapshot: &Snapshot, before: Option<&Snapshot>) {
+    let known = |name: &str, provider: &Arc<Provider>| {
+        before.and_then(|before| before.providers.get(name)).is_some_and(|known| Arc::ptr_eq(known, provider))
+    };
+    for (name, provider) in &snapshot.providers {
+        if !known(name, provider) {
+            tokio::spawn(provider.clone().keep_fresh());
+        }
+    }
+}
