@@ -1,5 +1,6 @@
 //! The gateway library.
 
+pub mod admin;
 pub mod auth;
 pub mod body;
 pub mod composition;
