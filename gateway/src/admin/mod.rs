@@ -1,0 +1,221 @@
+//! The listener for operators: is it alive, is it ready, how is it doing.
+//!
+//! It is served by the control thread, not by the workers: it answers also when they are busy, and while they drain.
+//! Not here: anything that changes the gateway, and any authentication. The address is not for clients.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    io,
+    net::{SocketAddr, TcpListener as StdListener},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::sleep,
+};
+
+use crate::pipeline::Gateway;
+
+/// Connections at a time: some operators and what watches over the gateway. Others wait.
+const MOST_CONNECTIONS: usize = 64;
+/// How long a client may take to ask, and a connection may stay unused.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// After an error in accepting, such as no file descriptor being left.
+const PAUSE: Duration = Duration::from_millis(50);
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// As Prometheus asks for it.
+const OPEN_METRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+
+/// What operators ask about: the gateway, and in tests something simpler.
+pub trait Status: Send + Sync + 'static {
+    /// Whether requests can be taken.
+    fn ready(&self) -> bool;
+    /// Whether the end has begun.
+    fn draining(&self) -> bool;
+    /// All metrics as OpenMetrics text.
+    fn metrics(&self) -> String;
+}
+
+impl Status for Gateway {
+    fn ready(&self) -> bool {
+        Gateway::ready(self)
+    }
+
+    fn draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.text()
+    }
+}
+
+/// Binds the address of the operators' listener.
+///
+/// # Errors
+/// When it is in use or may not be used; the message names it.
+pub fn bind(address: SocketAddr) -> io::Result<StdListener> {
+    let refused = |why: io::Error| {
+        io::Error::new(why.kind(), format!("cannot listen on {address} for operators: {why}"))
+    };
+    let listener = StdListener::bind(address).map_err(refused)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Answers operators until it is dropped.
+///
+/// # Errors
+/// When the runtime cannot take the socket.
+pub async fn serve<S: Status>(listener: StdListener, status: Arc<S>) -> io::Result<Infallible> {
+    let listener = TcpListener::from_std(listener)?;
+    let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    loop {
+        let permit = room.clone().acquire_owned().await.expect("the semaphore is never closed");
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let connection = connection(stream, status.clone());
+                tokio::spawn(async move {
+                    connection.await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept connections of operators");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn connection<S: Status>(stream: TcpStream, status: Arc<S>) -> impl Future<Output = ()> + Send {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answer = answer(request.method(), request.uri().path(), &*status);
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection of an operator ended early");
+        }
+    }
+}
+
+fn answer<S: Status>(method: &Method, path: &str, status: &S) -> Response<Full<Bytes>> {
+    let offered: fn(&S) -> Response<Full<Bytes>> = match path {
+        "/healthz" => |_| json(StatusCode::OK, r#"{"status":"alive"}"#),
+        "/readyz" => readiness,
+        "/metrics" => |status| response(StatusCode::OK, OPEN_METRICS, status.metrics()),
+        _ => return json(StatusCode::NOT_FOUND, r#"{"offered":["/healthz","/readyz","/metrics"]}"#),
+    };
+    if matches!(*method, Method::GET | Method::HEAD) {
+        return offered(status);
+    }
+    let mut refused = json(StatusCode::METHOD_NOT_ALLOWED, r#"{"offered":["GET","HEAD"]}"#);
+    refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    refused
+}
+
+fn readiness<S: Status>(status: &S) -> Response<Full<Bytes>> {
+    if status.draining() {
+        json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"draining"}"#)
+    } else if status.ready() {
+        json(StatusCode::OK, r#"{"status":"ready"}"#)
+    } else {
+        let why = r#"{"status":"starting","reason":"a provider's keys have not been fetched yet"}"#;
+        json(StatusCode::SERVICE_UNAVAILABLE, why)
+    }
+}
+
+fn json(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
+    response(status, JSON, body)
+}
+
+fn response(status: StatusCode, kind: HeaderValue, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, kind);
+    // What is true now is of no use later.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    struct Told {
+        ready: bool,
+        draining: bool,
+    }
+
+    impl Status for Told {
+        fn ready(&self) -> bool {
+            self.ready
+        }
+        fn draining(&self) -> bool {
+            self.draining
+        }
+        fn metrics(&self) -> String {
+            "# EOF\n".to_owned()
+        }
+    }
+
+    async fn asked(request: &str, ready: bool, draining: bool) -> String {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(serve(listener, Arc::new(Told { ready, draining })));
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let request = format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        serving.abort();
+        answer
+    }
+
+    #[tokio::test]
+    async fn it_is_alive_whatever_else() {
+        assert!(asked("GET /healthz", false, true).await.starts_with("HTTP/1.1 200 "));
+    }
+
+    #[tokio::test]
+    async fn readiness_says_why_not() {
+        assert!(asked("GET /readyz", true, false).await.starts_with("HTTP/1.1 200 "));
+        let starting = asked("GET /readyz", false, false).await;
+        assert!(starting.starts_with("HTTP/1.1 503 ") && starting.contains(r#""status":"starting""#));
+        let draining = asked("GET /readyz", false, true).await;
+        assert!(draining.starts_with("HTTP/1.1 503 ") && draining.contains(r#""status":"draining""#));
+    }
+
+    #[tokio::test]
+    async fn metrics_are_openmetrics_text() {
+        let metrics = asked("GET /metrics", true, false).await;
+        let kind = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n";
+        assert!(metrics.contains(kind) && metrics.ends_with("# EOF\n"), "{metrics}");
+    }
+
+    #[tokio::test]
+    async fn anything_else_is_refused() {
+        assert!(asked("GET /admin", true, false).await.starts_with("HTTP/1.1 404 "));
+        let post = asked("POST /readyz", true, false).await;
+        assert!(post.starts_with("HTTP/1.1 405 ") && post.contains("allow: GET, HEAD\r\n"), "{post}");
+    }
+}

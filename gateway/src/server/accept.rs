@@ -1,0 +1,134 @@
+//! One worker: accepts from its sockets, ticks, and ends when the drain does.
+//!
+//! Not here: what happens on a connection (`connection.rs`), threads (`mod.rs`).
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener as StdListener},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, watch},
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+
+use super::{
+    Serve, TICK,
+    config::ServerConfig,
+    connection::{Serving, serve},
+    listeners::Listener,
+};
+
+/// After an error that will not go away by itself, such as no file descriptor being left.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Says when the drain begins.
+#[derive(Clone)]
+pub(super) struct Draining(pub(super) watch::Receiver<bool>);
+
+impl Draining {
+    /// Returns once the drain has begun. A server that is dropped drains too.
+    pub(super) async fn begun(&self) {
+        _ = self.0.clone().wait_for(|begun| *begun).await;
+    }
+}
+
+/// Serves until drained: until all connections have ended, or for `drain_timeout` at most.
+pub(super) async fn run<S: Serve>(
+    gateway: Arc<S>,
+    sockets: Vec<Listener>,
+    settings: &ServerConfig,
+    draining: Draining,
+) {
+    // Every accept loop and every connection holds the sender by its `Serving`; nothing is ever sent.
+    let (open, mut closed) = mpsc::channel(1);
+    let serving = Arc::new(Serving::new(gateway.clone(), settings, draining.clone(), open));
+    for listener in sockets {
+        tokio::spawn(accept(listener, serving.clone()));
+    }
+    drop(serving);
+    let drained = async {
+        draining.begun().await;
+        _ = timeout(settings.drain_timeout.0, closed.recv()).await;
+    };
+    tokio::select! {
+        () = drained => {}
+        () = tick(&*gateway) => {}
+    }
+}
+
+async fn tick<S: Serve>(gateway: &S) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // A panic here must not end the worker. It has been reported by the panic hook.
+        _ = catch_unwind(AssertUnwindSafe(|| gateway.tick()));
+    }
+}
+
+async fn accept<S: Serve>(listener: Listener, serving: Arc<Serving<S>>) {
+    let Listener { socket, tls } = listener;
+    let socket = match TcpListener::from_std(socket) {
+        Ok(socket) => socket,
+        Err(error) => return tracing::error!(%error, "a worker cannot use its socket"),
+    };
+    tokio::select! {
+        () = serving.draining.begun() => {}
+        () = accept_on(&socket, tls.as_ref(), &serving) => {}
+    }
+    match socket.into_std() {
+        Ok(socket) => accept_queued(&socket, tls.as_ref(), &serving),
+        Err(error) => tracing::error!(%error, "connections that waited to be accepted are lost"),
+    }
+}
+
+async fn accept_on<S: Serve>(socket: &TcpListener, tls: Option<&TlsAcceptor>, serving: &Arc<Serving<S>>) {
+    loop {
+        match socket.accept().await {
+            Ok((stream, peer)) => begin(stream, peer, tls, serving),
+            Err(error) if left_early(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept connections");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Takes what the kernel has accepted already: those clients may have sent their requests. The system is asked itself,
+/// since the runtime only knows of connections that came before its last look.
+fn accept_queued<S: Serve>(socket: &StdListener, tls: Option<&TlsAcceptor>, serving: &Arc<Serving<S>>) {
+    loop {
+        let accepted = socket.accept().and_then(|(stream, peer)| {
+            stream.set_nonblocking(true)?;
+            Ok((TcpStream::from_std(stream)?, peer))
+        });
+        match accepted {
+            Ok((stream, peer)) => begin(stream, peer, tls, serving),
+            Err(error) if left_early(&error) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) => return tracing::warn!(%error, "cannot accept connections that wait"),
+        }
+    }
+}
+
+/// A task for each connection: a panic on one does not end others.
+fn begin<S: Serve>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<&TlsAcceptor>,
+    serving: &Arc<Serving<S>>,
+) {
+    tokio::spawn(serve(stream, peer, tls.cloned(), serving.clone()));
+}
+
+fn left_early(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}

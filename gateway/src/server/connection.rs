@@ -1,0 +1,250 @@
+//! One connection from its first byte to its last: TLS, which HTTP, its limits, and how it ends when the server drains.
+//!
+//! Not here: what answers its requests; they go to [`Serve::handle`].
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::{Service, service_fn},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::mpsc,
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+
+use super::{Serve, accept::Draining, config::ServerConfig, opening::Opened, tls};
+use crate::{
+    handler::Downstream,
+    observability::{metrics::ProcessMetrics, record::Recorded},
+};
+
+/// How long an unused HTTP/1.1 connection stays open when the drain begins: a request may be on its way already.
+const GRACE: Duration = Duration::from_millis(500);
+/// What a client may send on one stream before the gateway has passed it on.
+const STREAM_WINDOW: u32 = 64 << 10;
+/// The same for all streams of a connection.
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// Requests at a time on one connection.
+const STREAMS: u32 = 100;
+/// An HTTP/2 client is asked this often whether it is still there, and may take as long to say so.
+const PING: Duration = Duration::from_secs(20);
+
+/// What all connections of a worker share.
+pub(super) struct Serving<S> {
+    gateway: Arc<S>,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    header_timeout: Duration,
+    pub(super) draining: Draining,
+    /// Closed when the last connection ends.
+    _open: mpsc::Sender<Infallible>,
+}
+
+/// One connection, as its requests know it. One `Arc` of its own, so that requests count no references across workers.
+struct Peer<S> {
+    gateway: Arc<S>,
+    downstream: Arc<Downstream>,
+    /// Whether a request has been understood.
+    asked: AtomicBool,
+}
+
+/// Why a connection ended before its time.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Http(#[from] hyper::Error),
+    #[error("TLS handshake: {0}")]
+    Handshake(io::Error),
+    #[error("TLS handshake: the client is too slow")]
+    SlowHandshake,
+}
+
+/// A connection that is counted as open.
+struct Open<'a>(&'a ProcessMetrics);
+
+impl<S: Serve> Serving<S> {
+    pub(super) fn new(
+        gateway: Arc<S>,
+        settings: &ServerConfig,
+        draining: Draining,
+        open: mpsc::Sender<Infallible>,
+    ) -> Self {
+        let header_timeout = settings.header_timeout.0;
+        let accepted = largest_head(settings);
+        let (http1, http2) = (http1(header_timeout, accepted), http2(accepted));
+        Serving { gateway, http1, http2, header_timeout, draining, _open: open }
+    }
+
+    async fn plain(&self, stream: TcpStream, peer: &Arc<Peer<S>>) -> Result<(), Broken> {
+        let Some(opened) = self.soon(Opened::read(stream)).await else { return Ok(()) };
+        match opened? {
+            Some(io) if io.is_http2() => self.http2(io, peer).await,
+            Some(io) => self.http1(io, peer).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn secured(&self, stream: TcpStream, tls: &TlsAcceptor, peer: &Arc<Peer<S>>) -> Result<(), Broken> {
+        let Some(readable) = self.soon(stream.readable()).await else { return Ok(()) };
+        readable?;
+        let handshake = timeout(self.header_timeout, tls.accept(stream)).await;
+        let stream = handshake.map_err(|_| Broken::SlowHandshake)?.map_err(Broken::Handshake)?;
+        let http2 = tls::chose_http2(stream.get_ref().1);
+        let Some(opened) = self.soon(Opened::read(stream)).await else { return Ok(()) };
+        match opened? {
+            Some(io) if http2 => self.http2(io, peer).await,
+            Some(io) => self.http1(io, peer).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What a client does first. `None` when it does nothing for too long: browsers open connections and never use them.
+    async fn soon<T>(&self, first: impl Future<Output = T>) -> Option<T> {
+        let too_late = async {
+            self.draining.begun().await;
+            sleep(GRACE).await;
+        };
+        tokio::select! {
+            biased;
+            done = timeout(self.header_timeout, first) => done.ok(),
+            () = too_late => None,
+        }
+    }
+
+    async fn http1<I>(&self, io: Opened<I>, peer: &Arc<Peer<S>>) -> Result<(), Broken>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut connection = pin!(self.http1.serve_connection(TokioIo::new(io), answers(peer)));
+        let idle_too_long = async {
+            self.draining.begun().await;
+            sleep(GRACE).await;
+        };
+        tokio::select! {
+            biased; // a request that has come within the grace is seen first
+            ended = connection.as_mut() => return Ok(ended?),
+            () = idle_too_long => connection.as_mut().graceful_shutdown(),
+        }
+        Ok(connection.await?)
+    }
+
+    async fn http2<I>(&self, io: Opened<I>, peer: &Arc<Peer<S>>) -> Result<(), Broken>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut connection = pin!(self.http2.serve_connection(TokioIo::new(io), answers(peer)));
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return Ok(ended?),
+            () = self.draining.begun() => connection.as_mut().graceful_shutdown(),
+        }
+        Ok(connection.await?)
+    }
+}
+
+/// Serves one connection to its end.
+pub(super) async fn serve<S: Serve>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    serving: Arc<Serving<S>>,
+) {
+    let metrics = serving.gateway.process();
+    let _open = Open::count(metrics);
+    // Answers are written whole; waiting to fill a packet only delays them. Failing, it costs time and nothing else.
+    _ = stream.set_nodelay(true);
+    let downstream = Arc::new(Downstream::new(peer, tls.is_some()));
+    let peer = Arc::new(Peer { gateway: serving.gateway.clone(), downstream, asked: AtomicBool::new(false) });
+    let ended = match &tls {
+        None => serving.plain(stream, &peer).await,
+        Some(tls) => serving.secured(stream, tls, &peer).await,
+    };
+    if let Err(error) = ended {
+        tracing::debug!(peer = %peer.downstream.peer, %error, "a connection ended early");
+        // After a request it is how clients leave, or stay away for longer than they may.
+        if !peer.asked.load(Ordering::Relaxed) {
+            metrics.broken.inc();
+        }
+    }
+}
+
+fn answers<S: Serve>(
+    peer: &Arc<Peer<S>>,
+) -> impl Service<
+    Request<Incoming>,
+    Response = Response<Recorded>,
+    Error = Infallible,
+    Future = impl Future<Output = Result<Response<Recorded>, Infallible>> + Send + use<S>,
+> + use<S> {
+    let peer = peer.clone();
+    service_fn(move |request| {
+        let peer = peer.clone();
+        peer.asked.store(true, Ordering::Relaxed);
+        async move { Ok(peer.gateway.handle(request, &peer.downstream).await) }
+    })
+}
+
+/// Well above what the pipeline accepts: it is the one that refuses, with a problem document.
+fn largest_head(settings: &ServerConfig) -> u32 {
+    let bytes = settings.max_header_size.0.saturating_mul(4).saturating_add(16 << 10);
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+/// The number of header fields stays at hyper's 100: any other setting costs two allocations per request.
+fn http1(header_timeout: Duration, largest_head: u32) -> http1::Builder {
+    let mut http1 = http1::Builder::new();
+    http1
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .half_close(false)
+        .keep_alive(true)
+        .max_buf_size(usize::try_from(largest_head).unwrap_or(usize::MAX));
+    http1
+}
+
+fn http2(largest_head: u32) -> http2::Builder<TokioExecutor> {
+    let mut http2 = http2::Builder::new(TokioExecutor::new());
+    http2
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(largest_head)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING);
+    http2
+}
+
+impl<'a> Open<'a> {
+    fn count(metrics: &'a ProcessMetrics) -> Self {
+        metrics.connections.inc();
+        metrics.open.fetch_add(1, Ordering::Relaxed);
+        Open(metrics)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
