@@ -67,7 +67,11 @@ pub fn main(program: Program) -> ExitCode {
 /// Human-readable lines on standard error; `LOG` chooses what, `info` unless set.
 pub fn log_to_stderr() {
     let filter = EnvFilter::try_from_env("LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .try_init();
 }
 
 /// The runtime of the control thread: reload, keys, admin. No request runs here.
@@ -76,7 +80,10 @@ pub fn log_to_stderr() {
 /// When the system gives no event queue.
 #[must_use]
 pub fn control_runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the system gives an event queue")
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("the system gives an event queue")
 }
 
 fn check(config: &str, handlers: &Handlers) -> ExitCode {
@@ -84,7 +91,11 @@ fn check(config: &str, handlers: &Handlers) -> ExitCode {
     let _entered = runtime.enter();
     match instance::build(config, handlers, &Metrics::default(), None) {
         Ok(snapshot) => {
-            println!("{config} is fine: {} routes, {} upstreams", snapshot.config.routes.len(), snapshot.config.upstreams.len());
+            println!(
+                "{config} is fine: {} routes, {} upstreams",
+                snapshot.config.routes.len(),
+                snapshot.config.upstreams.len()
+            );
             ExitCode::SUCCESS
         }
         Err(mistakes) => {
@@ -95,11 +106,15 @@ fn check(config: &str, handlers: &Handlers) -> ExitCode {
 }
 
 async fn run(config: &str, handlers: Handlers) -> ExitCode {
-    let instance = match Instance::start(config, handlers).await {
+    let instance = match Instance::start(config, handlers) {
         Ok(instance) => instance,
         Err(error) => {
             eprintln!("{error}");
-            return if matches!(error, StartError::Config(_)) { ExitCode::from(BAD_CONFIG) } else { ExitCode::FAILURE };
+            return if matches!(error, StartError::Config(_)) {
+                ExitCode::from(BAD_CONFIG)
+            } else {
+                ExitCode::FAILURE
+            };
         }
     };
     for address in instance.addresses() {

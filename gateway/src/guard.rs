@@ -69,13 +69,20 @@ impl Guard {
         rule.check_scopes(admitted.caller.principal.as_deref())?;
         let Some(policy) = rule.policy() else { return Ok(()) };
         match decide(policy, admitted, None, None) {
-            Decision::Undecided if policy.reads_body() => self.authorize_by_body(policy, request, admitted).await,
+            Decision::Undecided if policy.reads_body() => {
+                self.authorize_by_body(policy, request, admitted).await
+            }
             Decision::Undecided => self.ask(policy, None, admitted).await,
             decided => verdict(decided),
         }
     }
 
-    async fn authorize_by_body(&self, policy: &Policy, request: &mut Request, admitted: &Admitted) -> Result<(), Error> {
+    async fn authorize_by_body(
+        &self,
+        policy: &Policy,
+        request: &mut Request,
+        admitted: &Admitted,
+    ) -> Result<(), Error> {
         let body = read(std::mem::take(request.body_mut())).await?;
         let json = strict_json(&body)?;
         *request.body_mut() = Body::Full(body);
@@ -88,7 +95,10 @@ impl Guard {
     /// Asks the service that the rule speaks of. A route that composes that part decides when it is there.
     async fn ask(&self, policy: &Policy, body: Option<&Value>, admitted: &Admitted) -> Result<(), Error> {
         let Some(part) = &self.ask else { return Ok(()) };
-        let json = part.fetch(&admitted.caller, &admitted.params, admitted.deadline).await.map_err(Fault::into_error)?;
+        let json = part
+            .fetch(&admitted.caller, &admitted.params, admitted.deadline)
+            .await
+            .map_err(Fault::into_error)?;
         let value = serde_json::from_slice(&json).map_err(|error| part.malformed(&error).into_error())?;
         hidden(decide(policy, admitted, body, Some((part.name(), &value))))
     }
@@ -111,7 +121,12 @@ async fn read(body: Body) -> Result<bytes::Bytes, Error> {
     })
 }
 
-fn decide(policy: &Policy, admitted: &Admitted, body: Option<&Value>, part: Option<(&str, &Value)>) -> Decision {
+fn decide(
+    policy: &Policy,
+    admitted: &Admitted,
+    body: Option<&Value>,
+    part: Option<(&str, &Value)>,
+) -> Decision {
     policy.decide(&Facts {
         claims: admitted.caller.principal.as_deref().map(|principal| &principal.claims),
         path: &|name| admitted.params.get(name).and_then(path::decode),
@@ -125,10 +140,11 @@ fn decide(policy: &Policy, admitted: &Admitted, body: Option<&Value>, part: Opti
 fn verdict(decision: Decision) -> Result<(), Error> {
     match decision {
         Decision::Allow => Ok(()),
-        Decision::Missing(input) => {
-            Err(Error::new(Code::MissingInput, format!("missing: {input}")).detail(format!("`{input}` is needed, once.")))
+        Decision::Missing(input) => Err(Error::new(Code::MissingInput, format!("missing: {input}"))
+            .detail(format!("`{input}` is needed, once."))),
+        Decision::Refuse | Decision::Undecided => {
+            Err(Error::new(Code::Forbidden, "refused by the route's rule"))
         }
-        Decision::Refuse | Decision::Undecided => Err(Error::new(Code::Forbidden, "refused by the route's rule")),
     }
 }
 

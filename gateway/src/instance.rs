@@ -45,8 +45,14 @@ pub struct Instance {
 ///
 /// # Errors
 /// The text of all mistakes, ready to be printed.
-pub fn build(file: &str, handlers: &Handlers, metrics: &Metrics, before: Option<&Snapshot>) -> Result<Snapshot, String> {
-    let text = std::fs::read_to_string(file).map_err(|error| format!("error: {file} cannot be read: {error}"))?;
+pub fn build(
+    file: &str,
+    handlers: &Handlers,
+    metrics: &Metrics,
+    before: Option<&Snapshot>,
+) -> Result<Snapshot, String> {
+    let text =
+        std::fs::read_to_string(file).map_err(|error| format!("error: {file} cannot be read: {error}"))?;
     let mut loaded = load::load(file, &text, &|name| std::env::var(name).ok());
     let built = build::build(&mut loaded, &Ground { before, handlers, metrics });
     built.ok_or_else(|| loaded.render())
@@ -57,7 +63,7 @@ impl Instance {
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.
-    pub async fn start(file: &str, handlers: Handlers) -> Result<Self, StartError> {
+    pub fn start(file: &str, handlers: Handlers) -> Result<Self, StartError> {
         let watch = Watch::new(PathBuf::from(file)); // before the file is read, so that no change is missed
         let metrics = Metrics::default();
         let snapshot = build(file, &handlers, &metrics, None).map_err(StartError::Config)?;
@@ -67,15 +73,16 @@ impl Instance {
             AccessLogTarget::Stdout => AccessLog::to(io::stdout()),
             AccessLogTarget::Off => AccessLog::nowhere(),
         };
-        let listeners = server::Listeners::bind(&config)?;
+        let listeners = server::bind(&config.listen, &config.server)?;
+        let operators = config.admin.as_ref().map(|typed| admin::bind(typed.address)).transpose()?;
         let gateway = Arc::new(Gateway::new(Arc::new(snapshot), log, metrics));
         let server = Server::start(gateway.clone(), listeners)?;
         let mut tasks = vec![tokio::spawn(reload(file.to_owned(), watch, gateway.clone(), handlers))];
         let mut admin = None;
-        if let Some(typed) = &config.admin {
-            let (address, task) = admin::start(typed.address, gateway.clone()).await?;
-            admin = Some(address);
-            tasks.push(tokio::spawn(task));
+        if let Some(listener) = operators {
+            admin = Some(listener.local_addr()?);
+            let serving = admin::serve(listener, gateway.clone());
+            tasks.push(tokio::spawn(async move { drop(serving.await) }));
         }
         Ok(Instance { gateway, server, admin, tasks })
     }
@@ -125,7 +132,11 @@ async fn reload(file: String, mut watch: Watch, gateway: Arc<Gateway>, handlers:
             }
             Err(mistakes) => {
                 gateway.metrics.process().refused_reloads.inc();
-                tracing::error!(file, ?change, "configuration refused, the one before stays in use\n{mistakes}");
+                tracing::error!(
+                    file,
+                    ?change,
+                    "configuration refused, the one before stays in use\n{mistakes}"
+                );
             }
         }
     }
@@ -136,7 +147,9 @@ fn told_to_restart(before: &Config, after: &Config) {
     if before.listen != after.listen || before.admin != after.admin || before.access_log != after.access_log {
         tracing::warn!("`listen`, `admin` and `access_log` take effect at the next start");
     }
-    if before.server.workers != after.server.workers || before.server.header_timeout != after.server.header_timeout {
+    if before.server.workers != after.server.workers
+        || before.server.header_timeout != after.server.header_timeout
+    {
         tracing::warn!("`server.workers` and `server.header_timeout` take effect at the next start");
     }
 }

@@ -54,7 +54,11 @@ impl Gateway {
     }
 
     /// Answers one request. Cannot fail: every refusal and fault is rendered here, once.
-    pub async fn handle(&self, request: http::Request<Incoming>, from: &Arc<Downstream>) -> http::Response<Recorded> {
+    pub async fn handle(
+        &self,
+        request: http::Request<Incoming>,
+        from: &Arc<Downstream>,
+    ) -> http::Response<Recorded> {
         let mut request = request.map(Body::client);
         let version = request.version();
         let mut record = Record::begin(&self.log, &self.unrouted, &request, from.peer); // written when dropped: aborted requests too
@@ -92,7 +96,10 @@ impl Gateway {
         let deadline = Deadline::after(route.timeout); // everything below spends it
         *until = Some(deadline);
         check_limits(&route.limits_by_address, from.peer, None)?; // before auth, so that guessing tokens costs: 429
-        request.body_mut().limit(route.max_body).map_err(|error| Error::new(Code::BodyTooLarge, error.to_string()))?; // 413
+        request
+            .body_mut()
+            .limit(route.max_body)
+            .map_err(|error| Error::new(Code::BodyTooLarge, error.to_string()))?; // 413
         handler::strip(request.headers_mut()); // nobody but us says who the caller is
         let trace = Trace::of(request.headers());
         record.traced(&trace);
@@ -114,16 +121,17 @@ impl Gateway {
     fn route(&self, request: &Request) -> Result<Routed, Error> {
         let now = self.snapshot.load();
         check_head(request, now.max_header_size)?;
-        let Some(target) = request.uri().path_and_query() else { return Err(Error::new(Code::NotImplemented, "CONNECT")) };
+        let Some(target) = request.uri().path_and_query() else {
+            return Err(Error::new(Code::NotImplemented, "CONNECT"));
+        };
         if !path::check(target.path()) {
             return Err(Error::new(Code::BadPath, "the path can be read in two ways"));
         }
         match now.routes.find(request.method(), target) {
             Found::Route(route, params) => Ok(Routed::Route(route.clone(), params)),
             Found::Nothing => Err(Error::new(Code::NotFound, "no route has this path")),
-            Found::Not(allow) => {
-                Err(Error::new(Code::MethodNotAllowed, "no route has this method").header(header::ALLOW, allow.clone()))
-            }
+            Found::Not(allow) => Err(Error::new(Code::MethodNotAllowed, "no route has this method")
+                .header(header::ALLOW, allow.clone())),
             Found::Options(allow) => Ok(Routed::Options(options(allow))),
         }
     }
@@ -161,7 +169,8 @@ impl Gateway {
     /// Whether this instance can take requests: keys are there, and it is not draining.
     #[must_use]
     pub fn ready(&self) -> bool {
-        !self.draining.load(Ordering::Relaxed) && self.snapshot.load().providers.values().all(|provider| provider.ready())
+        !self.draining.load(Ordering::Relaxed)
+            && self.snapshot.load().providers.values().all(|provider| provider.ready())
     }
 }
 
@@ -181,7 +190,10 @@ fn options(allow: &HeaderValue) -> Response {
 fn check_head(request: &Request, max_header_size: usize) -> Result<(), Error> {
     let headers = request.headers();
     if size(headers) > max_header_size {
-        return Err(Error::new(Code::HeadersTooLarge, format!("the header section is over {max_header_size} bytes")));
+        return Err(Error::new(
+            Code::HeadersTooLarge,
+            format!("the header section is over {max_header_size} bytes"),
+        ));
     }
     let hosts = headers.get_all(header::HOST).iter().count();
     if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
@@ -195,7 +207,11 @@ fn size(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
-fn check_limits(limits: &[Arc<RateLimit>], peer: SocketAddr, principal: Option<&Principal>) -> Result<(), Error> {
+fn check_limits(
+    limits: &[Arc<RateLimit>],
+    peer: SocketAddr,
+    principal: Option<&Principal>,
+) -> Result<(), Error> {
     limits.iter().try_for_each(|limit| limit.check(peer.ip(), principal.map(|principal| &*principal.sub)))
 }
 

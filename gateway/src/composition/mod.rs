@@ -52,13 +52,20 @@ impl Compose {
 
     async fn compose(&self, admitted: Admitted) -> Result<Response, Error> {
         let latest = admitted.deadline.keeping(self.reserve);
-        let parts = self.parts.iter().enumerate().map(|(index, part)| self.ask(index, part, &admitted, latest));
+        let parts =
+            self.parts.iter().enumerate().map(|(index, part)| self.ask(index, part, &admitted, latest));
         let asked = try_join_all(parts).await?;
         Ok(self.join(&asked))
     }
 
     /// One part, or the error that answers the whole request.
-    async fn ask(&self, index: usize, part: &Part, admitted: &Admitted, latest: Deadline) -> Result<Asked, Error> {
+    async fn ask(
+        &self,
+        index: usize,
+        part: &Part,
+        admitted: &Admitted,
+        latest: Deadline,
+    ) -> Result<Asked, Error> {
         let begun = Instant::now();
         let deadline = if part.optional() { latest } else { admitted.deadline };
         let answer = part.fetch(&admitted.caller, &admitted.params, deadline).await;
@@ -76,7 +83,8 @@ impl Compose {
     }
 
     fn join(&self, asked: &[Asked]) -> Response {
-        let size = asked.iter().map(|asked| asked.answer.as_ref().map_or(0, |json| json.len() + 32)).sum::<usize>();
+        let size =
+            asked.iter().map(|asked| asked.answer.as_ref().map_or(0, |json| json.len() + 32)).sum::<usize>();
         let mut out = BytesMut::with_capacity(size + 2);
         let mut status = Status::default();
         for (part, asked) in self.parts.iter().zip(asked) {
@@ -102,7 +110,8 @@ impl Compose {
 
 /// For the log: why parts are missing.
 fn missing(asked: &[Asked]) -> Option<String> {
-    let faults: Vec<String> = asked.iter().filter_map(|asked| asked.answer.as_ref().err()).map(ToString::to_string).collect();
+    let faults: Vec<String> =
+        asked.iter().filter_map(|asked| asked.answer.as_ref().err()).map(ToString::to_string).collect();
     (!faults.is_empty()).then(|| format!("missing parts: {}", faults.join("; ")))
 }
 

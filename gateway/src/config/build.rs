@@ -56,7 +56,8 @@ pub struct Ground<'a> {
 /// Nothing is built when anything is wrong; `loaded.mistakes` then has everything that is.
 pub fn build(loaded: &mut Loaded, ground: &Ground<'_>) -> Option<Snapshot> {
     let config = Arc::new(loaded.config.take()?);
-    let mut builder = Builder { config: &config, loaded, ground, mistakes: Mistakes::default(), names: Vec::new() };
+    let mut builder =
+        Builder { config: &config, loaded, ground, mistakes: Mistakes::default(), names: Vec::new() };
     let snapshot = builder.snapshot();
     let mistakes = builder.mistakes;
     loaded.join(mistakes);
@@ -75,7 +76,8 @@ struct Builder<'a> {
 impl Builder<'_> {
     fn snapshot(&mut self) -> Snapshot {
         if self.config.listen.is_empty() && !self.loaded.has_erased("listen") {
-            self.mistakes.add(Mistake::new("listen", "there is nowhere to listen").expected("at least one address"));
+            self.mistakes
+                .add(Mistake::new("listen", "there is nowhere to listen").expected("at least one address"));
         }
         let providers = self.providers();
         let services = Services { upstreams: self.upstreams(), limits: self.limits() };
@@ -136,7 +138,10 @@ impl Builder<'_> {
 
     fn limit(&mut self, name: &str, place: &str, at: &str, services: &Services) -> Option<Arc<RateLimit>> {
         let found = services.limits.get(name).cloned();
-        if found.is_none() && !self.loaded.has_erased(&below("limits", name)) && !self.config.limits.contains_key(name) {
+        if found.is_none()
+            && !self.loaded.has_erased(&below("limits", name))
+            && !self.config.limits.contains_key(name)
+        {
             let mistake = Mistake::new(at, format!("{place}: there is no limit `{name}`"));
             self.mistakes.add(mistake.one_of("limits", services.limits.keys(), name));
         }
@@ -155,7 +160,8 @@ impl Builder<'_> {
         self.names = routing::parameters(&typed.path).unwrap_or_default(); // a path that is none is told by the router
         let guard = Arc::new(self.guard(typed, at, providers, services));
         let limits = self.route_limits(typed, at, services);
-        let (by_address, by_principal) = limits.into_iter().partition(|limit| limit.config().by == Key::Address);
+        let (by_address, by_principal) =
+            limits.into_iter().partition(|limit| limit.config().by == Key::Address);
         let handler = self.handler(typed, at, &guard, services);
         let listed = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(",");
         let name: Arc<str> = format!("{listed} {}", typed.path).into();
@@ -165,7 +171,8 @@ impl Builder<'_> {
             max_body: typed.max_body.unwrap_or(self.config.server.max_body).0,
             limits_by_address: by_address,
             limits_by_principal: by_principal,
-            handler: handler.unwrap_or_else(|| Arc::new(Compose::new(Vec::new(), &Arc::default(), typed.timeout.0))),
+            handler: handler
+                .unwrap_or_else(|| Arc::new(Compose::new(Vec::new(), &Arc::default(), typed.timeout.0))),
             metrics: self.ground.metrics.route(&name),
             name,
         });
@@ -185,7 +192,8 @@ impl Builder<'_> {
                 continue;
             }
             let message = format!("route `{}`: there is no method `{name}`", typed.path);
-            self.mistakes.add(Mistake::new(format!("{at}.methods[{index}]"), message).one_of("methods", KNOWN, name));
+            self.mistakes
+                .add(Mistake::new(format!("{at}.methods[{index}]"), message).one_of("methods", KNOWN, name));
         }
         methods
     }
@@ -217,9 +225,15 @@ impl Builder<'_> {
         }
         if typed.ask.len() > 1 {
             let message = format!("route `{}` asks for {} parts", typed.path, typed.ask.len());
-            self.mistakes.add(Mistake::new(below(at, "ask"), message).expected("one part, the one its rule speaks of"));
+            self.mistakes.add(
+                Mistake::new(below(at, "ask"), message).expected("one part, the one its rule speaks of"),
+            );
         }
-        let ask = typed.ask.iter().next().and_then(|(name, part)| self.part(name, part, typed, &below(at, "ask"), services));
+        let ask = typed
+            .ask
+            .iter()
+            .next()
+            .and_then(|(name, part)| self.part(name, part, typed, &below(at, "ask"), services));
         Guard::new(rule, ask)
     }
 
@@ -240,12 +254,16 @@ impl Builder<'_> {
             let wrong = match input {
                 Input::Path(name) if !self.names.iter().any(|known| **known == **name) => {
                     let names: Vec<&str> = self.names.iter().map(|name| &**name).collect();
-                    Mistake::new(&allow, format!("route `{}`: its path has no parameter `{name}`", typed.path))
-                        .one_of("parameters", names, name)
+                    Mistake::new(
+                        &allow,
+                        format!("route `{}`: its path has no parameter `{name}`", typed.path),
+                    )
+                    .one_of("parameters", names, name)
                 }
-                Input::Body(_) if typed.compose.is_some() => {
-                    Mistake::new(&allow, format!("route `{}`: its rule reads a body that no composition has", typed.path))
-                }
+                Input::Body(_) if typed.compose.is_some() => Mistake::new(
+                    &allow,
+                    format!("route `{}`: its rule reads a body that no composition has", typed.path),
+                ),
                 Input::Part { part, .. } => match self.part_of_rule(part, typed) {
                     Some(mistake) => Mistake { at: allow.clone(), ..mistake },
                     None => continue,
@@ -269,7 +287,8 @@ impl Builder<'_> {
         if composed.is_some() || typed.ask.contains_key(part) {
             return None;
         }
-        let known: Vec<&String> = typed.compose.iter().flat_map(IndexMap::keys).chain(typed.ask.keys()).collect();
+        let known: Vec<&String> =
+            typed.compose.iter().flat_map(IndexMap::keys).chain(typed.ask.keys()).collect();
         let message = format!("route `{}`: its rule speaks of the unknown part `{part}`", typed.path);
         let help = format!("say what to read under `ask: {{ {part}: {{ get: UPSTREAM/PATH }} }}`");
         Some(Mistake::new("", message).help(help).one_of("parts", known, part))
@@ -305,7 +324,8 @@ impl Builder<'_> {
         } else {
             format!("route `{}` does {count} things", typed.path)
         };
-        let mistake = Mistake::new(below(at, "path:"), message).expected("exactly one of: forward, compose, handle");
+        let mistake =
+            Mistake::new(below(at, "path:"), message).expected("exactly one of: forward, compose, handle");
         self.mistakes.add(mistake);
     }
 
@@ -335,20 +355,35 @@ impl Builder<'_> {
     ) -> Option<Arc<dyn Handler>> {
         if typed.methods.iter().any(|method| method != "GET") {
             let message = format!("route `{}`: a composition is read, not written", typed.path);
-            self.mistakes.add(Mistake::new(format!("{at}:"), message).expected("with `methods: [GET]` or none"));
+            self.mistakes
+                .add(Mistake::new(format!("{at}:"), message).expected("with `methods: [GET]` or none"));
         }
         if parts.is_empty() && !self.loaded.has_erased(at) {
-            self.mistakes.add(Mistake::new(at, format!("route `{}` composes nothing", typed.path)).expected("at least one part"));
+            self.mistakes.add(
+                Mistake::new(at, format!("route `{}` composes nothing", typed.path))
+                    .expected("at least one part"),
+            );
         }
         let built: Vec<Part> =
             parts.iter().filter_map(|(name, part)| self.part(name, part, typed, at, services)).collect();
-        (built.len() == parts.len()).then(|| Arc::new(Compose::new(built, guard, typed.timeout.0)) as Arc<dyn Handler>)
+        (built.len() == parts.len())
+            .then(|| Arc::new(Compose::new(built, guard, typed.timeout.0)) as Arc<dyn Handler>)
     }
 
-    fn own(&mut self, name: &str, typed: &RouteConfig, at: &str, services: &Services) -> Option<Arc<dyn Handler>> {
+    fn own(
+        &mut self,
+        name: &str,
+        typed: &RouteConfig,
+        at: &str,
+        services: &Services,
+    ) -> Option<Arc<dyn Handler>> {
         let Some(make) = self.ground.handlers.0.get(name) else {
             let message = format!("route `{}`: this binary brings no handler `{name}` along", typed.path);
-            self.mistakes.add(Mistake::new(at, message).one_of("handlers", self.ground.handlers.0.keys(), name));
+            self.mistakes.add(Mistake::new(at, message).one_of(
+                "handlers",
+                self.ground.handlers.0.keys(),
+                name,
+            ));
             return None;
         };
         // What it needs may be missing only because it was told to be wrong.
@@ -371,7 +406,8 @@ impl Builder<'_> {
         let place = format!("route `{}`: part `{name}`", typed.path);
         let token = name.starts_with(|c: char| c.is_ascii_alphabetic());
         if !token || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')) {
-            let mistake = Mistake::new(format!("{at}:"), format!("{place}: a part's name is told in a header field"));
+            let mistake =
+                Mistake::new(format!("{at}:"), format!("{place}: a part's name is told in a header field"));
             self.mistakes.add(mistake.expected("a letter, then letters, digits, `_` or `-`"));
         }
         let get = below(&at, "get");
@@ -387,7 +423,8 @@ impl Builder<'_> {
 
     fn upstream(&mut self, name: &str, place: &str, at: &str, services: &Services) -> Option<Arc<Upstream>> {
         let found = services.upstreams.get(name).cloned();
-        let told = self.config.upstreams.contains_key(name) || self.loaded.has_erased(&below("upstreams", name));
+        let told =
+            self.config.upstreams.contains_key(name) || self.loaded.has_erased(&below("upstreams", name));
         if found.is_none() && !told {
             let mistake = Mistake::new(at, format!("{place} the unknown upstream `{name}`")).words(name);
             self.mistakes.add(mistake.one_of("upstreams", services.upstreams.keys(), name));

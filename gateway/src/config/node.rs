@@ -58,8 +58,11 @@ pub(super) struct Parsed {
 /// Reads `text`.
 pub(super) fn parse(text: &str) -> Parsed {
     let hidden = braces::hide(text);
-    let mut reader =
-        Reader { parser: Parser::new_from_str(&hidden), lines: Lines::of(text), mistakes: Mistakes::default() };
+    let mut reader = Reader {
+        parser: Parser::new_from_str(&hidden),
+        lines: Lines::of(text),
+        mistakes: Mistakes::default(),
+    };
     let refused = too_large(text).or_else(|| tab(text));
     let tree = refused.map_or_else(|| reader.document(), Err);
     let tree = reader.mistakes.keep(tree);
@@ -207,7 +210,11 @@ impl<'a> Reader<'a> {
         let (value, anchor, tag) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain;
-                (Value::Scalar(Scalar { text: braces::shown(text.into_owned()), plain, typed: None }), anchor, tag)
+                (
+                    Value::Scalar(Scalar { text: braces::shown(text.into_owned()), plain, typed: None }),
+                    anchor,
+                    tag,
+                )
             }
             Event::SequenceStart(anchor, tag) => (self.list(depth)?, anchor, tag),
             Event::MappingStart(anchor, tag) => (self.mapping(depth)?, anchor, tag),

@@ -39,9 +39,9 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
-    let stubs = Stubs::start(Ports::reference()).await?;
-    let web = Instance::start(&arguments.web, bff_web::program().handlers).await?;
-    let mobile = Instance::start(&arguments.mobile, bff_mobile::playground()).await?;
+    let stubs = Stubs::start(Ports::reference())?;
+    let web = Instance::start(&arguments.web, bff_web::program().handlers)?;
+    let mobile = Instance::start(&arguments.mobile, bff_mobile::playground())?;
     until_ready(&[&web, &mobile]).await;
     introduce(&stubs, &web, &mobile);
     cli::asked_to_end().await;
@@ -61,7 +61,10 @@ fn introduce(stubs: &Stubs, web: &Instance, mobile: &Instance) {
     let consumer = stubs.token("1511300065921", &["consumer"], "consumers:read orders:read orders:write");
     println!("FTGO is up.\n");
     println!("  bff-web        http://{}            REST", web.addresses()[0]);
-    println!("  bff-mobile     http://{}/graphql    GraphQL, with GraphiQL in a browser", mobile.addresses()[0]);
+    println!(
+        "  bff-mobile     http://{}/graphql    GraphQL, with GraphiQL in a browser",
+        mobile.addresses()[0]
+    );
     for (name, instance) in [("bff-web", web), ("bff-mobile", mobile)] {
         if let Some(admin) = instance.admin() {
             println!("  {:<14} http://{admin}            /healthz /readyz /metrics", format!("{name} admin"));
@@ -79,5 +82,7 @@ fn introduce(stubs: &Stubs, web: &Instance, mobile: &Instance) {
     println!("curl -s -i http://{web}/orders/99 -H 'Authorization: Bearer {consumer}'\n");
     println!("curl -s http://{web}/restaurants?zip=94612\n");
     let query = r#"{"query":"{ consumer(consumerId: 1511300065921) { firstName orders { orderId state orderTotal restaurant { name } } } }"}"#;
-    println!("curl -s http://{mobile}/graphql -H 'Content-Type: application/json' -H 'Authorization: Bearer {consumer}' -d '{query}'\n");
+    println!(
+        "curl -s http://{mobile}/graphql -H 'Content-Type: application/json' -H 'Authorization: Bearer {consumer}' -d '{query}'\n"
+    );
 }

@@ -71,7 +71,7 @@ async fn couriers_take_turns_and_those_off_work_are_left_out() {
         accept(&world, id).await.json();
         turns.push(courier(&world, id).await);
     }
-    assert_eq!(turns, ["1", "2", "4", "5", "1"]);
+    assert_eq!(turns, [1, 2, 4, 5, 1]);
 }
 
 #[tokio::test]
