@@ -80,7 +80,7 @@ fn introduce(stubs: &Stubs, web: &Instance, mobile: &Instance) {
     println!("Try:\n");
     let (web, mobile) = (web.addresses()[0], mobile.addresses()[0]);
     println!("curl -s -i http://{web}/orders/99 -H 'Authorization: Bearer {consumer}'\n");
-    println!("curl -s http://{web}/restaurants?zip=94612\n");
+    println!("curl -s 'http://{web}/restaurants?zip=94612'\n");
     let query = r#"{"query":"{ consumer(consumerId: 1511300065921) { firstName orders { orderId state orderTotal restaurant { name } } } }"}"#;
     println!(
         "curl -s http://{mobile}/graphql -H 'Content-Type: application/json' -H 'Authorization: Bearer {consumer}' -d '{query}'\n"
