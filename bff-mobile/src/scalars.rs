@@ -87,7 +87,11 @@ fn moment(text: &str) -> Option<NaiveDateTime> {
 pub(crate) fn known<E: EnumType>(word: &str) -> Option<E> {
     let item = E::items().iter().find(|item| item.name == word);
     if item.is_none() {
-        tracing::warn!(r#type = std::any::type_name::<E>(), value = word, "a service sent an unknown enum value");
+        tracing::warn!(
+            r#type = std::any::type_name::<E>(),
+            value = word,
+            "a service sent an unknown enum value"
+        );
     }
     item.map(|item| item.value)
 }

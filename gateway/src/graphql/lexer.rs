@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn tokens_are_names_numbers_strings_and_signs() {
         let query = "{ a(b: \"{ c } \\\" {\", c: 12) # { { {\n }";
-        assert!(within(query, 10, 2) && !within(query, 9, 2));
+        assert!(within(query, 11, 2) && !within(query, 10, 2));
         assert!(within("\"\"\"{ \" \\\"\"\" {{{\"\"\"", 1, 0));
         assert!(within("\"\\", 1, 0), "an escape at the very end");
     }

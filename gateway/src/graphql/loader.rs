@@ -18,7 +18,7 @@ use futures_util::{
 };
 use parking_lot::Mutex;
 
-use super::Refusal;
+use super::{Refusal, turn::Turn};
 
 /// What became of each key. One that is left out is unknown to the service.
 pub type Answers<K, V> = HashMap<K, Result<V, Refusal>>;
@@ -116,7 +116,7 @@ async fn run<S: Source>(source: Arc<S>, queue: Queue<S>) -> Arc<Answers<S::Key, 
 async fn gather<S: Source>(queue: &Queue<S>) -> Vec<S::Key> {
     let mut seen = 0;
     loop {
-        tokio::task::yield_now().await;
+        Turn::default().await;
         let mut waiting = queue.lock();
         let count = waiting.as_ref().map_or(0, Vec::len);
         if count == seen {

@@ -16,6 +16,7 @@ mod loader;
 mod read;
 mod refusal;
 mod render;
+mod turn;
 
 pub use self::{
     handler::{Call, GraphqlHandler, Settings},
