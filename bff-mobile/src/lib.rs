@@ -16,6 +16,8 @@ mod rules;
 mod scalars;
 mod schema;
 mod services;
+#[cfg(test)]
+mod tests;
 
 use gateway::handler::Handlers;
 

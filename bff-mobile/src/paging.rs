@@ -73,7 +73,7 @@ impl Wanted {
     }
 
     /// What the service answered as the page asked for.
-    pub(crate) fn page<T>(&self, all: Vec<T>, next: Option<String>, id: impl Fn(&T) -> i64) -> Page<T> {
+    pub(crate) fn page<T>(&self, all: Vec<T>, next: Option<&str>, id: impl Fn(&T) -> i64) -> Page<T> {
         let start = self.after.as_ref().map_or("", |after| &after.start);
         let skipped = self.skipped(&all, &id);
         let end = all.len().min(skipped + self.first);
@@ -82,7 +82,7 @@ impl Wanted {
         let cursor = |at: usize, item: &T| {
             let here = Cursor { taken: at + 1, id: id(item), start: start.to_owned() };
             match &next {
-                Some(next) if at + 1 == last => Cursor { taken: 0, start: next.clone(), ..here },
+                Some(next) if at + 1 == last => Cursor { taken: 0, start: (*next).to_owned(), ..here },
                 _ => here,
             }
         };
@@ -134,7 +134,7 @@ mod tests {
     fn page(items: &[i64], first: i32, after: Option<&str>) -> Page<i64> {
         let wanted = Wanted::of(Some(first), after).unwrap();
         let (all, next) = served(items, &wanted.query());
-        wanted.page(all, next, |item| *item)
+        wanted.page(all, next.as_deref(), |item| *item)
     }
 
     fn ids(page: &Page<i64>) -> Vec<i64> {

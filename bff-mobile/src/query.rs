@@ -150,7 +150,7 @@ async fn history(
     }
     let page: HistoryPage = session.history(target).await?;
     let orders = page.orders.into_iter().map(|order| listed(order, consumer)).collect();
-    Ok(OrderConnection(wanted.page(orders, page.start_key, |order: &Order| order.id())))
+    Ok(OrderConnection(wanted.page(orders, page.start_key.as_deref(), |order: &Order| order.id())))
 }
 
 async fn available(
@@ -167,5 +167,7 @@ async fn available(
     }
     let page: RestaurantPage = session.restaurant_page(target).await?;
     let restaurants = page.restaurants.into_iter().map(Restaurant).collect();
-    Ok(RestaurantConnection(wanted.page(restaurants, page.start_key, |found: &Restaurant| found.0.id.0)))
+    Ok(RestaurantConnection(
+        wanted.page(restaurants, page.start_key.as_deref(), |found: &Restaurant| found.0.id.0),
+    ))
 }

@@ -142,8 +142,8 @@ mod tests {
         let query = "{ a { ...F } } fragment F on T { x: b { c } ... on T { d } }";
         let tight = Limits { depth: 3, fields: 4, aliases: 1, ..Limits::default() };
         assert_eq!(verdict(query, &tight), Ok(()));
-        assert!(verdict(query, &Limits { depth: 2, ..tight.clone() }).is_err());
-        assert!(verdict(query, &Limits { fields: 3, ..tight.clone() }).is_err());
+        assert!(verdict(query, &Limits { depth: 2, ..tight }).is_err());
+        assert!(verdict(query, &Limits { fields: 3, ..tight }).is_err());
         assert!(verdict(query, &Limits { aliases: 0, ..tight }).is_err());
     }
 
