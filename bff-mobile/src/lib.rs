@@ -19,12 +19,32 @@ mod services;
 #[cfg(test)]
 mod tests;
 
-use gateway::handler::Handlers;
+use gateway::{cli::Program, handler::Handlers};
+
+/// The configuration that ships.
+pub const CONFIG: &str = "config/bff-mobile.yaml";
+
+/// What this binary is.
+#[must_use]
+pub fn program() -> Program {
+    Program {
+        name: "bff-mobile",
+        about: "The GraphQL backend of the FTGO mobile apps",
+        config: Some(CONFIG),
+        handlers: handlers(),
+    }
+}
 
 /// What `handle:` may name: `graphql`, and `graphql-explorer`, the same with introspection and the GraphiQL page.
 #[must_use]
 pub fn handlers() -> Handlers {
     Handlers::default().with("graphql", schema::closed).with("graphql-explorer", schema::open)
+}
+
+/// For trying it out: `graphql` itself has introspection and the GraphiQL page on.
+#[must_use]
+pub fn playground() -> Handlers {
+    Handlers::default().with("graphql", schema::open).with("graphql-explorer", schema::open)
 }
 
 /// The schema as GraphQL writes it down.

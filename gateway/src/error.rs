@@ -215,8 +215,6 @@ impl std::error::Error for Error {}
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::BodyExt;
-
     use super::*;
 
     #[tokio::test]
