@@ -100,7 +100,7 @@ impl Guard {
             .await
             .map_err(Fault::into_error)?;
         let value = serde_json::from_slice(&json).map_err(|error| part.malformed(&error).into_error())?;
-        hidden(decide(policy, admitted, body, Some((part.name(), &value))))
+        hidden(&decide(policy, admitted, body, Some((part.name(), &value))))
     }
 
     /// Decides by the answer of a part that is composed.
@@ -110,7 +110,7 @@ impl Guard {
     pub fn decide_by_part(&self, part: &Part, json: &[u8], admitted: &Admitted) -> Result<(), Error> {
         let Some(policy) = self.policy() else { return Ok(()) };
         let value = serde_json::from_slice(json).map_err(|error| part.malformed(&error).into_error())?;
-        hidden(decide(policy, admitted, None, Some((part.name(), &value))))
+        hidden(&decide(policy, admitted, None, Some((part.name(), &value))))
     }
 }
 
@@ -149,7 +149,7 @@ fn verdict(decision: Decision) -> Result<(), Error> {
 }
 
 /// A refusal that must look as if there were nothing.
-fn hidden(decision: Decision) -> Result<(), Error> {
+fn hidden(decision: &Decision) -> Result<(), Error> {
     match decision {
         Decision::Allow => Ok(()),
         _ => Err(Error::new(Code::NotFound, "refused by the route's rule over a service's answer")),

@@ -19,10 +19,13 @@ const BATCH: usize = 32 * 1024;
 /// Batches that may wait for the writer.
 const WAITING: usize = 256;
 
+/// The way to the writing thread, and the thread.
+type Writer = (SyncSender<Vec<u8>>, JoinHandle<()>);
+
 /// Where finished lines go.
 pub struct AccessLog {
     buffers: Box<[Mutex<Vec<u8>>]>,
-    writer: Mutex<Option<(SyncSender<Vec<u8>>, JoinHandle<()>)>>,
+    writer: Mutex<Option<Writer>>,
     sender: Option<SyncSender<Vec<u8>>>,
     /// Batches lost because the writer fell behind.
     pub lost: Counter,
