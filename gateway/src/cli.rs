@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::{
     handler::Handlers,
@@ -64,14 +64,10 @@ pub fn main(program: Program) -> ExitCode {
     }
 }
 
-/// Human-readable lines on standard error; `LOG` chooses what, `info` unless set.
+/// Human-readable lines on standard error; `LOG` chooses from which level on: `error`, `warn`, `info` (unless set), `debug`.
 pub fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .try_init();
+    let level = std::env::var("LOG").ok().and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
+    let _ = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(false).try_init();
 }
 
 /// The runtime of the control thread: reload, keys, admin. No request runs here.
