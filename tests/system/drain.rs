@@ -38,7 +38,7 @@ async fn requests_in_flight_are_answered_and_then_connecting_is_refused() {
     let mut asking = JoinSet::new();
     for number in 0..CONNECTIONS {
         asking.spawn(async move {
-            if number % 2 == 0 {
+            if number.is_multiple_of(2) {
                 return whole(connect(address).await.send_request(request()).await.unwrap()).await;
             }
             let mut over_h2 = request();

@@ -54,9 +54,10 @@ impl Scene {
 
     async fn history_shows(&self, order: i64, status: &str) {
         let path = format!("/orders?consumerId={}", self.consumer_id);
+        let id = order.to_string();
         let shown = |answer: &Value| {
             let orders = answer["orders"].as_array().unwrap();
-            orders.iter().any(|one| one["orderId"] == order.to_string() && one["status"] == status)
+            orders.iter().any(|one| one["orderId"] == *id && one["status"] == status)
         };
         until_answer(|| self.ftgo.get(&path).token(&self.consumer), shown).await;
     }

@@ -40,7 +40,7 @@ impl Clients {
                 let mut failed = 0;
                 let mut kept = connect(address).await;
                 while !stop.load(Ordering::Relaxed) {
-                    let status = if number % 2 == 0 {
+                    let status = if number.is_multiple_of(2) {
                         let request =
                             http::Request::get("/old").header("host", "a").body(axum::body::Body::empty());
                         crate::client::whole(kept.send_request(request.unwrap()).await.unwrap()).await.status

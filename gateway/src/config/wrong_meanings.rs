@@ -115,10 +115,10 @@ wrong! {
     a_duplicate_route: format!("{}{}",
         route("path: /orders/{orderId}\nauth: none\nforward: { to: order }\n"),
         "  - path: /orders/{orderId}\n    methods: [POST, GET]\n    auth: none\n    forward: { to: kitchen }\n");
-    one_parameter_by_two_names: format!("{}{}",
-        route("path: /orders/{orderId}\nauth: none\nforward: { to: order }\n"),
-        "  - path: /orders/{id}/cancel\n    auth: none\n    forward: { to: order }\n  \
-           - path: /orders/{id}\n    methods: [POST]\n    auth: none\n    forward: { to: order }\n");
+    a_path_that_cannot_be_told_from_another: format!("{}{}",
+        route("path: /files/{*rest}\nauth: none\nforward: { to: order }\n"),
+        "  - path: /files/{id}\n    auth: none\n    forward: { to: order }\n  \
+           - path: /files/{*all}\n    auth: none\n    forward: { to: order }\n");
     a_path_without_its_slash: route("path: orders\nauth: none\nforward: { to: order }\n");
     a_path_with_an_open_brace: route("path: \"/orders/{orderId\"\nauth: none\nforward: { to: order }\n");
     a_path_that_goes_up: route("path: /orders/../secret\nauth: none\nforward: { to: order }\n");
@@ -140,4 +140,11 @@ wrong! {
 #[test]
 fn what_every_file_here_begins_with_is_right() {
     assert_eq!(said(&format!("{RIGHT}routes: []\n")), "");
+}
+
+#[test]
+fn routes_may_call_one_segment_by_their_own_names() {
+    let other = "  - path: /orders/{id}\n    methods: [POST]\n    auth: none\n    forward: { to: order }\n";
+    let one = route("path: /orders/{orderId}\nauth: none\nforward: { to: order }\n");
+    assert_eq!(said(&format!("{one}{other}")), "");
 }
