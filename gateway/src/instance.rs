@@ -53,6 +53,7 @@ pub fn build(
 ) -> Result<Snapshot, String> {
     let text =
         std::fs::read_to_string(file).map_err(|error| format!("error: {file} cannot be read: {error}"))?;
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     let mut loaded = load::load(file, &text, &|name| std::env::var(name).ok());
     let built = build::build(&mut loaded, &Ground { before, handlers, metrics });
     built.ok_or_else(|| loaded.render())

@@ -1,4 +1,41 @@
-//! The gateway library.
+//! An API gateway for backends for frontends: it routes, authenticates, limits, forwards and composes, as one YAML file says.
+//!
+//! | where | what |
+//! |---|---|
+//! | [`cli`] | The command line of every binary: run, check. |
+//! | [`instance`] | A running gateway: listeners, admin, the watch over the file. |
+//! | [`config`] | From YAML to what runs, with every mistake at once; reload. |
+//! | [`server`], [`worker`] | Sockets, worker threads, connections, TLS, the drain. |
+//! | [`admin`] | The operators' listener: health, readiness, metrics. |
+//! | [`pipeline`] | The life of a request, top to bottom. Begin reading here. |
+//! | [`routing`], [`route`] | From method and path to a route and its parameters. |
+//! | [`rate_limit`] | How often an address or a principal may ask. |
+//! | [`auth`], [`guard`] | Who is calling; the policy language; who may use a route, and when that is decided. |
+//! | [`handler`] | What answers: the trait, and what a handler is given. |
+//! | [`proxy`] | Forwards a request to a service. |
+//! | [`composition`] | One answer from many services. |
+//! | [`graphql`] | GraphQL over HTTP, for schemas that a binary brings along. |
+//! | [`upstream`] | A service behind the gateway: connections, deadlines, faults. |
+//! | [`observability`], [`histogram`] | The access log, metrics, the trace. |
+//! | [`error`] | The one error, and its problem document. |
+//! | [`body`], [`deadline`], [`template`], [`units`], [`mistake`] | What all of the above is made of. |
+//!
+//! A mistake in a configuration is told with its place, and with what was probably meant:
+//!
+//! ```
+//! let text = "
+//! listen: [{ address: 127.0.0.1:8087 }]
+//! upstreams: { order: { url: http://127.0.0.1:8082 } }
+//! routes:
+//!   - path: /orders/{orderId}
+//!     auth: none
+//!     foward: { to: order }
+//! ";
+//! let loaded = gateway::config::load::load("bff.yaml", text, &|_| None);
+//! let told = loaded.render();
+//! assert!(told.contains("unknown key `foward`") && told.contains("bff.yaml:7:5"), "{told}");
+//! assert!(told.contains("did you mean `forward`?"), "{told}");
+//! ```
 
 pub mod admin;
 pub mod auth;

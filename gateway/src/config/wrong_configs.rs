@@ -83,7 +83,7 @@ wrong_after_listen! {
     a_variable_that_is_never_closed: "upstreams:\n  kitchen:\n    url: http://${KITCHEN_HOST:8080\nroutes: []\n";
     a_variable_without_quotes_in_braces: "upstreams:\n  kitchen: { url: http://${KITCHEN_HOST} }\nroutes: []\n";
     braces_without_quotes_in_braces:
-        "routes:\n  - path: /orders\n    auth: none\n    compose:\n      a: { get: order/orders/{orderId}, optional: true }\n";
+        "routes:\n  - path: /orders\n    auth: none\n    compose:\n      a: { get: {service}/orders, optional: true }\n";
     two_documents: "routes: []\n---\nroutes: []\n";
     an_anchor_and_an_alias:
         "upstreams:\n  kitchen: &kitchen { url: http://kitchen }\n  order: *kitchen\nroutes: []\n";

@@ -232,6 +232,10 @@ impl Recorded {
 
     fn overdue(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(deadline) = self.deadline else { return false };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the deadline, and there is no future to bound"
+        )]
         let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.at())));
         alarm.as_mut().poll(cx).is_ready()
     }

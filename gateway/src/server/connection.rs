@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// How long an unused HTTP/1.1 connection stays open when the drain begins: a request may be on its way already.
-const GRACE: Duration = Duration::from_millis(500);
+pub(super) const GRACE: Duration = Duration::from_millis(500);
 /// What a client may send on one stream before the gateway has passed it on.
 const STREAM_WINDOW: u32 = 64 << 10;
 /// The same for all streams of a connection.

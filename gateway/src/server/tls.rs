@@ -71,3 +71,111 @@ fn unreadable(what: &str, file: &Path, why: &pem::Error) -> String {
 fn name(file: &Path) -> String {
     format!("`{}`", file.display())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use rcgen::generate_simple_self_signed;
+    use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+    use tokio::net::TcpStream;
+    use tokio_rustls::{TlsConnector, client::TlsStream};
+
+    use super::*;
+    use crate::server::{
+        Server,
+        testing::{Http1, Stub, asked, bound, http2, settings},
+    };
+
+    /// Files that are gone after the test.
+    struct Files(PathBuf);
+
+    impl Drop for Files {
+        fn drop(&mut self) {
+            _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    impl Files {
+        fn new() -> Self {
+            let folder = format!("gateway-tls-{}-{:x}", std::process::id(), fastrand::u64(..));
+            let folder = std::env::temp_dir().join(folder);
+            std::fs::create_dir(&folder).unwrap();
+            Files(folder)
+        }
+
+        fn write(&self, name: &str, text: &str) -> PathBuf {
+            let file = self.0.join(name);
+            std::fs::write(&file, text).unwrap();
+            file
+        }
+
+        /// A certificate for `localhost`, and what a client trusts then.
+        fn certificate(&self) -> (TlsConfig, RootCertStore) {
+            let made = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+            let cert = self.write("cert.pem", &made.cert.pem());
+            let key = self.write("key.pem", &made.signing_key.serialize_pem());
+            let mut roots = RootCertStore::empty();
+            roots.add(made.cert.der().clone()).unwrap();
+            (TlsConfig { cert, key }, roots)
+        }
+    }
+
+    async fn connect(
+        address: std::net::SocketAddr,
+        roots: &RootCertStore,
+        protocols: &[&[u8]],
+    ) -> TlsStream<TcpStream> {
+        let mut config = ClientConfig::builder().with_root_certificates(roots.clone()).with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_handshake_decides_which_http_is_spoken() {
+        let files = Files::new();
+        let (tls, roots) = files.certificate();
+        let (address, listeners) = bound(&settings(), Some(tls));
+        let server = Server::start(Stub::new(), listeners).unwrap();
+
+        let both = connect(address, &roots, &[HTTP2, HTTP1]).await;
+        assert_eq!(both.get_ref().1.alpn_protocol(), Some(HTTP2));
+        assert_eq!(asked(http2(both).await, "/").await, "HTTP/2.0 tls=true");
+
+        let only_http1: [&[&[u8]]; 2] = [&[HTTP1], &[]];
+        for protocols in only_http1 {
+            let mut client = Http1(connect(address, &roots, protocols).await);
+            client.ask("/").await;
+            assert!(client.answer().await.ends_with("HTTP/1.1 tls=true"));
+        }
+        server.drain().await;
+    }
+
+    #[test]
+    fn wrong_files_are_called_by_their_names() {
+        let files = Files::new();
+        let (tls, _) = files.certificate();
+        let refused = |cert: &PathBuf, key: &PathBuf| {
+            let refused = acceptor(&TlsConfig { cert: cert.clone(), key: key.clone() });
+            refused.err().expect("refused").replace(&*files.0.to_string_lossy(), "")
+        };
+        let missing = files.0.join("missing.pem");
+        let why = refused(&missing, &tls.key);
+        assert!(why.starts_with("the certificate in `/missing.pem` cannot be read: No such file"), "{why}");
+        assert_eq!(
+            refused(&tls.key, &tls.key),
+            "there is no certificate in `/key.pem`: it must be in PEM form"
+        );
+        assert_eq!(
+            refused(&tls.cert, &tls.cert),
+            "there is no private key in `/cert.pem`: it must be in PEM form"
+        );
+        let other = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let other = files.write("other.pem", &other.signing_key.serialize_pem());
+        let why = refused(&tls.cert, &other);
+        let unfit = "the key in `/other.pem` does not fit the certificate in `/cert.pem`";
+        assert!(why.starts_with(unfit), "{why}");
+    }
+}

@@ -24,9 +24,10 @@ pub struct UpstreamConfig {
     pub max_header_size: Size,
 }
 
-/// A service in the same data centre answers a SYN in a millisecond; a lost one is sent again after one second.
+/// A service in the same data centre answers a SYN in a millisecond; a lost one is sent again after one second, which
+/// must not be too late.
 fn connect_timeout() -> Span {
-    Span::secs(1)
+    Span::secs(2)
 }
 
 /// Below the 60 s at which most servers close, so that we close first.

@@ -1,0 +1,113 @@
+//! The schema as a whole, and the handler that executes it.
+//!
+//! Not here: subscriptions, which do not travel over this transport.
+
+use std::sync::Arc;
+
+use async_graphql::{Data, EmptySubscription, Schema};
+use gateway::{
+    graphql::{GraphqlHandler, Settings},
+    handler::{Handler, Services},
+};
+
+use crate::{
+    mutation::Mutation,
+    query::Query,
+    services::{Backends, Session},
+};
+
+pub(crate) type Mobile = Schema<Query, Mutation, EmptySubscription>;
+
+/// The most that one operation may cost, a field of a list counted for each of its items: the 50 newest orders of one
+/// consumer in every detail, not those of each one's consumer again.
+const COMPLEXITY: usize = 5_000;
+
+pub(crate) fn schema() -> Mobile {
+    Schema::build(Query, Mutation, EmptySubscription).limit_complexity(COMPLEXITY).finish()
+}
+
+/// The handler for an app.
+pub(crate) fn closed(services: &Services) -> Result<Arc<dyn Handler>, String> {
+    handler(services, Settings::default())
+}
+
+/// The handler for development: it tells its schema and brings an editor.
+pub(crate) fn open(services: &Services) -> Result<Arc<dyn Handler>, String> {
+    handler(services, Settings { introspection: true, graphiql: true, ..Settings::default() })
+}
+
+fn handler(services: &Services, settings: Settings) -> Result<Arc<dyn Handler>, String> {
+    let backends = Arc::new(Backends::of(services)?);
+    let handler = GraphqlHandler::new(schema(), settings, move |call| {
+        let mut data = Data::default();
+        data.insert(Session::new(call, &backends));
+        data
+    });
+    Ok(Arc::new(handler))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use async_graphql::{
+        Positioned,
+        parser::{
+            parse_schema,
+            types::{FieldDefinition, InputValueDefinition, TypeKind, TypeSystemDefinition},
+        },
+    };
+
+    use super::*;
+
+    /// Every type with its members, as text that can be compared.
+    fn members(sdl: &str) -> BTreeMap<String, Vec<String>> {
+        let mut types = BTreeMap::new();
+        for definition in parse_schema(sdl).unwrap().definitions {
+            let TypeSystemDefinition::Type(ty) = definition else { continue };
+            types.insert(ty.node.name.node.to_string(), of_kind(ty.node.kind));
+        }
+        types
+    }
+
+    fn of_kind(kind: TypeKind) -> Vec<String> {
+        let mut all: Vec<String> = match kind {
+            TypeKind::Scalar => vec!["scalar".to_owned()],
+            TypeKind::Object(object) => {
+                let implements = object.implements.iter().map(|name| format!("implements {}", name.node));
+                implements.chain(object.fields.into_iter().map(field)).collect()
+            }
+            TypeKind::Interface(interface) => interface.fields.into_iter().map(field).collect(),
+            TypeKind::InputObject(object) => object.fields.into_iter().map(input).collect(),
+            TypeKind::Enum(values) => {
+                values.values.into_iter().map(|value| value.node.value.node.to_string()).collect()
+            }
+            TypeKind::Union(_) => vec!["union".to_owned()],
+        };
+        all.sort();
+        all
+    }
+
+    fn field(field: Positioned<FieldDefinition>) -> String {
+        let arguments: Vec<String> = field.node.arguments.into_iter().map(input).collect();
+        format!("{}({}): {}", field.node.name.node, arguments.join(", "), field.node.ty.node)
+    }
+
+    fn input(input: Positioned<InputValueDefinition>) -> String {
+        let default = input.node.default_value.map(|value| format!(" = {}", value.node)).unwrap_or_default();
+        format!("{}: {}{default}", input.node.name.node, input.node.ty.node)
+    }
+
+    #[test]
+    fn the_schema_is_what_apps_are_promised() {
+        let mut promised = members(include_str!("promised.graphql"));
+        for not_over_http in ["Subscription", "OrderChange"] {
+            assert!(promised.remove(not_over_http).is_some());
+        }
+        let ours = members(&schema().sdl());
+        for (name, members) in &promised {
+            assert_eq!(ours.get(name), Some(members), "{name}");
+        }
+        assert_eq!(ours.keys().collect::<Vec<_>>(), promised.keys().collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,302 @@
+//! The services behind the schema, and how one request asks them: in bulk, within 1.5 s, never past its deadline.
+//!
+//! Not here: who may ask (`rules.rs`), what the answers mean.
+
+use std::{collections::HashMap, fmt::Write, marker::PhantomData, sync::Arc, time::Duration};
+
+use async_graphql::Context;
+use futures_util::{FutureExt, future::BoxFuture};
+use gateway::{
+    body::Request,
+    deadline::Deadline,
+    graphql::{Answers, Call, Loader, Refusal, Source},
+    handler::Services,
+    rate_limit::RateLimit,
+    upstream::{Fetched, Upstream},
+};
+use http::{HeaderValue, header::HeaderName, uri::PathAndQuery};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+use crate::{
+    records::{
+        BillRecord, ConsumerRecord, DeliveryRecord, HistoryPage, OrderRecord, Record, RestaurantRecord,
+        TicketRecord,
+    },
+    rules::Asker,
+};
+
+/// What one call to a service may take.
+const CALL: Duration = Duration::from_millis(1_500);
+/// Kept back from the request's deadline for making and sending the answer.
+const RESERVE: Duration = Duration::from_millis(50);
+/// The most that an answer may weigh: a hundred restaurants with long menus.
+const MOST: u64 = 4 << 20;
+
+/// The services, for all requests.
+pub(crate) struct Backends {
+    consumer: Arc<Upstream>,
+    order: Arc<Upstream>,
+    kitchen: Arc<Upstream>,
+    restaurant: Arc<Upstream>,
+    accounting: Arc<Upstream>,
+    order_history: Arc<Upstream>,
+    delivery: Arc<Upstream>,
+    registration: Option<Arc<RateLimit>>,
+}
+
+impl Backends {
+    /// # Errors
+    /// A sentence for the operator when the configuration lacks one.
+    pub(crate) fn of(services: &Services) -> Result<Self, String> {
+        Ok(Backends {
+            consumer: services.upstream("consumer")?,
+            order: services.upstream("order")?,
+            kitchen: services.upstream("kitchen")?,
+            restaurant: services.upstream("restaurant")?,
+            accounting: services.upstream("accounting")?,
+            order_history: services.upstream("order-history")?,
+            delivery: services.upstream("delivery")?,
+            registration: services.limits.get("registration").cloned(),
+        })
+    }
+}
+
+/// All that the resolvers of one operation share.
+pub(crate) struct Session {
+    call: Arc<Call>,
+    backends: Arc<Backends>,
+    pub(crate) consumers: Loader<Bulk<ConsumerRecord>>,
+    pub(crate) orders: Loader<Bulk<OrderRecord>>,
+    pub(crate) tickets: Loader<Bulk<TicketRecord>>,
+    pub(crate) restaurants: Loader<Bulk<RestaurantRecord>>,
+    pub(crate) bills: Loader<Bulk<BillRecord>>,
+    pub(crate) deliveries: Loader<Bulk<DeliveryRecord>>,
+    /// The newest orders by consumer.
+    pub(crate) newest: Loader<Newest>,
+}
+
+/// The session of the operation that `context` belongs to.
+pub(crate) fn session<'a>(context: &Context<'a>) -> &'a Session {
+    context.data_unchecked::<Session>()
+}
+
+impl Session {
+    pub(crate) fn new(call: &Arc<Call>, backends: &Arc<Backends>) -> Self {
+        let to = |upstream: &Arc<Upstream>| (call.clone(), upstream.clone());
+        Session {
+            consumers: Bulk::loader(to(&backends.consumer), "/consumers?ids="),
+            orders: Bulk::loader(to(&backends.order), "/orders?ids="),
+            tickets: Bulk::loader(to(&backends.kitchen), "/tickets?orderIds="),
+            restaurants: Bulk::loader(to(&backends.restaurant), "/restaurants?ids="),
+            bills: Bulk::loader(to(&backends.accounting), "/bills?orderIds="),
+            deliveries: Bulk::loader(to(&backends.delivery), "/deliveries?orderIds="),
+            newest: Loader::new(Newest { call: call.clone(), upstream: backends.order_history.clone() }),
+            call: call.clone(),
+            backends: backends.clone(),
+        }
+    }
+
+    /// Who asks.
+    pub(crate) fn asker(&self) -> Asker<'_> {
+        Asker(self.call.caller.principal.as_deref())
+    }
+
+    /// Forgets what was read of an order and of what belongs to it.
+    pub(crate) fn forget_order(&self, id: i64) {
+        self.orders.forget(&id);
+        self.tickets.forget(&id);
+        self.bills.forget(&id);
+        self.deliveries.forget(&id);
+    }
+
+    /// Counts a registration.
+    ///
+    /// # Errors
+    /// `RATE_LIMITED`.
+    pub(crate) fn count_registration(&self) -> Result<(), Refusal> {
+        let Some(limit) = &self.backends.registration else { return Ok(()) };
+        let sub = self.call.caller.principal.as_ref().map(|principal| &*principal.sub);
+        limit.check(self.call.downstream.peer.ip(), sub).map_err(|error| Refusal::from(&error))
+    }
+
+    /// A page of the order history.
+    pub(crate) async fn history<T: DeserializeOwned>(&self, target: String) -> Result<T, Refusal> {
+        get(&self.call, &self.backends.order_history, target).await
+    }
+
+    /// A page of restaurants.
+    pub(crate) async fn restaurant_page<T: DeserializeOwned>(&self, target: String) -> Result<T, Refusal> {
+        get(&self.call, &self.backends.restaurant, target).await
+    }
+
+    /// A write to the consumer service.
+    pub(crate) async fn post_consumer<T: DeserializeOwned>(
+        &self,
+        body: &impl Serialize,
+    ) -> Result<T, Refusal> {
+        let write = Posting { target: "/consumers".to_owned(), body: json(body)?, key: None };
+        self.post(&self.backends.consumer, write).await
+    }
+
+    /// A write to the order service.
+    pub(crate) async fn post_order<T: DeserializeOwned>(
+        &self,
+        target: String,
+        body: &impl Serialize,
+        key: Option<String>,
+    ) -> Result<T, Refusal> {
+        let write = Posting { target, body: json(body)?, key };
+        self.post(&self.backends.order, write).await
+    }
+
+    async fn post<T: DeserializeOwned>(&self, upstream: &Upstream, write: Posting) -> Result<T, Refusal> {
+        let deadline = deadline(&self.call)?;
+        let mut request = self.call.caller.post(target(write.target)?, write.body, deadline);
+        if let Some(key) = self.idempotency_key(write.key)? {
+            request.headers_mut().insert(HeaderName::from_static("idempotency-key"), key);
+        }
+        parsed(&fetch(upstream, request, deadline).await?.json, upstream)
+    }
+
+    /// The mutation's own key, else the one that the client sent with the request.
+    fn idempotency_key(&self, key: Option<String>) -> Result<Option<HeaderValue>, Refusal> {
+        match key {
+            None => Ok(self.call.idempotency_key.clone()),
+            Some(key) => HeaderValue::try_from(key)
+                .map(Some)
+                .map_err(|_| Refusal::bad_input("This idempotency key cannot be sent on.")),
+        }
+    }
+}
+
+struct Posting {
+    target: String,
+    body: Vec<u8>,
+    key: Option<String>,
+}
+
+fn json(body: &impl Serialize) -> Result<Vec<u8>, Refusal> {
+    serde_json::to_vec(body).map_err(|_| Refusal::bad_input("This input cannot be sent on."))
+}
+
+fn target(text: String) -> Result<PathAndQuery, Refusal> {
+    PathAndQuery::try_from(text).map_err(|_| Refusal::bad_input("This input is too long."))
+}
+
+/// By when a call that begins now must have ended.
+fn deadline(call: &Call) -> Result<Deadline, Refusal> {
+    let deadline = call.deadline.keeping(RESERVE).at_most(CALL);
+    if deadline.remaining().is_zero() { Err(Refusal::timeout()) } else { Ok(deadline) }
+}
+
+async fn get<T: DeserializeOwned>(call: &Call, upstream: &Upstream, path: String) -> Result<T, Refusal> {
+    let deadline = deadline(call)?;
+    let request = call.caller.get(target(path)?, deadline);
+    parsed(&fetch(upstream, request, deadline).await?.json, upstream)
+}
+
+async fn fetch(upstream: &Upstream, request: Request, deadline: Deadline) -> Result<Fetched, Refusal> {
+    match upstream.fetch(request, deadline, MOST).await {
+        Ok(fetched) => Ok(fetched),
+        Err(fault) => {
+            tracing::debug!(%fault, "a resolver's call failed");
+            Err(Refusal::from(&fault))
+        }
+    }
+}
+
+fn parsed<'a, T: Deserialize<'a>>(json: &'a [u8], upstream: &Upstream) -> Result<T, Refusal> {
+    serde_json::from_slice(json).map_err(|error| {
+        tracing::warn!(upstream = upstream.name(), %error, "an answer makes no sense");
+        Refusal::unavailable()
+    })
+}
+
+/// Records of one kind, many by one call.
+pub(crate) struct Bulk<R> {
+    call: Arc<Call>,
+    upstream: Arc<Upstream>,
+    path: &'static str,
+    record: PhantomData<fn() -> R>,
+}
+
+impl<R: Record> Bulk<R> {
+    fn loader((call, upstream): (Arc<Call>, Arc<Upstream>), path: &'static str) -> Loader<Self> {
+        Loader::new(Bulk { call, upstream, path, record: PhantomData })
+    }
+
+    async fn ask(&self, keys: &[i64]) -> Result<Answers<i64, Arc<R>>, Refusal> {
+        let mut path = self.path.to_owned();
+        for (at, key) in keys.iter().enumerate() {
+            let _ = write!(path, "{}{key}", if at == 0 { "" } else { "," });
+        }
+        let deadline = deadline(&self.call)?;
+        let request = self.call.caller.get(target(path)?, deadline);
+        let json = fetch(&self.upstream, request, deadline).await?.json;
+        match serde_json::from_slice::<Vec<R>>(&json) {
+            Ok(records) => {
+                Ok(records.into_iter().map(|record| (record.key(), Ok(Arc::new(record)))).collect())
+            }
+            Err(_) => self.salvage(&json, keys),
+        }
+    }
+
+    /// One record that makes no sense must not take the others along: the keys that are left could be its own.
+    fn salvage(&self, json: &[u8], keys: &[i64]) -> Result<Answers<i64, Arc<R>>, Refusal> {
+        let raw: Vec<&RawValue> = parsed(json, &self.upstream)?;
+        let mut answers: Answers<i64, Arc<R>> =
+            keys.iter().map(|key| (*key, Err(Refusal::unavailable()))).collect();
+        for record in raw {
+            match serde_json::from_str::<R>(record.get()) {
+                Ok(record) => drop(answers.insert(record.key(), Ok(Arc::new(record)))),
+                Err(error) => {
+                    tracing::warn!(upstream = self.upstream.name(), %error, "a record makes no sense");
+                }
+            }
+        }
+        Ok(answers)
+    }
+}
+
+impl<R: Record> Source for Bulk<R> {
+    type Key = i64;
+    type Value = Arc<R>;
+
+    fn fetch(self: Arc<Self>, keys: Vec<i64>) -> BoxFuture<'static, Answers<i64, Arc<R>>> {
+        async move {
+            match self.ask(&keys).await {
+                Ok(answers) => answers,
+                Err(refusal) => {
+                    keys.into_iter().map(|key| (key, Err(refusal.clone()))).collect::<HashMap<_, _>>()
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+/// The newest 50 orders of consumers. The history has no bulk call: each consumer is one of its own, once.
+pub(crate) struct Newest {
+    call: Arc<Call>,
+    upstream: Arc<Upstream>,
+}
+
+impl Source for Newest {
+    type Key = i64;
+    type Value = Arc<HistoryPage>;
+    const MOST: usize = 1;
+
+    fn fetch(self: Arc<Self>, keys: Vec<i64>) -> BoxFuture<'static, Answers<i64, Arc<HistoryPage>>> {
+        async move {
+            let mut answers = HashMap::new();
+            for key in keys {
+                let path = format!("/orders?consumerId={key}&pageSize=50");
+                let page = get::<HistoryPage>(&self.call, &self.upstream, path).await;
+                answers.insert(key, page.map(Arc::new));
+            }
+            answers
+        }
+        .boxed()
+    }
+}

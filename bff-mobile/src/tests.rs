@@ -1,0 +1,159 @@
+//! The handler over real connections to a service that plays all services, and remembers what it was asked.
+//!
+//! Not here: faults and deadlines, which need the stub services.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use gateway::{
+    auth::Principal,
+    body::Body,
+    deadline::Deadline,
+    handler::{Admitted, Caller, Downstream, Services},
+    observability::trace::Trace,
+    routing::{Found, Params, Router},
+    upstream::{Upstream, UpstreamMetrics},
+};
+use serde_json::{Value, json};
+
+type Asked = Arc<Mutex<Vec<String>>>;
+
+fn answer(target: &str) -> Value {
+    let ids = || target.split_once('=').map_or("", |(_, ids)| ids).split(',').map(|id| id.parse::<i64>());
+    if target.starts_with("/orders?consumerId=") {
+        let order = |n: i64| {
+            json!({"orderId": n.to_string(), "status": "APPROVED", "orderTotal": "61.70",
+            "restaurantId": (n % 10 + 1).to_string()})
+        };
+        json!({"orders": (100..150).map(order).collect::<Vec<_>>(), "startKey": null})
+    } else if target.starts_with("/orders?ids=") {
+        let known = ids().flatten().filter(|id| *id != 555);
+        known
+            .map(|id| json!({"orderId": id, "consumerId": 5, "restaurantId": 1, "state": "TELEPORTED"}))
+            .collect()
+    } else {
+        let known = ids().flatten().filter(|id| *id != 10);
+        known.map(|id| json!({"id": id, "name": format!("R{id}")})).collect()
+    }
+}
+
+fn serve(mut stream: TcpStream, asked: &Asked) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream.try_clone()?);
+    loop {
+        let (mut first, mut line, mut length) = (String::new(), String::new(), 0);
+        if lines.read_line(&mut first)? == 0 {
+            return Ok(());
+        }
+        while lines.read_line(&mut line)? > 2 {
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+            line.clear();
+        }
+        lines.read_exact(&mut vec![0; length])?;
+        let target = first.split(' ').nth(1).unwrap();
+        asked.lock().unwrap().push(target.to_owned());
+        let body = answer(target).to_string();
+        write!(
+            stream,
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
+    }
+}
+
+fn services() -> (Services, Asked) {
+    let (listener, asked) = (TcpListener::bind("127.0.0.1:0").unwrap(), Asked::default());
+    let config = json!({"url": format!("http://{}", listener.local_addr().unwrap())});
+    let config = serde_json::from_value(config).unwrap();
+    let remembers = asked.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let asked = remembers.clone();
+            std::thread::spawn(move || serve(stream, &asked));
+        }
+    });
+    let mut services = Services::default();
+    for name in ["consumer", "order", "kitchen", "restaurant", "accounting", "order-history", "delivery"] {
+        let metrics = Arc::new(UpstreamMetrics::default());
+        services.upstreams.insert(name.to_owned(), Upstream::build(name, &config, metrics, "").unwrap());
+    }
+    (services, asked)
+}
+
+fn params() -> Params {
+    let mut routes = Router::default();
+    routes.add("/graphql", &[http::Method::POST], &(), "").unwrap();
+    match routes.find(&http::Method::POST, &"/graphql".parse().unwrap()) {
+        Found::Route(_, params) => params,
+        _ => panic!("the route is there"),
+    }
+}
+
+/// What the consumer 5 is answered, and what the services were asked for that.
+async fn ask(body: Value) -> (Value, Vec<String>) {
+    let (services, asked) = services();
+    let handler = crate::schema::closed(&services).unwrap();
+    let claims =
+        json!({"sub": "5", "roles": ["consumer"], "scope": "orders:read orders:write consumers:read"});
+    let principal = Principal::from_claims(claims.as_object().unwrap().clone(), "a.b.c", "roles").unwrap();
+    let request = http::Request::post("/graphql").header("content-type", "application/json");
+    let request = request.body(Body::full(body.to_string())).unwrap();
+    let caller = Caller {
+        request_id: http::HeaderValue::from_static("r-1"),
+        principal: Some(Arc::new(principal)),
+        trace: Trace::of(request.headers()),
+    };
+    let admitted = Admitted {
+        caller,
+        params: params(),
+        deadline: Deadline::after(Duration::from_secs(5)),
+        downstream: Arc::new(Downstream::new("127.0.0.1:1".parse().unwrap(), false)),
+    };
+    let json = handler.answer(request, admitted).await.unwrap().into_body().collect().await.unwrap();
+    let asked = asked.lock().unwrap().clone();
+    (serde_json::from_slice(&json).unwrap(), asked)
+}
+
+#[tokio::test]
+async fn fifty_orders_and_their_restaurants_are_two_calls() {
+    let query = "{ consumer: orders(consumerId: 5) { orderId state orderTotal restaurant { name } } }";
+    let (answer, asked) = ask(json!({ "query": query })).await;
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    assert_eq!(answer["data"]["consumer"][0]["restaurant"]["name"], "R1");
+    // Restaurant 10 is unknown: that is told where it is missing, and nowhere else.
+    assert_eq!(answer["data"]["consumer"][9]["restaurant"], Value::Null);
+    assert_eq!(answer["errors"].as_array().unwrap().len(), 5);
+    let paths: Vec<_> = answer["errors"].as_array().unwrap().iter().map(|error| &error["path"]).collect();
+    assert!(paths.contains(&&json!(["consumer", 9, "restaurant"])), "{paths:?}");
+    assert_eq!(answer["errors"][0]["extensions"], json!({"code": "NOT_FOUND", "requestId": "r-1"}));
+}
+
+#[tokio::test]
+async fn refused_fields_are_null_and_ask_nothing() {
+    let query = "{ a: order(orderId: \"abc\") { state } b: consumer(consumerId: 6) { firstName } }";
+    let (answer, asked) = ask(json!({ "query": query })).await;
+    assert_eq!(answer["data"], json!({"a": null, "b": null}));
+    let mut codes: Vec<_> = answer["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| error["extensions"]["code"].as_str().unwrap())
+        .collect();
+    codes.sort_unstable();
+    assert_eq!((codes, asked.len()), (vec!["BAD_USER_INPUT", "FORBIDDEN"], 0));
+}
+
+#[tokio::test]
+async fn ids_may_be_declared_as_numbers_and_unknown_states_are_null() {
+    let query =
+        "query($id: Int!) { order(orderId: $id) { orderId state } other: order(orderId: 555) { state } }";
+    let (answer, asked) = ask(json!({ "query": query, "variables": {"id": 1_511_300_065_921_i64} })).await;
+    assert_eq!(answer["data"], json!({"order": {"orderId": "1511300065921", "state": null}, "other": null}));
+    assert_eq!(answer["errors"][0]["extensions"]["code"], "NOT_FOUND");
+    assert_eq!(asked, ["/orders?ids=1511300065921,555"]);
+}

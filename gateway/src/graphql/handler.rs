@@ -1,0 +1,172 @@
+//! Answers the requests of a GraphQL route.
+//!
+//! Nothing here is cut off at the deadline: resolvers bound their own calls by it, so that what is there gets answered.
+//! Not here: what the data behind resolvers is; whoever brings the schema says what each request is given.
+
+use std::sync::Arc;
+
+use async_graphql::{
+    Data, ObjectType, Request as Execution, Response as Executed, Schema, SubscriptionType,
+    parser::{parse_schema, types::OperationType},
+};
+use futures_util::future::join_all;
+use http::{HeaderName, HeaderValue, Method};
+
+use super::{
+    Limits, Refusal,
+    document::{Document, Documents},
+    failure, graphiql,
+    lenient::Shapes,
+    read::{Asked, Batch, Unread, not_allowed, read},
+    render::{self, Media},
+};
+use crate::{
+    body::{Request, Response},
+    deadline::Deadline,
+    error::Error,
+    handler::{Admitted, Answer, Caller, Downstream, Handler},
+};
+
+/// What resolvers may know about the request that they work for.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// On whose behalf services are called.
+    pub caller: Caller,
+    /// By when the answer must be there.
+    pub deadline: Deadline,
+    /// Where the request came from.
+    pub downstream: Arc<Downstream>,
+    /// The client's `Idempotency-Key`.
+    pub idempotency_key: Option<HeaderValue>,
+}
+
+/// What a GraphQL route offers.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// What one request may ask for.
+    pub limits: Limits,
+    /// Whether the schema may be asked for.
+    pub introspection: bool,
+    /// Whether browsers get the GraphiQL page.
+    pub graphiql: bool,
+}
+
+/// What each operation's resolvers find in their context.
+type Open = Box<dyn Fn(&Arc<Call>) -> Data + Send + Sync>;
+
+/// Answers by executing a schema.
+pub struct GraphqlHandler<Q, M, S> {
+    schema: Schema<Q, M, S>,
+    documents: Documents,
+    settings: Settings,
+    open: Open,
+}
+
+/// One operation that is ready to be executed, or why it is not.
+type Ready = Result<(Asked, Arc<Document>), Refusal>;
+
+impl<Q, M, S> GraphqlHandler<Q, M, S>
+where
+    Q: ObjectType + 'static,
+    M: ObjectType + 'static,
+    S: SubscriptionType + 'static,
+{
+    /// A handler of that schema; `open` is asked for what resolvers find in their context, once for each operation.
+    pub fn new(
+        schema: Schema<Q, M, S>,
+        settings: Settings,
+        open: impl Fn(&Arc<Call>) -> Data + Send + Sync + 'static,
+    ) -> Self {
+        let sdl = parse_schema(schema.sdl()).expect("a schema prints itself as one");
+        let documents = Documents::new(settings.limits.clone(), Shapes::of(sdl), settings.introspection);
+        GraphqlHandler { schema, documents, settings, open: Box::new(open) }
+    }
+
+    async fn respond(&self, request: Request, admitted: Admitted) -> Result<Response, Error> {
+        let get = *request.method() == Method::GET;
+        if get && self.settings.graphiql && render::wants_page(request.headers()) {
+            return Ok(graphiql::page());
+        }
+        let media = Media::of(request.headers());
+        let call = Arc::new(call(&request, admitted));
+        match read(request, self.settings.limits.batch).await {
+            Ok(Batch::One(asked)) => self.one(*asked, get, &call, media).await,
+            Ok(Batch::Many(all)) => Ok(render::many(&self.many(all, &call).await, media)),
+            Err(Unread::Http(error)) => Err(error),
+            Err(Unread::Graphql(refusal)) => Ok(render::unread(refusal, media, request_id(&call))),
+        }
+    }
+
+    async fn one(&self, asked: Asked, get: bool, call: &Arc<Call>, media: Media) -> Result<Response, Error> {
+        if let Err(refusal) = asked.text() {
+            return Ok(render::unread(refusal, media, request_id(call)));
+        }
+        let ready = self.ready(asked);
+        if get && kind(&ready).is_some_and(|kind| kind != OperationType::Query) {
+            // A link must not change anything (GraphQL over HTTP, section 5.3).
+            return Err(not_allowed("POST"));
+        }
+        Ok(render::one(&self.execute(ready, call).await, media))
+    }
+
+    /// Queries run side by side; as soon as one operation writes, all run in their order.
+    async fn many(&self, all: Vec<Asked>, call: &Arc<Call>) -> Vec<Executed> {
+        let all: Vec<Ready> = all.into_iter().map(|asked| self.ready(asked)).collect();
+        if !all.iter().any(|ready| kind(ready) == Some(OperationType::Mutation)) {
+            return join_all(all.into_iter().map(|ready| self.execute(ready, call))).await;
+        }
+        let mut answers = Vec::with_capacity(all.len());
+        for ready in all {
+            answers.push(self.execute(ready, call).await);
+        }
+        answers
+    }
+
+    fn ready(&self, asked: Asked) -> Ready {
+        let document = self.documents.get(asked.text()?)?;
+        Ok((asked, document))
+    }
+
+    async fn execute(&self, ready: Ready, call: &Arc<Call>) -> Executed {
+        let (mut executed, query) = match ready {
+            Err(refusal) => (Executed::from_errors(vec![refusal.into_server_error()]), String::new()),
+            Ok((asked, document)) => {
+                let query = asked.query.unwrap_or_default();
+                let mut execution = Execution::new(String::new()).variables(asked.variables);
+                execution.operation_name = asked.operation_name;
+                execution.data = (self.open)(call);
+                execution.set_parsed_query(document.parsed.clone());
+                (self.schema.execute(execution).await, query)
+            }
+        };
+        failure::classify(&mut executed, &query, request_id(call));
+        executed
+    }
+}
+
+impl<Q, M, S> Handler for GraphqlHandler<Q, M, S>
+where
+    Q: ObjectType + 'static,
+    M: ObjectType + 'static,
+    S: SubscriptionType + 'static,
+{
+    fn answer<'a>(&'a self, request: Request, admitted: Admitted) -> Answer<'a> {
+        Box::pin(self.respond(request, admitted))
+    }
+}
+
+fn kind(ready: &Ready) -> Option<OperationType> {
+    let (asked, document) = ready.as_ref().ok()?;
+    document.kind(asked.operation_name.as_deref())
+}
+
+fn call(request: &Request, admitted: Admitted) -> Call {
+    const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+    let idempotency_key = request.headers().get(IDEMPOTENCY_KEY).cloned();
+    let Admitted { caller, deadline, downstream, .. } = admitted;
+    Call { caller, deadline, downstream, idempotency_key }
+}
+
+fn request_id(call: &Call) -> &str {
+    call.caller.request_id.to_str().unwrap_or_default()
+}
