@@ -31,7 +31,6 @@ async fn the_web_configuration_is_right() {
 }
 
 #[tokio::test]
-#[ignore = "the GraphQL handler is not there yet"]
 async fn the_mobile_configuration_is_right() {
     check("bff-mobile.yaml", &bff_mobile::program().handlers);
 }
