@@ -55,7 +55,8 @@ pub enum Body {
 
 /// What a client sends; an error once it is more than `limit` bytes.
 pub struct ClientBody {
-    incoming: Incoming,
+    /// None once it is over the limit.
+    incoming: Option<Incoming>,
     limit: u64,
     seen: u64,
 }
@@ -78,7 +79,7 @@ impl Body {
         if incoming.is_end_stream() {
             Body::Empty
         } else {
-            Body::Client(ClientBody { incoming, limit: u64::MAX, seen: 0 })
+            Body::Client(ClientBody { incoming: Some(incoming), limit: u64::MAX, seen: 0 })
         }
     }
 
@@ -121,29 +122,42 @@ impl Body {
 
     /// Reads and forgets what a refused client is still sending, so that it gets to read the answer instead of a reset
     /// (RFC 9112 section 9.6). Bounded: then the connection is closed on it.
-    pub fn linger(mut self) {
-        const LONGEST: Duration = Duration::from_secs(5);
-        const MOST: u64 = 64 << 20;
-        if let Body::Client(body) = &mut self {
-            body.limit = body.seen.saturating_add(MOST);
-            tokio::spawn(tokio::time::timeout(LONGEST, async move {
-                while let Some(Ok(_)) = self.frame().await {}
-            }));
+    pub fn linger(self) {
+        if let Body::Client(ClientBody { incoming: Some(incoming), .. }) = self {
+            forget(incoming);
         }
     }
 }
 
+/// Reads what a client still sends, without keeping it.
+fn forget(mut incoming: Incoming) {
+    const LONGEST: Duration = Duration::from_secs(5);
+    const MOST: usize = 64 << 20;
+    tokio::spawn(tokio::time::timeout(LONGEST, async move {
+        let mut seen = 0;
+        while let Some(Ok(frame)) = incoming.frame().await
+            && seen < MOST
+        {
+            seen += frame.data_ref().map_or(0, Bytes::len);
+        }
+    }));
+}
+
 impl ClientBody {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        let Some(incoming) = &mut self.incoming else {
+            return Poll::Ready(Some(Err(BodyError::TooLarge(self.limit))));
+        };
+        let frame = ready!(Pin::new(incoming).poll_frame(cx));
         let Some(frame) = frame else { return Poll::Ready(None) };
         let frame = frame.map_err(BodyError::ClientGone)?;
         self.seen += frame.data_ref().map_or(0, |data| data.len() as u64);
-        Poll::Ready(Some(if self.seen > self.limit {
-            Err(BodyError::TooLarge(self.limit))
-        } else {
-            Ok(frame)
-        }))
+        if self.seen <= self.limit {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        // Whoever reads this body gives up now: nobody else would let the client come to its end and to our answer.
+        self.incoming.take().into_iter().for_each(forget);
+        Poll::Ready(Some(Err(BodyError::TooLarge(self.limit))))
     }
 }
 
@@ -169,7 +183,7 @@ impl http_body::Body for Body {
         match self {
             Body::Empty => true,
             Body::Full(bytes) => bytes.is_empty(),
-            Body::Client(body) => body.incoming.is_end_stream(),
+            Body::Client(body) => body.incoming.as_ref().is_some_and(Incoming::is_end_stream),
             Body::Stream(body) => body.is_end_stream(),
         }
     }
@@ -178,7 +192,7 @@ impl http_body::Body for Body {
         match self {
             Body::Empty => SizeHint::with_exact(0),
             Body::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Body::Client(body) => body.incoming.size_hint(),
+            Body::Client(body) => body.incoming.as_ref().map_or_else(SizeHint::default, Incoming::size_hint),
             Body::Stream(body) => body.size_hint(),
         }
     }

@@ -1,1 +1,23 @@
-//! System tests.
+//! System tests: whole gateways over real sockets, in front of the FTGO stubs or of services scripted byte by byte.
+//!
+//! One binary, a module for each behaviour. Every listener is on a port that was free.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod client;
+mod harness;
+mod wire;
+
+mod admin;
+mod broken_answers;
+mod composition;
+mod drain;
+mod forwarding;
+mod identity_headers;
+mod partial_failure;
+mod protocols;
+mod reference_scenario;
+mod refusals;
+mod reload;
+mod shipped_configs;
+mod streaming;
+mod who_may_do_what;

@@ -17,6 +17,8 @@ mod typed;
 pub mod watch;
 #[cfg(test)]
 mod wrong_configs;
+#[cfg(test)]
+mod wrong_meanings;
 
 use indexmap::IndexMap;
 use serde::Deserialize;

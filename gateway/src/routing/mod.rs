@@ -69,7 +69,8 @@ impl<T> Router<T> {
         for method in methods {
             let entry = &mut self.entries[index];
             if entry.offered.iter().any(|offer| offer.method == *method) {
-                let message = format!("route `{template}`: `{method} {}` is there already", entry.template);
+                let message =
+                    format!("route `{template}`: another route has its path and `{method}` already");
                 return Err(Mistake::new(below(at, "path"), message).expected("each path and method once"));
             }
             entry.offered.push(Offer { method: method.clone(), names: names.clone(), value: value.clone() });
@@ -161,7 +162,11 @@ fn canonical(template: &str) -> Result<(String, Vec<Box<str>>), String> {
     if names.len() > MOST_PARAMS {
         return Err(format!("more than {MOST_PARAMS} parameters"));
     }
-    Ok((format!("/{}", segments.join("/")), names))
+    let path = format!("/{}", segments.join("/"));
+    if !path::check(&path) {
+        return Err("no request has a path with dot segments or empty ones".to_owned());
+    }
+    Ok((path, names))
 }
 
 fn literal(segment: &str) -> Result<(), String> {

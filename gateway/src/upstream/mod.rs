@@ -148,6 +148,10 @@ fn authority(url: &str) -> Result<String, String> {
     let Some(authority) = uri.authority().filter(|authority| !authority.as_str().contains('@')) else {
         return wrong("it must name a host and nothing secret");
     };
+    // What stands behind the last colon and is no port would otherwise pass for a part of the host.
+    if authority.port().is_none() && authority.as_str() != authority.host() {
+        return wrong("its port is none");
+    }
     Ok(if authority.port().is_some() { authority.to_string() } else { format!("{authority}:80") })
 }
 
@@ -166,6 +170,8 @@ mod tests {
             "http://order:80/v1",
             "http://a:b@order:80",
             "http://order?x",
+            "http://order:99999",
+            "http://order:",
         ] {
             assert!(authority(wrong).is_err(), "{wrong}");
         }

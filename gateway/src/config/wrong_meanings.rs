@@ -1,0 +1,150 @@
+//! Configurations that read well and make no sense, and what is said about them. Read the snapshots: they are what an
+//! operator sees.
+//!
+//! Not here: what cannot even be read (`wrong_configs.rs`).
+
+use super::{
+    build::{Ground, build},
+    load::load,
+};
+use crate::{handler::Handlers, observability::metrics::Metrics};
+
+const FILE: &str = "config/bff-web.yaml";
+
+/// What every file here begins with. It is right.
+const RIGHT: &str = r#"listen: [{ address: "127.0.0.1:8087" }]
+providers:
+  ftgo: { jwt: { issuer: "http://127.0.0.1:8090", audience: ftgo, jwks: "http://127.0.0.1:8090/jwks" } }
+upstreams:
+  kitchen: { url: "http://kitchen:8083" }
+  order: { url: "http://order:8082" }
+limits:
+  browse: { rate: 5/s, by: address }
+"#;
+
+/// What is said when `yaml` is built; nothing when it is right.
+fn said(yaml: &str) -> String {
+    crate::auth::install_crypto();
+    let mut loaded = load(FILE, yaml, &|_| None);
+    let (handlers, metrics) = (Handlers::default(), Metrics::default());
+    let built = build(&mut loaded, &Ground { before: None, handlers: &handlers, metrics: &metrics });
+    assert_eq!(
+        built.is_some(),
+        loaded.mistakes.is_empty(),
+        "what is built has no mistakes, and the other way round"
+    );
+    loaded.render()
+}
+
+macro_rules! wrong {
+    ($($name:ident: $yaml:expr;)*) => {$(
+        #[test]
+        fn $name() {
+            let said = said(&$yaml);
+            assert!(!said.is_empty(), "nothing was found");
+            insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+                insta::assert_snapshot!(stringify!($name), said);
+            });
+        }
+    )*};
+}
+
+/// A file that is right, with one route that is typed as these lines say.
+fn route(lines: &str) -> String {
+    let lines: String = lines.lines().map(|line| format!("    {line}\n")).collect();
+    format!("{RIGHT}routes:\n  - {}", lines.trim_start())
+}
+
+/// A route to `order` with this rule.
+fn ruled(rule: &str) -> String {
+    route(&format!(
+        "path: /orders/{{orderId}}\nauth: {{ provider: ftgo, allow: \"{rule}\" }}\nforward: {{ to: order }}\n"
+    ))
+}
+
+/// An open route that composes these parts.
+fn composed(parts: &str) -> String {
+    route(&format!("path: /orders/{{orderId}}\nauth: none\ncompose:\n{parts}"))
+}
+
+/// A file with this upstream and no route.
+fn upstream(url: &str) -> String {
+    format!("{RIGHT}  \nroutes: []\n").replace("http://kitchen:8083", url)
+}
+
+wrong! {
+    an_unknown_upstream: route("path: /tickets\nauth: none\nforward: { to: kitchn }\n");
+    an_unknown_upstream_of_a_part: composed("  ticketInfo: { get: \"kitchn/tickets/{orderId}\" }\n");
+    an_unknown_upstream_of_an_ask: route(
+        "path: /tickets/{id}\nauth: { provider: ftgo, allow: claims.sub == ticket.owner }\n\
+         ask:\n  ticket: { get: \"kichen/tickets/{id}\" }\nforward: { to: kitchen }\n");
+    an_unknown_provider: route("path: /orders\nauth: { provider: fgto }\nforward: { to: order }\n");
+    an_unknown_limit: route("path: /orders\nauth: none\nlimits: [brows]\nforward: { to: order }\n");
+    an_unknown_default_limit: format!("{RIGHT}default_limits: [browze]\nroutes: []\n");
+    an_unknown_handler: route("path: /graphql\nauth: none\nhandle: graphql\n");
+    an_unknown_method: route("path: /orders\nmethods: [GET, PSOT]\nauth: none\nforward: { to: order }\n");
+    a_method_in_small_letters: route("path: /orders\nmethods: [get]\nauth: none\nforward: { to: order }\n");
+    no_method_at_all: route("path: /orders\nmethods: []\nauth: none\nforward: { to: order }\n");
+    an_unknown_parameter_in_a_part: composed("  orderInfo: { get: \"order/orders/{oderId}\" }\n");
+    an_unknown_parameter_in_a_forward:
+        route("path: /v1/orders/{orderId}\nauth: none\nforward:\n  to: order\n  path: \"/orders/{id}\"\n");
+    an_unknown_parameter_in_a_rule: ruled("claims.sub == path.consumerId");
+    an_unknown_part_in_a_rule: ruled("claims.sub == order.consumerId");
+    a_rule_over_an_optional_part: route(
+        "path: /orders/{id}\nauth: { provider: ftgo, allow: claims.sub == bill.consumerId }\ncompose:\n  \
+         order: { get: \"order/orders/{id}\" }\n  bill: { get: \"order/bills/{id}\", optional: true }\n");
+    a_rule_over_two_parts: route(
+        "path: /orders/{id}\nauth: { provider: ftgo, allow: claims.sub == order.consumerId or claims.sub == bill.owner }\n\
+         compose:\n  order: { get: \"order/orders/{id}\" }\n  bill: { get: \"order/bills/{id}\" }\n");
+    a_rule_over_the_body_of_a_composition: route(
+        "path: /orders/{id}\nauth: { provider: ftgo, allow: claims.sub == body.consumerId }\ncompose:\n  \
+         order: { get: \"order/orders/{id}\" }\n");
+    a_rule_that_breaks_off: ruled("claims.sub ==");
+    a_rule_with_a_wrong_operator: ruled("claims.sub = path.orderId");
+    a_rule_with_an_unknown_word: ruled("claim.sub == path.orderId");
+    a_rule_with_an_open_bracket: ruled("('support' in claims.roles");
+    an_ask_of_two_parts: route(
+        "path: /tickets/{id}\nauth: { provider: ftgo, allow: claims.sub == a.owner }\nask:\n  \
+         a: { get: \"kitchen/a/{id}\" }\n  b: { get: \"kitchen/b/{id}\" }\nforward: { to: kitchen }\n");
+    a_route_that_does_nothing: route("path: /orders\nauth: none\n");
+    a_route_that_does_two_things:
+        route("path: /orders\nauth: none\nforward: { to: order }\nhandle: graphql\n");
+    a_composition_of_nothing: composed("  {}\n");
+    a_part_without_a_path: composed("  orderInfo: { get: order }\n");
+    a_part_whose_name_cannot_be_told: composed("  \"order info\": { get: \"order/orders/{orderId}\" }\n");
+    a_duplicate_route: format!("{}{}",
+        route("path: /orders/{orderId}\nauth: none\nforward: { to: order }\n"),
+        "  - path: /orders/{orderId}\n    methods: [POST, GET]\n    auth: none\n    forward: { to: kitchen }\n");
+    a_path_that_cannot_be_told_from_another: format!("{}{}",
+        route("path: /files/{*rest}\nauth: none\nforward: { to: order }\n"),
+        "  - path: /files/{id}\n    auth: none\n    forward: { to: order }\n  \
+           - path: /files/{*all}\n    auth: none\n    forward: { to: order }\n");
+    a_path_without_its_slash: route("path: orders\nauth: none\nforward: { to: order }\n");
+    a_path_with_an_open_brace: route("path: \"/orders/{orderId\"\nauth: none\nforward: { to: order }\n");
+    a_path_that_goes_up: route("path: /orders/../secret\nauth: none\nforward: { to: order }\n");
+    a_template_with_an_open_brace: composed("  orderInfo: { get: \"order/orders/{orderId\" }\n");
+    a_url_without_a_scheme: upstream("kitchen:8083");
+    a_url_with_a_path: upstream("http://kitchen:8083/v1");
+    a_url_with_tls: upstream("https://kitchen:8083");
+    a_url_that_is_none: upstream("http://kitchen:99999");
+    scopes_of_an_optional_caller:
+        route("path: /orders\nauth: { provider: ftgo, optional: true, scopes: [a] }\nforward: { to: order }\n");
+    a_scope_that_is_two: route("path: /orders\nauth: { provider: ftgo, scopes: [\"a b\\\"\"] }\nforward: { to: order }\n");
+    nowhere_to_listen: ["listen: []", "routes: []", ""].join("\n");
+    several_wrong_meanings_at_once: format!("{}{}",
+        route("path: /orders/{orderId}\nmethods: [FETCH]\nauth: { provider: nobody }\nlimits: [none]\ncompose:\n  \
+               a: { get: \"ordr/orders/{x}\" }\n"),
+        "  - path: /tickets\n    auth: none\n");
+}
+
+#[test]
+fn what_every_file_here_begins_with_is_right() {
+    assert_eq!(said(&format!("{RIGHT}routes: []\n")), "");
+}
+
+#[test]
+fn routes_may_call_one_segment_by_their_own_names() {
+    let other = "  - path: /orders/{id}\n    methods: [POST]\n    auth: none\n    forward: { to: order }\n";
+    let one = route("path: /orders/{orderId}\nauth: none\nforward: { to: order }\n");
+    assert_eq!(said(&format!("{one}{other}")), "");
+}
