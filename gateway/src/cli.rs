@@ -67,7 +67,11 @@ pub fn main(program: Program) -> ExitCode {
 /// Human-readable lines on standard error; `LOG` chooses from which level on: `error`, `warn`, `info` (unless set), `debug`.
 pub fn log_to_stderr() {
     let level = std::env::var("LOG").ok().and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
-    let _ = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(false).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .try_init();
 }
 
 /// The runtime of the control thread: reload, keys, admin. No request runs here.

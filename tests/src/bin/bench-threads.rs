@@ -21,11 +21,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [mode, port, origin, workers] = arguments.as_slice() else { panic!("local|stealing PORT ORIGIN WORKERS") };
+    let [mode, port, origin, workers] = arguments.as_slice() else {
+        panic!("local|stealing PORT ORIGIN WORKERS")
+    };
     let config: UpstreamConfig =
         serde_json::from_value(serde_json::json!({ "url": format!("http://{origin}") })).expect("an address");
-    let upstream =
-        Upstream::build("origin", &config, Arc::new(UpstreamMetrics::default()), "").expect("an address of a service");
+    let upstream = Upstream::build("origin", &config, Arc::new(UpstreamMetrics::default()), "")
+        .expect("an address of a service");
     let address = SocketAddr::from(([127, 0, 0, 1], port.parse().expect("a port")));
     let workers = workers.parse().expect("a number of workers");
     if mode == "local" { local(address, &upstream, workers) } else { stealing(address, upstream, workers) }
@@ -37,7 +39,8 @@ fn local(address: SocketAddr, upstream: &Arc<Upstream>, workers: usize) {
             let upstream = upstream.clone();
             std::thread::spawn(move || {
                 worker::name_this_thread(index);
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+                let runtime =
+                    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
                 runtime.block_on(async move { serve(listen(address), upstream).await });
             })
         })
@@ -51,7 +54,9 @@ fn stealing(address: SocketAddr, upstream: Arc<Upstream>, workers: usize) {
     let started = std::sync::atomic::AtomicUsize::new(0);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
-        .on_thread_start(move || worker::name_this_thread(started.fetch_add(1, std::sync::atomic::Ordering::Relaxed)))
+        .on_thread_start(move || {
+            worker::name_this_thread(started.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+        })
         .enable_all()
         .build()
         .expect("a runtime");
