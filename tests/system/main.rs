@@ -1,1 +1,31 @@
-//! System tests.
+//! System tests: whole gateways over real sockets, in front of the FTGO stubs or of services scripted byte by byte.
+//!
+//! One binary, a module for each behaviour. Every listener is on a port that was free.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod client;
+mod harness;
+mod mobile;
+mod wire;
+
+mod admin;
+mod broken_answers;
+mod composition;
+mod drain;
+mod forwarding;
+mod identity_headers;
+mod mobile_bulk;
+mod mobile_failures;
+mod mobile_http;
+mod mobile_ids;
+mod mobile_mutations;
+mod mobile_rules;
+mod mobile_scenario;
+mod partial_failure;
+mod protocols;
+mod reference_scenario;
+mod refusals;
+mod reload;
+mod shipped_configs;
+mod streaming;
+mod who_may_do_what;

@@ -1,0 +1,56 @@
+//! The configuration files that ship are right, and what is wrong with another is said with its place.
+
+use std::fs;
+
+use gateway::{handler::Handlers, instance, observability::metrics::Metrics};
+
+use crate::harness::{TempFile, after_listen, config_folder};
+
+fn mistakes(file: &str, handlers: &Handlers) -> Option<String> {
+    gateway::auth::install_crypto();
+    instance::build(file, handlers, &Metrics::default(), None).err()
+}
+
+/// The names of the YAML files in `config/`.
+fn shipped() -> Vec<String> {
+    let entries = fs::read_dir(config_folder()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = entries.map(|name| name.into_string().unwrap()).collect();
+    names.retain(|name| name.ends_with(".yaml"));
+    names.sort_unstable();
+    names
+}
+
+fn check(name: &str, handlers: &Handlers) {
+    let file = config_folder().join(name);
+    assert_eq!(mistakes(file.to_str().unwrap(), handlers), None);
+}
+
+#[tokio::test]
+async fn the_web_configuration_is_right() {
+    check("bff-web.yaml", &bff_web::program().handlers);
+}
+
+#[tokio::test]
+async fn the_mobile_configuration_is_right() {
+    check("bff-mobile.yaml", &bff_mobile::program().handlers);
+}
+
+#[test]
+fn every_shipped_configuration_has_a_test_here() {
+    assert_eq!(shipped(), ["bff-mobile.yaml", "bff-web.yaml"]);
+}
+
+#[tokio::test]
+async fn a_wrong_configuration_is_told_with_file_and_line() {
+    let yaml = after_listen("routes:\n  - path: /orders\n    auth: none\n    forward: { to: ordr }\n");
+    let file = TempFile::new("wrong.yaml", &yaml);
+    let told = mistakes(file.name(), &Handlers::default()).expect("it is wrong");
+    assert!(told.contains("unknown upstream `ordr`"), "{told}");
+    assert!(told.contains("wrong.yaml:7:20"), "{told}");
+}
+
+#[tokio::test]
+async fn a_configuration_that_is_not_there_is_told() {
+    let told = mistakes("/nowhere/gateway.yaml", &Handlers::default()).expect("it is not there");
+    assert!(told.starts_with("error: /nowhere/gateway.yaml cannot be read: "), "{told}");
+}
