@@ -37,6 +37,24 @@ async fn a_hung_kitchen_costs_its_ticket_and_a_second_and_a_half() {
 }
 
 #[tokio::test]
+async fn what_is_delivered_is_known_without_the_kitchen() {
+    let mobile = Mobile::start().await;
+    let delivery = |id: i64, state: &str| json!({"deliveryInfo": {"id": id, "state": state}});
+    mobile.seed(&json!({
+        "orders": [{"orderId": 7_004}, {"orderId": 7_005}],
+        "deliveries": [delivery(7_004, "DELIVERED"), delivery(7_005, "SCHEDULED")],
+    }));
+    mobile.fault(Service::Kitchen, json!({"fault": "hang"})).await;
+    let query = "{ there: order(orderId: 7004) { deliveryInfo { status } } \
+         unclear: order(orderId: 7005) { deliveryInfo { status assignedCourier } } }";
+    let answer = mobile.ask(&mobile.john(), query).await;
+    assert_eq!(answer["data"]["there"]["deliveryInfo"]["status"], "DELIVERED");
+    let unclear = &answer["data"]["unclear"]["deliveryInfo"];
+    assert!(unclear["assignedCourier"].is_string() && unclear["status"].is_null(), "{answer}");
+    assert_eq!(errors(&answer), ["unclear.deliveryInfo.status UPSTREAM_TIMEOUT"]);
+}
+
+#[tokio::test]
 async fn what_is_there_after_two_and_a_half_seconds_is_answered() {
     let mobile = Mobile::start().await;
     mobile.fault(Service::Order, json!({"latency": "1300ms"})).await;
