@@ -44,7 +44,7 @@ impl DeliveryInfo {
     /// Null until one is assigned.
     async fn assigned_courier(&self, context: &Context<'_>) -> Nullable<String> {
         let delivery = session(context).deliveries.load(self.order_id).await.transpose()?;
-        delivery.map(|delivery| delivery.assigned_courier.clone()).transpose()
+        delivery.map(|delivery| delivery.assigned_courier.map(|courier| courier.0.to_string())).transpose()
     }
 }
 

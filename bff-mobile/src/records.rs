@@ -136,7 +136,7 @@ pub(crate) struct BillRecord {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DeliveryRecord {
     pub(crate) delivery_info: DeliveryState,
-    pub(crate) assigned_courier: Option<String>,
+    pub(crate) assigned_courier: Option<Id>,
     pub(crate) estimated_delivery_time: Option<LocalDateTime>,
 }
 

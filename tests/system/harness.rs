@@ -79,9 +79,14 @@ impl Gate {
 
     /// A gateway of a whole configuration file.
     pub(crate) fn of(yaml: &str) -> Gate {
+        Gate::with(yaml, Handlers::default())
+    }
+
+    /// The same, with handlers that the file may name.
+    pub(crate) fn with(yaml: &str, handlers: Handlers) -> Gate {
         gateway::auth::install_crypto();
         let file = TempFile::new("gateway.yaml", yaml);
-        let instance = Instance::start(file.name(), Handlers::default()).expect("the configuration is right");
+        let instance = Instance::start(file.name(), handlers).expect("the configuration is right");
         let admin = instance.admin().expect("it has an admin listener");
         Gate { address: instance.addresses()[0], admin, instance: Some(instance), file }
     }

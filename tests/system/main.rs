@@ -5,6 +5,7 @@
 
 mod client;
 mod harness;
+mod mobile;
 mod wire;
 
 mod admin;
@@ -13,6 +14,13 @@ mod composition;
 mod drain;
 mod forwarding;
 mod identity_headers;
+mod mobile_bulk;
+mod mobile_failures;
+mod mobile_http;
+mod mobile_ids;
+mod mobile_mutations;
+mod mobile_rules;
+mod mobile_scenario;
 mod partial_failure;
 mod protocols;
 mod reference_scenario;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use async_graphql::parser::{
-    parse_query,
+    Error as ParseError, parse_query,
     types::{ExecutableDocument, OperationType},
 };
 use moka::sync::Cache;
@@ -47,8 +47,7 @@ impl Documents {
 
     fn read(&self, query: &str) -> Result<Document, Refusal> {
         lexer::measure(query, &self.limits).map_err(invalid)?;
-        let mut parsed = parse_query(query)
-            .map_err(|wrong| Refusal { code: "GRAPHQL_PARSE_FAILED", message: wrong.to_string().into() })?;
+        let mut parsed = parse_query(query).map_err(|wrong| unparsed(&wrong))?;
         limits::check(&parsed, &self.limits).map_err(invalid)?;
         if !self.introspection && limits::introspects(&parsed) {
             return Err(invalid("Introspection is not offered here."));
@@ -71,6 +70,17 @@ impl Document {
         };
         operation.map(|(_, operation)| operation.node.ty)
     }
+}
+
+/// Names that clash are found by the parser, but are the validation's to tell (GraphQL, sections 5.2 and 5.5.1).
+fn unparsed(wrong: &ParseError) -> Refusal {
+    let code = match wrong {
+        ParseError::OperationDuplicated { .. }
+        | ParseError::FragmentDuplicated { .. }
+        | ParseError::MultipleOperations { .. } => "GRAPHQL_VALIDATION_FAILED",
+        _ => "GRAPHQL_PARSE_FAILED",
+    };
+    Refusal { code, message: wrong.to_string().into() }
 }
 
 fn invalid(why: &'static str) -> Refusal {
@@ -97,6 +107,7 @@ mod tests {
         let code = |query: &str| documents(false).get(query).err().unwrap().code;
         assert_eq!(code("{ a"), "GRAPHQL_PARSE_FAILED");
         assert_eq!(code(""), "GRAPHQL_PARSE_FAILED");
+        assert_eq!(code("query A { a } query A { a }"), "GRAPHQL_VALIDATION_FAILED");
         assert_eq!(code(&"{ a ".repeat(2_000)), "GRAPHQL_VALIDATION_FAILED");
         assert_eq!(code("{ __schema { types { name } } }"), "GRAPHQL_VALIDATION_FAILED");
     }

@@ -14,6 +14,7 @@ use http::{HeaderName, HeaderValue, Method};
 
 use super::{
     Limits, Refusal,
+    arrange::Plan,
     document::{Document, Documents},
     failure, graphiql,
     lenient::Shapes,
@@ -136,7 +137,10 @@ where
                 execution.operation_name = asked.operation_name;
                 execution.data = (self.open)(call);
                 execution.set_parsed_query(document.parsed.clone());
-                (self.schema.execute(execution).await, query)
+                let plan = Plan::of(&document.parsed, execution.operation_name.as_deref());
+                let mut executed = self.schema.execute(execution).await;
+                plan.arrange(&mut executed.data);
+                (executed, query)
             }
         };
         failure::classify(&mut executed, &query, request_id(call));

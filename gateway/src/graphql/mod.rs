@@ -1,10 +1,11 @@
 //! GraphQL over HTTP: requests are read, bounded, parsed once and executed by a typed schema; answers are negotiated.
 //!
-//! `read -> measure -> parse (cached) -> limits -> execute -> classify errors -> render`. Whatever costs more the larger a
-//! document is comes behind a limit on its size.
+//! `read -> measure -> parse (cached) -> limits -> execute -> arrange -> classify errors -> render`. Whatever costs
+//! more the larger a document is comes behind a limit on its size.
 //!
 //! Not here: what the schema says, who may see what, which services are asked. That is the business of whoever brings it.
 
+mod arrange;
 mod document;
 mod failure;
 mod graphiql;

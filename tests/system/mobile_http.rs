@@ -1,0 +1,183 @@
+//! GraphQL over HTTP: methods, bodies, codes, limits, and the JSON text itself.
+
+use std::fmt::Write;
+
+use ftgo::stubs::service::Service;
+use serde_json::{Value, json};
+
+use crate::{
+    harness::JOHN,
+    mobile::{Mobile, data, errors},
+};
+
+const NAME: &str = "{ restaurant(restaurantId: 1) { name } }";
+const NEWER: &str = "application/graphql-response+json";
+
+async fn text(mobile: &Mobile, query: &str) -> String {
+    let answer = mobile.post(&mobile.john(), &json!({ "query": query })).send().await.expect(200);
+    String::from_utf8(answer.bytes().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn a_query_is_answered_by_get_and_by_post() {
+    let mobile = Mobile::start().await;
+    let expected = json!({"data": {"restaurant": {"name": "Ajanta"}}});
+    let by_get = mobile.get("", NAME, &json!({})).send().await.expect(200);
+    let by_post = mobile.post("", &json!({ "query": NAME })).send().await.expect(200);
+    for answer in [by_get, by_post] {
+        assert_eq!(answer.header("content-type"), "application/json");
+        assert_eq!(answer.json(), expected);
+    }
+    let newer = mobile.post("", &json!({ "query": NAME })).header("accept", NEWER).send().await.expect(200);
+    assert_eq!((newer.header("content-type"), newer.json()), (NEWER, expected));
+}
+
+#[tokio::test]
+async fn the_operation_is_chosen_by_its_name() {
+    let mobile = Mobile::start().await;
+    let query =
+        "query A { restaurant(restaurantId: 1) { name } } query B { restaurant(restaurantId: 1) { id } }";
+    let body = json!({"query": query, "operationName": "B"});
+    let answer = mobile.post("", &body).send().await.expect(200).json();
+    assert_eq!(*data(&answer), json!({"restaurant": {"id": "1"}}));
+}
+
+#[tokio::test]
+async fn a_mutation_by_get_is_not_allowed_and_changes_nothing() {
+    let mobile = Mobile::start().await;
+    let mutation = "mutation { cancelOrder(input: {orderId: 99}) { orderId } }";
+    let answer = mobile.get(&mobile.john(), mutation, &json!({})).send().await.expect(405);
+    assert_eq!(answer.header("allow"), "POST");
+    let put = mobile.gate.ask("PUT", "/graphql").json(&json!({ "query": NAME })).send().await.expect(405);
+    assert!(put.header("allow").contains("GET") && put.header("allow").contains("POST"), "{put:?}");
+    assert_eq!(mobile.asked(), 0);
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_request_is_refused() {
+    let mobile = Mobile::start().await;
+    for body in ["", "{", "[]", "5", "{\"query\": 5}", "{\"query\": \"\"}", "{}", "{\"query\": \"{a}\"} x"] {
+        let ask = mobile.gate.ask("POST", "/graphql").header("content-type", "application/json");
+        let answer = ask.body(body).send().await.expect(400).json();
+        assert_eq!(errors(&answer), [" BAD_USER_INPUT"], "{body}");
+        assert!(answer.get("data").is_none(), "{answer}");
+    }
+    let plain = mobile.gate.ask("POST", "/graphql").header("content-type", "text/plain").body("{}");
+    plain.send().await.expect(415);
+    mobile.get("", "", &json!({})).send().await.expect(400);
+    let bad_variables = "/graphql?query=%7B__typename%7D&variables=%7B";
+    mobile.gate.get(bad_variables).send().await.expect(400);
+}
+
+#[tokio::test]
+async fn a_wrong_document_says_at_which_step_it_failed() {
+    let mobile = Mobile::start().await;
+    for (query, code) in [
+        ("{ restaurant(", "GRAPHQL_PARSE_FAILED"),
+        ("nonsense", "GRAPHQL_PARSE_FAILED"),
+        ("{ nonsense }", "GRAPHQL_VALIDATION_FAILED"),
+        ("{ restaurant { name } }", "GRAPHQL_VALIDATION_FAILED"),
+        ("{ restaurant(restaurantId: 1) }", "GRAPHQL_VALIDATION_FAILED"),
+        ("{ restaurant(restaurantId: 1) { ...F } }", "GRAPHQL_VALIDATION_FAILED"),
+        ("{ __schema { types { name } } }", "GRAPHQL_VALIDATION_FAILED"),
+        ("query A { __typename } query A { __typename }", "GRAPHQL_VALIDATION_FAILED"),
+    ] {
+        let body = json!({ "query": query });
+        let answer = mobile.post("", &body).send().await.expect(200).json();
+        assert!(errors(&answer).contains(&format!(" {code}")), "{query}: {answer}");
+        assert!(answer.get("data").is_none(), "{answer}");
+        mobile.post("", &body).header("accept", NEWER).send().await.expect(400);
+    }
+    assert_eq!(mobile.asked(), 0);
+}
+
+#[tokio::test]
+async fn a_body_over_a_mebibyte_is_too_large() {
+    let mobile = Mobile::start().await;
+    let padded = |length: usize| json!({"query": NAME, "padding": "x".repeat(length)});
+    mobile.post("", &padded(1 << 20)).send().await.expect(413);
+    let answer = mobile.post("", &padded((1 << 20) - 200)).send().await.expect(200).json();
+    data(&answer);
+}
+
+/// Consumers of orders of consumers, so many times.
+fn nested(levels: usize) -> String {
+    let opened = "consumer { orders { ".repeat(levels);
+    format!("{{ order(orderId: 99) {{ {opened} orderId {} }} }}", "} } ".repeat(levels))
+}
+
+fn aliased(count: usize) -> String {
+    let mut query = "{".to_owned();
+    for n in 0..count {
+        write!(query, " a{n}: restaurant(restaurantId: 1) {{ name }}").unwrap();
+    }
+    query + " }"
+}
+
+/// Fragments, each of which spreads the next one twice.
+fn doubling() -> String {
+    let mut query = "{ restaurant(restaurantId: 1) { ...F0 } }".to_owned();
+    for n in 0..40 {
+        write!(query, " fragment F{n} on Restaurant {{ ...F{next} ...F{next} }}", next = n + 1).unwrap();
+    }
+    query + " fragment F40 on Restaurant { name }"
+}
+
+#[tokio::test]
+async fn documents_that_ask_for_too_much_are_refused_before_any_service_is_asked() {
+    let mobile = Mobile::start().await;
+    let circle = "{ restaurant(restaurantId: 1) { ...A } } fragment A on Restaurant { ...A }".to_owned();
+    let dear = format!(
+        "{{ orders(consumerId: {JOHN}) {{ consumer {{ orders {{ consumer {{ orders {{ orderId }} }} }} }} }} }}"
+    );
+    for query in [
+        nested(3),
+        nested(10),
+        nested(400),
+        "{a".repeat(100_000),
+        aliased(31),
+        aliased(1_000),
+        doubling(),
+        circle,
+        dear,
+    ] {
+        let answer = mobile.post(&mobile.john(), &json!({ "query": query })).send().await.expect(200).json();
+        let told = errors(&answer);
+        assert!(told.iter().all(|told| told == " GRAPHQL_VALIDATION_FAILED"), "{answer}: {}", &query[..80]);
+        assert!(!told.is_empty() && answer.get("data").is_none(), "{answer}");
+    }
+    let batch: Vec<Value> = (0..11).map(|_| json!({ "query": NAME })).collect();
+    mobile.post("", &json!(batch)).send().await.expect(400);
+    assert_eq!(mobile.asked(), 0);
+    data(&mobile.ask(&mobile.john(), &aliased(30)).await);
+    assert_eq!(mobile.counts(Service::Restaurant).total, 1);
+}
+
+#[tokio::test]
+async fn fields_come_in_the_order_they_were_asked_for() {
+    let mobile = Mobile::start().await;
+    let query = "{ z: restaurant(restaurantId: 1) { name id } order(orderId: 99) { state \
+         restaurant { name } orderId ...F bill { amount state } } a: restaurant(restaurantId: 1) { id name } } \
+         fragment F on Order { ticket { state } orderTotal }";
+    let expected = "{\"data\":{\"z\":{\"name\":\"Ajanta\",\"id\":\"1\"},\"order\":{\"state\":\"APPROVED\",\
+         \"restaurant\":{\"name\":\"Ajanta\"},\"orderId\":\"99\",\"ticket\":{\"state\":\"AWAITING_ACCEPTANCE\"},\
+         \"orderTotal\":\"61.70\",\"bill\":{\"amount\":\"61.70\",\"state\":\"AUTHORIZED\"}},\
+         \"a\":{\"id\":\"1\",\"name\":\"Ajanta\"}}}";
+    assert_eq!(text(&mobile, query).await, expected);
+    // The slowest first: its place does not depend on when it comes.
+    mobile.fault(Service::Restaurant, json!({"latency": "100ms"})).await;
+    assert_eq!(text(&mobile, query).await, expected);
+}
+
+#[tokio::test]
+async fn fields_that_failed_are_null_in_their_place() {
+    let mobile = Mobile::start().await;
+    mobile.fault(Service::Kitchen, json!({"fault": {"status": 500}})).await;
+    let query = "{ order(orderId: 99) { ticket { state } orderId deliveryInfo { status estimatedDeliveryTime } \
+         bill { amount } } unknown: order(orderId: 555) { orderId } restaurant(restaurantId: 1) { name } }";
+    let text = text(&mobile, query).await;
+    let begins =
+        "{\"data\":{\"order\":{\"ticket\":null,\"orderId\":\"99\",\"deliveryInfo\":{\"status\":null,";
+    assert!(text.starts_with(begins), "{text}");
+    assert!(text.contains("},\"bill\":{\"amount\":\"61.70\"}},\"unknown\":null,\"restaurant\":{"), "{text}");
+}
