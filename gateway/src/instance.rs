@@ -151,7 +151,9 @@ fn told_to_restart(before: &Config, after: &Config) {
     if before.server.workers != after.server.workers
         || before.server.header_timeout != after.server.header_timeout
     {
-        tracing::warn!("`server.workers` and `server.header_timeout` take effect at the next start");
+        tracing::warn!(
+            "`server.workers`, `server.header_timeout` and `server.drain_timeout` take effect at the next start"
+        );
     }
 }
 

@@ -124,6 +124,11 @@ impl Gateway {
         let Some(target) = request.uri().path_and_query() else {
             return Err(Error::new(Code::NotImplemented, "CONNECT"));
         };
+        if *request.method() == http::Method::OPTIONS && target.path() == "*" {
+            return Ok(Routed::Options(options(&HeaderValue::from_static(
+                "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE",
+            ))));
+        }
         if !path::check(target.path()) {
             return Err(Error::new(Code::BadPath, "the path can be read in two ways"));
         }
@@ -186,7 +191,7 @@ fn options(allow: &HeaderValue) -> Response {
     response
 }
 
-/// What hyper leaves to us: the size of the header section, and exactly one `Host` in HTTP/1.1 (RFC 9112 section 3.2).
+/// What hyper leaves to us: the size of the header section, one valid `Host`, and no coding but `chunked`.
 fn check_head(request: &Request, max_header_size: usize) -> Result<(), Error> {
     let headers = request.headers();
     if size(headers) > max_header_size {
@@ -195,11 +200,35 @@ fn check_head(request: &Request, max_header_size: usize) -> Result<(), Error> {
             format!("the header section is over {max_header_size} bytes"),
         ));
     }
-    let hosts = headers.get_all(header::HOST).iter().count();
-    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
-        return Err(Error::new(Code::BadRequest, "no Host, or several").detail("Exactly one Host is needed."));
+    check_host(request)?;
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        // RFC 9112 section 6.1: what is not understood must not be passed on as if it were.
+        _ => Err(Error::new(Code::NotImplemented, "a transfer coding that is not exactly `chunked`")),
     }
-    Ok(())
+}
+
+/// RFC 9112 section 3.2: exactly one `Host` in HTTP/1.1, and one that names a host.
+fn check_host(request: &Request) -> Result<(), Error> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let fine = match (hosts.next(), hosts.next()) {
+        (None, _) => request.version() != Version::HTTP_11,
+        (Some(host), None) => is_host(host.as_bytes()),
+        (Some(_), Some(_)) => false,
+    };
+    let refusal = || {
+        Error::new(Code::BadRequest, "no Host, several, or one that names none")
+            .detail("One valid Host is needed.")
+    };
+    if fine { Ok(()) } else { Err(refusal()) }
+}
+
+/// `uri-host [ ":" port ]` (RFC 3986 section 3.2.2), as far as a service could be misled by it.
+fn is_host(host: &[u8]) -> bool {
+    let known = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
+    !host.is_empty() && host[0] != b':' && host.iter().all(known)
 }
 
 /// As RFC 9113 section 6.5.2 counts, less the overhead: names and values.
@@ -217,4 +246,19 @@ fn check_limits(
 
 fn late() -> Error {
     Error::new(Code::UpstreamTimeout, "the route's deadline passed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_names_none_is_refused() {
+        for good in ["ftgo.example", "127.0.0.1:8087", "[::1]:8087", "localhost"] {
+            assert!(is_host(good.as_bytes()), "{good}");
+        }
+        for bad in ["", "a b", "a/b", "a@b", "a\"b", ":80", "a\u{e9}"] {
+            assert!(!is_host(bad.as_bytes()), "{bad}");
+        }
+    }
 }

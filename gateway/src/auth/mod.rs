@@ -133,12 +133,12 @@ impl Provider {
     pub fn keep_fresh(self: Arc<Self>) -> impl Future<Output = ()> + Send + 'static {
         let keyring = Arc::downgrade(&self.keyring);
         let mut alive = self.alive.subscribe();
-        let (refresh, cooldown) = (self.config.jwt.refresh.0, self.config.jwt.cooldown.0);
+        let refresh = self.config.jwt.refresh.0;
         drop(self);
         async move {
             while let Some(keyring) = keyring.upgrade() {
                 keyring.fetch().await;
-                let pause = if keyring.ready() { refresh } else { cooldown.max(SOONEST_RETRY) };
+                let pause = if keyring.ready() { refresh } else { SOONEST_RETRY };
                 drop(keyring);
                 tokio::select! {
                     _ = alive.changed() => return,

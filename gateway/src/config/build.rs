@@ -21,6 +21,7 @@ use crate::{
     rate_limit::{RateLimit, config::Key},
     route::Route,
     routing::{self, Router},
+    server::tls,
     template::Template,
     upstream::Upstream,
 };
@@ -79,6 +80,7 @@ impl Builder<'_> {
             self.mistakes
                 .add(Mistake::new("listen", "there is nowhere to listen").expected("at least one address"));
         }
+        self.check_certificates();
         let providers = self.providers();
         let services = Services { upstreams: self.upstreams(), limits: self.limits() };
         self.check_default_limits(&services);
@@ -88,6 +90,16 @@ impl Builder<'_> {
         }
         let max_header_size = self.config.server.max_header_size.0 as usize;
         Snapshot { routes, providers, services, max_header_size, config: Arc::default() }
+    }
+
+    fn check_certificates(&mut self) {
+        for (index, listener) in self.config.listen.iter().enumerate() {
+            let Some(Err(why)) = listener.tls.as_ref().map(tls::acceptor) else { continue };
+            self.mistakes.add(Mistake::new(
+                format!("listen[{index}].tls"),
+                format!("listener {}: {why}", listener.address),
+            ));
+        }
     }
 
     fn providers(&mut self) -> IndexMap<String, Arc<Provider>> {
@@ -203,7 +215,9 @@ impl Builder<'_> {
         let mut limits: Vec<Arc<RateLimit>> =
             self.config.default_limits.iter().filter_map(|name| services.limits.get(name).cloned()).collect();
         for (index, name) in typed.limits.iter().enumerate() {
-            limits.extend(self.limit(name, &place, &format!("{at}.limits[{index}]"), services));
+            let named = self.limit(name, &place, &format!("{at}.limits[{index}]"), services);
+            // Named twice, a limit still counts a request once.
+            limits.extend(named.filter(|named| !limits.iter().any(|known| Arc::ptr_eq(known, named))));
         }
         limits
     }

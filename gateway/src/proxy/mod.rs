@@ -75,10 +75,10 @@ impl Handler for Forward {
     }
 }
 
-/// The host that the client asked for: `Host`, or `:authority` in HTTP/2.
+/// The host that the client asked for: that of the target where it has one (RFC 9112 section 3.2.2, and `:authority` in
+/// HTTP/2), else `Host`.
 fn host(request: &Request) -> Option<HeaderValue> {
-    let sent = request.headers().get(header::HOST).cloned();
-    sent.or_else(|| {
-        request.uri().authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok())
-    })
+    let of_target =
+        request.uri().authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    of_target.or_else(|| request.headers().get(header::HOST).cloned())
 }
