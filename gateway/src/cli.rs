@@ -65,6 +65,10 @@ pub fn main(program: Program) -> ExitCode {
 }
 
 /// Human-readable lines on standard error; `LOG` chooses from which level on: `error`, `warn`, `info` (unless set), `debug`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the level is needed before any configuration is read, and is no secret"
+)]
 pub fn log_to_stderr() {
     let level = std::env::var("LOG").ok().and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
     let _ = tracing_subscriber::fmt()
