@@ -14,7 +14,7 @@ use crate::{
         AccessLogTarget, Config,
         build::{self, Ground, Snapshot},
         load,
-        watch::Watch,
+        watch::{Change, Watch},
     },
     handler::Handlers,
     observability::{access_log::AccessLog, metrics::Metrics},
@@ -122,6 +122,11 @@ impl Instance {
 async fn reload(file: String, mut watch: Watch, gateway: Arc<Gateway>, handlers: Handlers) {
     loop {
         let change = watch.changed().await;
+        if change == Change::Gone {
+            gateway.metrics.process().refused_reloads.inc();
+            tracing::warn!(file, "the configuration cannot be read any more, the one before stays in use");
+            continue;
+        }
         let before = gateway.snapshot();
         match build(&file, &handlers, &gateway.metrics, Some(&before)) {
             Ok(snapshot) => {
