@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     auth::{
         Principal, Rule,
-        policy::{Decision, Facts, Policy, strict_json},
+        policy::{Decision, Facts, Policy, Why, strict_json},
     },
     body::{Body, BodyError, Request},
     composition::Part,
@@ -140,12 +140,21 @@ fn decide(
 fn verdict(decision: Decision) -> Result<(), Error> {
     match decision {
         Decision::Allow => Ok(()),
-        Decision::Missing(input) => Err(Error::new(Code::MissingInput, format!("missing: {input}"))
-            .detail(format!("`{input}` is needed, once."))),
+        Decision::Missing(input, why) => Err(unusable(&input, why)),
         Decision::Refuse | Decision::Undecided => {
             Err(Error::new(Code::Forbidden, "refused by the route's rule"))
         }
     }
+}
+
+/// What the rule needs of the client and cannot use.
+fn unusable(input: &str, why: Why) -> Error {
+    let (code, detail) = match why {
+        Why::Absent => (Code::MissingInput, format!("`{input}` is needed.")),
+        Why::Twice => (Code::MissingInput, format!("`{input}` must be given once.")),
+        Why::NoText => (Code::BadRequest, format!("`{input}` must be UTF-8, percent-encoded.")),
+    };
+    Error::new(code, format!("the route's rule cannot use {input}: {why:?}")).detail(detail)
 }
 
 /// A refusal that must look as if there were nothing.
@@ -153,5 +162,22 @@ fn hidden(decision: &Decision) -> Result<(), Error> {
     match decision {
         Decision::Allow => Ok(()),
         _ => Err(Error::new(Code::NotFound, "refused by the route's rule over a service's answer")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_told_what_is_wrong_with_what_it_sent() {
+        for (why, code, detail) in [
+            (Why::Absent, "missing_input", "`query.consumerId` is needed."),
+            (Why::Twice, "missing_input", "`query.consumerId` must be given once."),
+            (Why::NoText, "bad_request", "`query.consumerId` must be UTF-8, percent-encoded."),
+        ] {
+            let error = unusable("query.consumerId", why);
+            assert_eq!((error.code().name(), error.client_detail()), (code, detail));
+        }
     }
 }

@@ -275,3 +275,22 @@ async fn a_consumer_cannot_order_for_another_by_any_reading_of_the_body() {
     }
     assert!(all_seen(&ftgo).is_empty());
 }
+
+#[tokio::test]
+async fn what_a_rule_cannot_use_is_told_truthfully() {
+    let ftgo = Ftgo::start().await;
+    let token = ftgo.consumer(JOHN);
+    for (path, code, detail) in [
+        ("/orders", "missing_input", "`query.consumerId` is needed."),
+        ("/orders?consumerId=1&consumerId=2", "missing_input", "`query.consumerId` must be given once."),
+        ("/orders?consumerId=%ff", "bad_request", "`query.consumerId` must be UTF-8, percent-encoded."),
+        ("/consumers/%ff", "bad_request", "`path.consumerId` must be UTF-8, percent-encoded."),
+    ] {
+        let answer = ftgo.get(path).token(&token).send().await.expect(400);
+        assert_eq!(
+            (answer.code().as_str(), answer.json()["detail"].as_str()),
+            (code, Some(detail)),
+            "{path}"
+        );
+    }
+}

@@ -28,7 +28,7 @@ mod table;
 use std::fmt;
 
 pub use self::{
-    facts::{Decision, Facts},
+    facts::{Decision, Facts, Why},
     json::strict_json,
 };
 pub(super) use json::StrictObject;
