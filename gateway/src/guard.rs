@@ -1,7 +1,7 @@
 //! Who may use a route: the token, the scopes, and the rule, each decided as early as it can be.
 //!
-//! What can be decided from the token and the path is decided before anything is read or asked: 403. A rule over the
-//! body reads it (bounded), a rule over a service's answer asks for that first, and a refusal by it is a 404 that looks
+//! What can be decided from the token and the path is decided before anything is read or asked: 403, or 401 for a caller
+//! without a token, whom one could help. A rule over the body reads it (bounded), a rule over a service's answer asks for that first, and a refusal by it is a 404 that looks
 //! like that of something that does not exist: whose it is, is nobody else's business.
 //! Not here: the policy language and tokens (`auth/`).
 
@@ -63,22 +63,23 @@ impl Guard {
     /// Whether the caller may, as far as that can be said before the answer is composed.
     ///
     /// # Errors
-    /// 403; 404 where that would tell too much; 400 when an input is missing; whatever keeps a service from being asked.
+    /// 403, or 401 for nobody; 404 where that would tell too much; 400 when an input is missing; whatever keeps a service from being asked.
     pub async fn authorize(&self, request: &mut Request, admitted: &Admitted) -> Result<(), Error> {
         let Some(rule) = &self.rule else { return Ok(()) };
         rule.check_scopes(admitted.caller.principal.as_deref())?;
         let Some(policy) = rule.policy() else { return Ok(()) };
         match decide(policy, admitted, None, None) {
             Decision::Undecided if policy.reads_body() => {
-                self.authorize_by_body(policy, request, admitted).await
+                self.authorize_by_body(rule, policy, request, admitted).await
             }
             Decision::Undecided => self.ask(policy, None, admitted).await,
-            decided => verdict(decided),
+            decided => verdict(decided, rule, admitted),
         }
     }
 
     async fn authorize_by_body(
         &self,
+        rule: &Rule,
         policy: &Policy,
         request: &mut Request,
         admitted: &Admitted,
@@ -88,7 +89,7 @@ impl Guard {
         *request.body_mut() = Body::Full(body);
         match decide(policy, admitted, Some(&json), None) {
             Decision::Undecided => self.ask(policy, Some(&json), admitted).await,
-            decided => verdict(decided),
+            decided => verdict(decided, rule, admitted),
         }
     }
 
@@ -137,13 +138,11 @@ fn decide(
 }
 
 /// A refusal that the caller may be told of.
-fn verdict(decision: Decision) -> Result<(), Error> {
+fn verdict(decision: Decision, rule: &Rule, admitted: &Admitted) -> Result<(), Error> {
     match decision {
         Decision::Allow => Ok(()),
         Decision::Missing(input, why) => Err(unusable(&input, why)),
-        Decision::Refuse | Decision::Undecided => {
-            Err(Error::new(Code::Forbidden, "refused by the route's rule"))
-        }
+        Decision::Refuse | Decision::Undecided => Err(rule.refusal(admitted.caller.principal.as_deref())),
     }
 }
 
