@@ -1,8 +1,9 @@
 //! Who may use a route: the token, the scopes, and the rule, each decided as early as it can be.
 //!
 //! What can be decided from the token and the path is decided before anything is read or asked: 403, or 401 for a caller
-//! without a token, whom one could help. A rule over the body reads it (bounded), a rule over a service's answer asks for that first, and a refusal by it is a 404 that looks
-//! like that of something that does not exist: whose it is, is nobody else's business.
+//! without a token, whom one could help. A rule over the body reads it (bounded), a rule over a service's answer asks for
+//! that first, and a refusal by it is a 404 that looks like that of something that does not exist: whose it is, is nobody
+//! else's business.
 //! Not here: the policy language and tokens (`auth/`).
 
 use std::sync::Arc;
@@ -100,7 +101,7 @@ impl Guard {
             .fetch(&admitted.caller, &admitted.params, admitted.deadline)
             .await
             .map_err(Fault::into_error)?;
-        let value = serde_json::from_slice(&json).map_err(|error| part.malformed(&error).into_error())?;
+        let value = view(policy, part, &json)?;
         hidden(&decide(policy, admitted, body, Some((part.name(), &value))))
     }
 
@@ -110,7 +111,7 @@ impl Guard {
     /// The 404 of something that does not exist, unless the caller may.
     pub fn decide_by_part(&self, part: &Part, json: &[u8], admitted: &Admitted) -> Result<(), Error> {
         let Some(policy) = self.policy() else { return Ok(()) };
-        let value = serde_json::from_slice(json).map_err(|error| part.malformed(&error).into_error())?;
+        let value = view(policy, part, json)?;
         hidden(&decide(policy, admitted, None, Some((part.name(), &value))))
     }
 }
@@ -120,6 +121,11 @@ async fn read(body: Body) -> Result<bytes::Bytes, Error> {
         BodyError::TooLarge(_) => Error::new(Code::BodyTooLarge, error.to_string()),
         error => Error::new(Code::BadRequest, error.to_string()),
     })
+}
+
+/// What the rule looks at in a part's answer.
+fn view(policy: &Policy, part: &Part, json: &[u8]) -> Result<Value, Error> {
+    policy.view(part.name(), json).map_err(|error| part.malformed(&error).into_error())
 }
 
 fn decide(

@@ -46,7 +46,8 @@ pub struct Facts<'a> {
     pub query: &'a str,
     /// The request's body, from [`super::strict_json`]; `None` while it has not been read.
     pub body: Option<&'a Value>,
-    /// A part's answer by name; `None` while it has not been read. A part that failed is `Some(&Value::Null)`.
+    /// What the rule looks at in a part's answer, from [`super::Policy::view`], by the part's name; `None` while it has not
+    /// been read. A part that failed is `Some(&Value::Null)`.
     pub part: &'a dyn Fn(&str) -> Option<&'a Value>,
 }
 

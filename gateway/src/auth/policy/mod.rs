@@ -24,6 +24,7 @@ mod parse;
 mod scan;
 #[cfg(test)]
 mod table;
+mod view;
 
 use std::fmt;
 
