@@ -352,6 +352,14 @@ impl Builder<'_> {
     ) -> Option<Arc<dyn Handler>> {
         let place = format!("route `{}`: it forwards to", typed.path);
         let upstream = self.upstream(&forward.to, &place, &below(at, "to"), services);
+        if forward.token && typed.auth == AuthConfig::None {
+            let message = format!(
+                "route `{}`: `auth: none` looks at no token, so there is none to send on",
+                typed.path
+            );
+            let mistake = Mistake::new(below(at, "token"), message);
+            self.mistakes.add(mistake.expected("only with `auth: { provider: NAME }`"));
+        }
         let path = match &forward.path {
             None => None,
             Some(path) => Some(self.template(path, path, typed, &below(at, "path"))?),
