@@ -237,11 +237,8 @@ impl Builder<'_> {
         if let Some(rule) = &rule {
             self.check_policy(rule, typed, at);
         }
-        if typed.ask.len() > 1 {
-            let message = format!("route `{}` asks for {} parts", typed.path, typed.ask.len());
-            self.mistakes.add(
-                Mistake::new(below(at, "ask"), message).expected("one part, the one its rule speaks of"),
-            );
+        if rule.is_some() || typed.auth == AuthConfig::None {
+            self.check_ask(rule.as_ref(), typed, &below(at, "ask"));
         }
         let ask = typed
             .ask
@@ -249,6 +246,23 @@ impl Builder<'_> {
             .next()
             .and_then(|(name, part)| self.part(name, part, typed, &below(at, "ask"), services));
         Guard::new(rule, ask)
+    }
+
+    /// What no rule speaks of would never be asked for.
+    fn check_ask(&mut self, rule: Option<&Rule>, typed: &RouteConfig, at: &str) {
+        let expected = "one part, the one its rule speaks of";
+        if typed.ask.len() > 1 {
+            let message = format!("route `{}` asks for {} parts", typed.path, typed.ask.len());
+            self.mistakes.add(Mistake::new(at, message).expected(expected));
+        } else if let Some(name) = typed.ask.keys().next() {
+            let spoken_of =
+                rule.and_then(Rule::policy).is_some_and(|policy| policy.parts().any(|part| part == name));
+            if !spoken_of {
+                let message =
+                    format!("route `{}` asks for the part `{name}`, and no rule speaks of it", typed.path);
+                self.mistakes.add(Mistake::new(at, message).expected(expected));
+            }
+        }
     }
 
     /// Whether this provider could not be built, which has been told already.
