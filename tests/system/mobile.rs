@@ -43,9 +43,12 @@ impl Mobile {
 
     /// The same operation by GET.
     pub(crate) fn get(&self, token: &str, query: &str, variables: &Value) -> Ask {
-        let coded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        let path = format!("/graphql?query={}&variables={}", coded(query), coded(&variables.to_string()));
-        with_token(self.gate.get(&path), token)
+        with_token(self.gate.get(&target(query, variables)), token)
+    }
+
+    /// The same operation by HEAD.
+    pub(crate) fn head(&self, token: &str, query: &str) -> Ask {
+        with_token(self.gate.ask("HEAD", &target(query, &json!({}))), token)
     }
 
     /// What a query is answered.
@@ -90,6 +93,11 @@ impl Mobile {
         let all = Service::ALL.into_iter().flat_map(|service| self.counts(service).last);
         all.filter(|seen| seen.method != "GET").count()
     }
+}
+
+fn target(query: &str, variables: &Value) -> String {
+    let coded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    format!("/graphql?query={}&variables={}", coded(query), coded(&variables.to_string()))
 }
 
 fn with_token(ask: Ask, token: &str) -> Ask {

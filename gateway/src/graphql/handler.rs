@@ -84,7 +84,7 @@ where
     }
 
     async fn respond(&self, request: Request, admitted: Admitted) -> Result<Response, Error> {
-        let get = *request.method() == Method::GET;
+        let get = matches!(*request.method(), Method::GET | Method::HEAD);
         if get && self.settings.graphiql && render::wants_page(request.headers()) {
             return Ok(graphiql::page());
         }
@@ -105,7 +105,7 @@ where
         let ready = self.ready(asked);
         if get && kind(&ready).is_some_and(|kind| kind != OperationType::Query) {
             // A link must not change anything (GraphQL over HTTP, section 5.3).
-            return Err(not_allowed("POST"));
+            return Err(not_allowed());
         }
         Ok(render::one(&self.execute(ready, call).await, media))
     }
@@ -155,7 +155,11 @@ where
     S: SubscriptionType + 'static,
 {
     fn answer<'a>(&'a self, request: Request, admitted: Admitted) -> Answer<'a> {
-        Box::pin(self.respond(request, admitted))
+        Box::pin(async move {
+            let head = *request.method() == Method::HEAD;
+            let response = self.respond(request, admitted).await?;
+            Ok(if head { render::without_body(response) } else { response })
+        })
     }
 }
 
