@@ -107,6 +107,16 @@ async fn a_wrong_document_says_at_which_step_it_failed() {
 }
 
 #[tokio::test]
+async fn what_is_no_graphql_is_told_in_one_line_with_its_place() {
+    let mobile = Mobile::start().await;
+    let answer = mobile.post("", &json!({"query": "{\n  restaurant(\n}"})).send().await.expect(200).json();
+    let error = &answer["errors"][0];
+    assert_eq!(error["message"], "This is no GraphQL at line 3, column 1.");
+    assert_eq!(error["locations"], json!([{"line": 3, "column": 1}]));
+    assert_eq!(errors(&answer), [" GRAPHQL_PARSE_FAILED"]);
+}
+
+#[tokio::test]
 async fn a_body_over_a_mebibyte_is_too_large() {
     let mobile = Mobile::start().await;
     let padded = |length: usize| json!({"query": NAME, "padding": "x".repeat(length)});

@@ -4,9 +4,12 @@
 
 use std::sync::Arc;
 
-use async_graphql::parser::{
-    Error as ParseError, parse_query,
-    types::{ExecutableDocument, OperationType},
+use async_graphql::{
+    ServerError,
+    parser::{
+        Error as ParseError, parse_query,
+        types::{ExecutableDocument, OperationType},
+    },
 };
 use moka::sync::Cache;
 
@@ -36,7 +39,7 @@ impl Documents {
     }
 
     /// The document of that text.
-    pub(super) fn get(&self, query: &str) -> Result<Arc<Document>, Refusal> {
+    pub(super) fn get(&self, query: &str) -> Result<Arc<Document>, ServerError> {
         if let Some(known) = self.known.get(query) {
             return Ok(known);
         }
@@ -45,7 +48,7 @@ impl Documents {
         Ok(document)
     }
 
-    fn read(&self, query: &str) -> Result<Document, Refusal> {
+    fn read(&self, query: &str) -> Result<Document, ServerError> {
         lexer::measure(query, &self.limits).map_err(invalid)?;
         let mut parsed = parse_query(query).map_err(|wrong| unparsed(&wrong))?;
         limits::check(&parsed, &self.limits).map_err(invalid)?;
@@ -72,19 +75,34 @@ impl Document {
     }
 }
 
-/// Names that clash are found by the parser, but are the validation's to tell (GraphQL, sections 5.2 and 5.5.1).
-fn unparsed(wrong: &ParseError) -> Refusal {
-    let code = match wrong {
-        ParseError::OperationDuplicated { .. }
-        | ParseError::FragmentDuplicated { .. }
-        | ParseError::MultipleOperations { .. } => "GRAPHQL_VALIDATION_FAILED",
-        _ => "GRAPHQL_PARSE_FAILED",
+/// Names that clash are found by the parser, but are the validation's to tell (GraphQL, sections 5.2 and 5.5.1). The
+/// parser's own words are a drawing of several lines, and speak of its grammar.
+fn unparsed(wrong: &ParseError) -> ServerError {
+    const CLASH: &str = "GRAPHQL_VALIDATION_FAILED";
+    const UNREAD: &str = "GRAPHQL_PARSE_FAILED";
+    let (code, message) = match wrong {
+        ParseError::OperationDuplicated { operation, .. } => {
+            (CLASH, format!("There are two operations of the name `{operation}`."))
+        }
+        ParseError::FragmentDuplicated { fragment, .. } => {
+            (CLASH, format!("There are two fragments of the name `{fragment}`."))
+        }
+        ParseError::MultipleOperations { .. } => {
+            (CLASH, "An operation without a name must be the only one.".to_owned())
+        }
+        ParseError::MissingOperation => (UNREAD, "The document has no operation.".to_owned()),
+        ParseError::Syntax { start, .. } => {
+            (UNREAD, format!("This is no GraphQL at line {}, column {}.", start.line, start.column))
+        }
+        _ => (UNREAD, "The document cannot be read.".to_owned()),
     };
-    Refusal { code, message: wrong.to_string().into() }
+    let mut error = Refusal { code, message: message.into() }.into_server_error();
+    error.locations = wrong.positions().collect();
+    error
 }
 
-fn invalid(why: &'static str) -> Refusal {
-    Refusal { code: "GRAPHQL_VALIDATION_FAILED", message: why.into() }
+fn invalid(why: &'static str) -> ServerError {
+    Refusal { code: "GRAPHQL_VALIDATION_FAILED", message: why.into() }.into_server_error()
 }
 
 #[cfg(test)]
@@ -102,14 +120,38 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &second));
     }
 
+    fn refused(query: &str) -> ServerError {
+        documents(false).get(query).err().unwrap()
+    }
+
     #[test]
     fn what_is_refused_says_by_which_step() {
-        let code = |query: &str| documents(false).get(query).err().unwrap().code;
-        assert_eq!(code("{ a"), "GRAPHQL_PARSE_FAILED");
-        assert_eq!(code(""), "GRAPHQL_PARSE_FAILED");
-        assert_eq!(code("query A { a } query A { a }"), "GRAPHQL_VALIDATION_FAILED");
-        assert_eq!(code(&"{ a ".repeat(2_000)), "GRAPHQL_VALIDATION_FAILED");
-        assert_eq!(code("{ __schema { types { name } } }"), "GRAPHQL_VALIDATION_FAILED");
+        let code = |query: &str| refused(query).extensions.unwrap().get("code").unwrap().to_string();
+        assert_eq!(code("{ a"), "\"GRAPHQL_PARSE_FAILED\"");
+        assert_eq!(code(""), "\"GRAPHQL_PARSE_FAILED\"");
+        assert_eq!(code("query A { a } query A { a }"), "\"GRAPHQL_VALIDATION_FAILED\"");
+        assert_eq!(code(&"{ a ".repeat(2_000)), "\"GRAPHQL_VALIDATION_FAILED\"");
+        assert_eq!(code("{ __schema { types { name } } }"), "\"GRAPHQL_VALIDATION_FAILED\"");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_in_one_line_with_its_place() {
+        for (query, message, places) in [
+            ("{ a(b: ) }", "This is no GraphQL at line 1, column 8.", vec![(1, 8)]),
+            ("{\n  a\n", "This is no GraphQL at line 3, column 1.", vec![(3, 1)]),
+            ("", "This is no GraphQL at line 1, column 1.", vec![(1, 1)]),
+            ("{ a } { b }", "An operation without a name must be the only one.", vec![(1, 7), (1, 1)]),
+            (
+                "query A { a }\nquery A { a }",
+                "There are two operations of the name `A`.",
+                vec![(2, 1), (1, 1)],
+            ),
+            ("fragment F on T { a }", "The document has no operation.", vec![]),
+        ] {
+            let error = refused(query);
+            let told: Vec<_> = error.locations.iter().map(|at| (at.line, at.column)).collect();
+            assert_eq!((error.message.as_str(), told), (message, places), "{query}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use async_graphql::{
-    Data, ObjectType, Request as Execution, Response as Executed, Schema, SubscriptionType,
+    Data, ObjectType, Request as Execution, Response as Executed, Schema, ServerError, SubscriptionType,
     parser::{parse_schema, types::OperationType},
 };
 use futures_util::future::join_all;
@@ -64,7 +64,7 @@ pub struct GraphqlHandler<Q, M, S> {
 }
 
 /// One operation that is ready to be executed, or why it is not.
-type Ready = Result<(Asked, Arc<Document>), Refusal>;
+type Ready = Result<(Asked, Arc<Document>), ServerError>;
 
 impl<Q, M, S> GraphqlHandler<Q, M, S>
 where
@@ -124,13 +124,13 @@ where
     }
 
     fn ready(&self, asked: Asked) -> Ready {
-        let document = self.documents.get(asked.text()?)?;
+        let document = self.documents.get(asked.text().map_err(Refusal::into_server_error)?)?;
         Ok((asked, document))
     }
 
     async fn execute(&self, ready: Ready, call: &Arc<Call>) -> Executed {
         let (mut executed, query) = match ready {
-            Err(refusal) => (Executed::from_errors(vec![refusal.into_server_error()]), String::new()),
+            Err(error) => (Executed::from_errors(vec![error]), String::new()),
             Ok((asked, document)) => {
                 let query = asked.query.unwrap_or_default();
                 let mut execution = Execution::new(String::new()).variables(asked.variables);
