@@ -1,8 +1,8 @@
-//! Documents, parsed and checked against the limits once for each text, and kept.
+//! Documents, parsed, checked against the limits and planned once for each text, and kept.
 //!
 //! Not here: validation, which depends on the variables and is the schema's.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use async_graphql::{
     ServerError,
@@ -13,11 +13,14 @@ use async_graphql::{
 };
 use moka::sync::Cache;
 
-use super::{Limits, Refusal, lenient::Shapes, lexer, limits};
+use super::{Limits, Refusal, arrange::Plan, lenient::Shapes, lexer, limits};
 
 /// A document that was let in.
 pub(super) struct Document {
     pub(super) parsed: ExecutableDocument,
+    /// The order of the answer's fields, of the only operation. Documents of several are rare, and each of their plans
+    /// may be as large as the limits allow: those are made when they are needed.
+    plan: Option<Plan>,
 }
 
 /// Documents by their text.
@@ -30,10 +33,15 @@ pub(super) struct Documents {
 
 /// What the kept texts may weigh, in bytes; parsed they weigh some ten times as much.
 const MOST: u64 = 4 << 20;
+/// What a field of a plan weighs beside them: fragments make a plan longer than its text.
+const FIELD: usize = 8;
 
 impl Documents {
     pub(super) fn new(limits: Limits, shapes: Shapes, introspection: bool) -> Self {
-        let weight = |text: &Arc<str>, _: &Arc<Document>| u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let weight = |text: &Arc<str>, document: &Arc<Document>| {
+            u32::try_from(text.len() + FIELD * document.plan.as_ref().map_or(0, Plan::fields))
+                .unwrap_or(u32::MAX)
+        };
         let known = Cache::builder().max_capacity(MOST).weigher(weight).build();
         Documents { known, limits, shapes, introspection }
     }
@@ -56,11 +64,20 @@ impl Documents {
             return Err(invalid("Introspection is not offered here."));
         }
         self.shapes.loosen(&mut parsed);
-        Ok(Document { parsed })
+        let plan = (parsed.operations.iter().count() == 1).then(|| Plan::of(&parsed, None));
+        Ok(Document { parsed, plan })
     }
 }
 
 impl Document {
+    /// In which order the operation's fields are answered.
+    pub(super) fn plan(&self, operation_name: Option<&str>) -> Cow<'_, Plan> {
+        match &self.plan {
+            Some(plan) => Cow::Borrowed(plan),
+            None => Cow::Owned(Plan::of(&self.parsed, operation_name)),
+        }
+    }
+
     /// What kind the operation is that would be executed; none when there is none of that name.
     pub(super) fn kind(&self, operation_name: Option<&str>) -> Option<OperationType> {
         let mut operations = self.parsed.operations.iter();
@@ -118,6 +135,16 @@ mod tests {
         let documents = documents(true);
         let (first, second) = (documents.get("{ a }").ok().unwrap(), documents.get("{ a }").ok().unwrap());
         assert!(Arc::ptr_eq(&first, &second));
+    }
+
+    #[test]
+    fn the_plan_of_an_only_operation_is_made_once() {
+        let query = "query A { a ...F } fragment F on T { b c }";
+        let document = documents(true).get(query).ok().unwrap();
+        let plan = document.plan(Some("A"));
+        assert!(matches!(plan, Cow::Borrowed(_)) && plan.fields() == 3);
+        let several = documents(true).get("query A { a } query B { b c }").ok().unwrap();
+        assert_eq!((several.plan(Some("A")).fields(), several.plan(Some("B")).fields()), (1, 2));
     }
 
     fn refused(query: &str) -> ServerError {

@@ -14,7 +14,6 @@ use http::{HeaderName, HeaderValue, Method};
 
 use super::{
     Limits, Refusal,
-    arrange::Plan,
     document::{Document, Documents},
     failure, graphiql,
     lenient::Shapes,
@@ -137,7 +136,7 @@ where
                 execution.operation_name = asked.operation_name;
                 execution.data = (self.open)(call);
                 execution.set_parsed_query(document.parsed.clone());
-                let plan = Plan::of(&document.parsed, execution.operation_name.as_deref());
+                let plan = document.plan(execution.operation_name.as_deref());
                 let mut executed = self.schema.execute(execution).await;
                 plan.arrange(&mut executed.data);
                 (executed, query)
