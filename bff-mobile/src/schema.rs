@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Data, EmptySubscription, Schema};
+use async_graphql::{EmptySubscription, Schema};
 use gateway::{
     graphql::{GraphqlHandler, Settings},
     handler::{Handler, Services},
@@ -38,11 +38,8 @@ pub(crate) fn open(services: &Services) -> Result<Arc<dyn Handler>, String> {
 
 fn handler(services: &Services, settings: Settings) -> Result<Arc<dyn Handler>, String> {
     let backends = Arc::new(Backends::of(services)?);
-    let handler = GraphqlHandler::new(schema(), settings, move |call| {
-        let mut data = Data::default();
-        data.insert(Session::new(call, &backends));
-        data
-    });
+    let handler =
+        GraphqlHandler::new(schema(), settings, move |call| Arc::new(Session::new(call, &backends)));
     Ok(Arc::new(handler))
 }
 

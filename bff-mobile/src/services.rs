@@ -62,7 +62,7 @@ impl Backends {
     }
 }
 
-/// All that the resolvers of one operation share.
+/// All that resolvers share: those of one operation, or of a batch of queries.
 pub(crate) struct Session {
     call: Arc<Call>,
     backends: Arc<Backends>,
@@ -78,7 +78,7 @@ pub(crate) struct Session {
 
 /// The session of the operation that `context` belongs to.
 pub(crate) fn session<'a>(context: &Context<'a>) -> &'a Session {
-    context.data_unchecked::<Session>()
+    context.data_unchecked::<Arc<Session>>()
 }
 
 impl Session {
