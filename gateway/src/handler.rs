@@ -44,6 +44,17 @@ impl Services {
     pub fn upstream(&self, name: &str) -> Result<Arc<Upstream>, String> {
         self.upstreams.get(name).cloned().ok_or_else(|| format!("this handler needs an upstream `{name}`"))
     }
+
+    /// The limit so named. A handler that counts against one does not run without it: that would be no limit at all.
+    ///
+    /// # Errors
+    /// A sentence for the operator when the configuration has none.
+    pub fn limit(&self, name: &str) -> Result<Arc<RateLimit>, String> {
+        self.limits
+            .get(name)
+            .cloned()
+            .ok_or_else(|| format!("this handler needs a limit `{name}` under `limits`"))
+    }
 }
 
 /// Builds a handler of one's own, again for every configuration that is loaded.
