@@ -15,6 +15,7 @@ mod drain;
 mod forwarding;
 mod identity_headers;
 mod mobile_bulk;
+mod mobile_console;
 mod mobile_failures;
 mod mobile_http;
 mod mobile_ids;

@@ -105,7 +105,7 @@ fn with_token(ask: Ask, token: &str) -> Ask {
 }
 
 /// `config/bff-mobile.yaml` with the stubs' addresses in the place of the reference ones.
-fn yaml(stubs: &Stubs) -> String {
+pub(crate) fn yaml(stubs: &Stubs) -> String {
     let mut yaml = fs::read_to_string(config_folder().join("bff-mobile.yaml")).unwrap();
     let mut replace = |from: &str, to: &str| {
         assert!(yaml.contains(from), "bff-mobile.yaml has no {from}");

@@ -13,9 +13,9 @@ use futures_util::future::join_all;
 use http::{HeaderName, HeaderValue, Method};
 
 use super::{
-    Limits, Refusal,
+    Limits, Refusal, console,
     document::{Document, Documents},
-    failure, graphiql,
+    failure,
     lenient::Shapes,
     read::{Asked, Batch, Unread, not_allowed, read},
     render::{self, Media},
@@ -47,8 +47,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Whether the schema may be asked for.
     pub introspection: bool,
-    /// Whether browsers get the GraphiQL page.
-    pub graphiql: bool,
+    /// Whether browsers get the GraphQL console.
+    pub console: bool,
 }
 
 /// Makes what resolvers share.
@@ -86,8 +86,8 @@ where
 
     async fn respond(&self, request: Request, admitted: Admitted) -> Result<Response, Error> {
         let get = matches!(*request.method(), Method::GET | Method::HEAD);
-        if get && self.settings.graphiql && render::wants_page(request.headers()) {
-            return Ok(graphiql::page());
+        if get && self.settings.console && render::wants_page(request.headers()) {
+            return Ok(console::page());
         }
         let media = Media::of(request.headers());
         let call = Arc::new(call(&request, admitted));
