@@ -29,4 +29,5 @@ mod refusals;
 mod reload;
 mod shipped_configs;
 mod streaming;
+mod strict_requests;
 mod who_may_do_what;
