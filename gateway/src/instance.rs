@@ -106,6 +106,13 @@ impl Instance {
         self.gateway.ready()
     }
 
+    /// Waits until every provider of the configuration in use has given keys.
+    pub async fn until_ready(&self) {
+        for provider in self.gateway.snapshot().providers.values() {
+            provider.until_ready().await;
+        }
+    }
+
     /// Ends: what is in flight is answered, new connections are refused.
     pub async fn drain(self) {
         tracing::info!("draining");

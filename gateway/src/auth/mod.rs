@@ -132,6 +132,11 @@ impl Provider {
         self.keyring.ready()
     }
 
+    /// Waits until keys have been fetched. Somebody must keep them fresh meanwhile.
+    pub async fn until_ready(&self) {
+        self.keyring.until_ready().await;
+    }
+
     /// Fetches keys now and then until the provider is dropped; until the first are there, after 1 s, 2 s, and so on up to
     /// 30 s, though not within the cool-down. To be spawned once, away from the workers.
     pub fn keep_fresh(self: Arc<Self>) -> impl Future<Output = ()> + Send + 'static {

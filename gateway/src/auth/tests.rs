@@ -407,3 +407,19 @@ async fn the_first_keys_are_asked_for_less_and_less_often() {
     std::fs::remove_file(file).unwrap();
     assert!(!early && provider.ready());
 }
+
+#[tokio::test]
+async fn whoever_waits_for_the_first_keys_goes_on_with_them() {
+    let (_signer, publisher, provider) = one_key().await;
+    publisher.hold(true);
+    let mut waiting = tokio::spawn({
+        let provider = Arc::clone(&provider);
+        async move { provider.until_ready().await }
+    });
+    tokio::spawn(Arc::clone(&provider).keep_fresh());
+    assert!(tokio::time::timeout(Duration::from_millis(50), &mut waiting).await.is_err());
+    publisher.hold(false);
+    tokio::time::timeout(Duration::from_secs(5), waiting).await.expect("they came").unwrap();
+    assert!(provider.ready());
+    provider.until_ready().await;
+}

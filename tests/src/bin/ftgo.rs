@@ -2,7 +2,7 @@
 //!
 //! On SIGTERM the BFFs drain first, while the services still answer them; then the services end.
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use clap::Parser;
 use ftgo::stubs::{Ports, Stubs, service::Service};
@@ -42,19 +42,13 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let stubs = Stubs::start(Ports::reference())?;
     let web = Instance::start(&arguments.web, bff_web::program().handlers)?;
     let mobile = Instance::start(&arguments.mobile, bff_mobile::playground())?;
-    until_ready(&[&web, &mobile]).await;
+    // The first command must not meet a gateway that has no keys yet.
+    tokio::join!(web.until_ready(), mobile.until_ready());
     introduce(&stubs, &web, &mobile);
     cli::asked_to_end().await;
     tokio::join!(web.drain(), mobile.drain());
     stubs.stop().await;
     Ok(())
-}
-
-/// The first command must not meet a gateway that has no keys yet.
-async fn until_ready(instances: &[&Instance]) {
-    while !instances.iter().all(|instance| instance.ready()) {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }
 
 fn introduce(stubs: &Stubs, web: &Instance, mobile: &Instance) {
