@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Data, EmptySubscription, Schema};
+use async_graphql::{EmptySubscription, Schema};
 use gateway::{
     graphql::{GraphqlHandler, Settings},
     handler::{Handler, Services},
@@ -31,18 +31,15 @@ pub(crate) fn closed(services: &Services) -> Result<Arc<dyn Handler>, String> {
     handler(services, Settings::default())
 }
 
-/// The handler for development: it tells its schema and brings an editor.
+/// The handler for development: it tells its schema and brings a console.
 pub(crate) fn open(services: &Services) -> Result<Arc<dyn Handler>, String> {
-    handler(services, Settings { introspection: true, graphiql: true, ..Settings::default() })
+    handler(services, Settings { introspection: true, console: true, ..Settings::default() })
 }
 
 fn handler(services: &Services, settings: Settings) -> Result<Arc<dyn Handler>, String> {
     let backends = Arc::new(Backends::of(services)?);
-    let handler = GraphqlHandler::new(schema(), settings, move |call| {
-        let mut data = Data::default();
-        data.insert(Session::new(call, &backends));
-        data
-    });
+    let handler =
+        GraphqlHandler::new(schema(), settings, move |call| Arc::new(Session::new(call, &backends)));
     Ok(Arc::new(handler))
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct Backends {
     accounting: Arc<Upstream>,
     order_history: Arc<Upstream>,
     delivery: Arc<Upstream>,
-    registration: Option<Arc<RateLimit>>,
+    registration: Arc<RateLimit>,
 }
 
 impl Backends {
@@ -57,12 +57,12 @@ impl Backends {
             accounting: services.upstream("accounting")?,
             order_history: services.upstream("order-history")?,
             delivery: services.upstream("delivery")?,
-            registration: services.limits.get("registration").cloned(),
+            registration: services.limit("registration")?,
         })
     }
 }
 
-/// All that the resolvers of one operation share.
+/// All that resolvers share: those of one operation, or of a batch of queries.
 pub(crate) struct Session {
     call: Arc<Call>,
     backends: Arc<Backends>,
@@ -78,7 +78,7 @@ pub(crate) struct Session {
 
 /// The session of the operation that `context` belongs to.
 pub(crate) fn session<'a>(context: &Context<'a>) -> &'a Session {
-    context.data_unchecked::<Session>()
+    context.data_unchecked::<Arc<Session>>()
 }
 
 impl Session {
@@ -115,9 +115,11 @@ impl Session {
     /// # Errors
     /// `RATE_LIMITED`.
     pub(crate) fn count_registration(&self) -> Result<(), Refusal> {
-        let Some(limit) = &self.backends.registration else { return Ok(()) };
         let sub = self.call.caller.principal.as_ref().map(|principal| &*principal.sub);
-        limit.check(self.call.downstream.peer.ip(), sub).map_err(|error| Refusal::from(&error))
+        self.backends
+            .registration
+            .check(self.call.downstream.peer.ip(), sub)
+            .map_err(|error| Refusal::from(&error))
     }
 
     /// A page of the order history.

@@ -15,6 +15,7 @@ use gateway::{
     deadline::Deadline,
     handler::{Admitted, Caller, Downstream, Services},
     observability::trace::Trace,
+    rate_limit::RateLimit,
     routing::{Found, Params, Router},
     upstream::{Upstream, UpstreamMetrics},
 };
@@ -82,6 +83,8 @@ fn services() -> (Services, Asked) {
         let metrics = Arc::new(UpstreamMetrics::default());
         services.upstreams.insert(name.to_owned(), Upstream::build(name, &config, metrics, "").unwrap());
     }
+    let limit = serde_json::from_value(json!({"rate": "50/s", "by": "address"})).unwrap();
+    services.limits.insert("registration".to_owned(), RateLimit::build("registration", &limit, "").unwrap());
     (services, asked)
 }
 
@@ -156,4 +159,12 @@ async fn ids_may_be_declared_as_numbers_and_unknown_states_are_null() {
     assert_eq!(answer["data"], json!({"order": {"orderId": "1511300065921", "state": null}, "other": null}));
     assert_eq!(answer["errors"][0]["extensions"]["code"], "NOT_FOUND");
     assert_eq!(asked, ["/orders?ids=1511300065921,555"]);
+}
+
+#[test]
+fn without_a_limit_on_registrations_there_is_no_handler() {
+    let (mut services, _) = services();
+    services.limits.clear();
+    let why = crate::schema::closed(&services).err().expect("it is refused");
+    assert_eq!(why, "this handler needs a limit `registration` under `limits`");
 }

@@ -1,8 +1,9 @@
 //! Who may use a route: the token, the scopes, and the rule, each decided as early as it can be.
 //!
-//! What can be decided from the token and the path is decided before anything is read or asked: 403. A rule over the
-//! body reads it (bounded), a rule over a service's answer asks for that first, and a refusal by it is a 404 that looks
-//! like that of something that does not exist: whose it is, is nobody else's business.
+//! What can be decided from the token and the path is decided before anything is read or asked: 403, or 401 for a caller
+//! without a token, whom one could help. A rule over the body reads it (bounded), a rule over a service's answer asks for
+//! that first, and a refusal by it is a 404 that looks like that of something that does not exist: whose it is, is nobody
+//! else's business.
 //! Not here: the policy language and tokens (`auth/`).
 
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use serde_json::Value;
 use crate::{
     auth::{
         Principal, Rule,
-        policy::{Decision, Facts, Policy, strict_json},
+        policy::{Decision, Facts, Policy, Why, strict_json},
     },
     body::{Body, BodyError, Request},
     composition::Part,
@@ -63,22 +64,23 @@ impl Guard {
     /// Whether the caller may, as far as that can be said before the answer is composed.
     ///
     /// # Errors
-    /// 403; 404 where that would tell too much; 400 when an input is missing; whatever keeps a service from being asked.
+    /// 403, or 401 for nobody; 404 where that would tell too much; 400 when an input is missing; whatever keeps a service from being asked.
     pub async fn authorize(&self, request: &mut Request, admitted: &Admitted) -> Result<(), Error> {
         let Some(rule) = &self.rule else { return Ok(()) };
         rule.check_scopes(admitted.caller.principal.as_deref())?;
         let Some(policy) = rule.policy() else { return Ok(()) };
         match decide(policy, admitted, None, None) {
             Decision::Undecided if policy.reads_body() => {
-                self.authorize_by_body(policy, request, admitted).await
+                self.authorize_by_body(rule, policy, request, admitted).await
             }
             Decision::Undecided => self.ask(policy, None, admitted).await,
-            decided => verdict(decided),
+            decided => verdict(decided, rule, admitted),
         }
     }
 
     async fn authorize_by_body(
         &self,
+        rule: &Rule,
         policy: &Policy,
         request: &mut Request,
         admitted: &Admitted,
@@ -88,7 +90,7 @@ impl Guard {
         *request.body_mut() = Body::Full(body);
         match decide(policy, admitted, Some(&json), None) {
             Decision::Undecided => self.ask(policy, Some(&json), admitted).await,
-            decided => verdict(decided),
+            decided => verdict(decided, rule, admitted),
         }
     }
 
@@ -99,7 +101,7 @@ impl Guard {
             .fetch(&admitted.caller, &admitted.params, admitted.deadline)
             .await
             .map_err(Fault::into_error)?;
-        let value = serde_json::from_slice(&json).map_err(|error| part.malformed(&error).into_error())?;
+        let value = view(policy, part, &json)?;
         hidden(&decide(policy, admitted, body, Some((part.name(), &value))))
     }
 
@@ -109,7 +111,7 @@ impl Guard {
     /// The 404 of something that does not exist, unless the caller may.
     pub fn decide_by_part(&self, part: &Part, json: &[u8], admitted: &Admitted) -> Result<(), Error> {
         let Some(policy) = self.policy() else { return Ok(()) };
-        let value = serde_json::from_slice(json).map_err(|error| part.malformed(&error).into_error())?;
+        let value = view(policy, part, json)?;
         hidden(&decide(policy, admitted, None, Some((part.name(), &value))))
     }
 }
@@ -119,6 +121,11 @@ async fn read(body: Body) -> Result<bytes::Bytes, Error> {
         BodyError::TooLarge(_) => Error::new(Code::BodyTooLarge, error.to_string()),
         error => Error::new(Code::BadRequest, error.to_string()),
     })
+}
+
+/// What the rule looks at in a part's answer.
+fn view(policy: &Policy, part: &Part, json: &[u8]) -> Result<Value, Error> {
+    policy.view(part.name(), json).map_err(|error| part.malformed(&error).into_error())
 }
 
 fn decide(
@@ -137,15 +144,22 @@ fn decide(
 }
 
 /// A refusal that the caller may be told of.
-fn verdict(decision: Decision) -> Result<(), Error> {
+fn verdict(decision: Decision, rule: &Rule, admitted: &Admitted) -> Result<(), Error> {
     match decision {
         Decision::Allow => Ok(()),
-        Decision::Missing(input) => Err(Error::new(Code::MissingInput, format!("missing: {input}"))
-            .detail(format!("`{input}` is needed, once."))),
-        Decision::Refuse | Decision::Undecided => {
-            Err(Error::new(Code::Forbidden, "refused by the route's rule"))
-        }
+        Decision::Missing(input, why) => Err(unusable(&input, why)),
+        Decision::Refuse | Decision::Undecided => Err(rule.refusal(admitted.caller.principal.as_deref())),
     }
+}
+
+/// What the rule needs of the client and cannot use.
+fn unusable(input: &str, why: Why) -> Error {
+    let (code, detail) = match why {
+        Why::Absent => (Code::MissingInput, format!("`{input}` is needed.")),
+        Why::Twice => (Code::MissingInput, format!("`{input}` must be given once.")),
+        Why::NoText => (Code::BadRequest, format!("`{input}` must be UTF-8, percent-encoded.")),
+    };
+    Error::new(code, format!("the route's rule cannot use {input}: {why:?}")).detail(detail)
 }
 
 /// A refusal that must look as if there were nothing.
@@ -153,5 +167,22 @@ fn hidden(decision: &Decision) -> Result<(), Error> {
     match decision {
         Decision::Allow => Ok(()),
         _ => Err(Error::new(Code::NotFound, "refused by the route's rule over a service's answer")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_told_what_is_wrong_with_what_it_sent() {
+        for (why, code, detail) in [
+            (Why::Absent, "missing_input", "`query.consumerId` is needed."),
+            (Why::Twice, "missing_input", "`query.consumerId` must be given once."),
+            (Why::NoText, "bad_request", "`query.consumerId` must be UTF-8, percent-encoded."),
+        ] {
+            let error = unusable("query.consumerId", why);
+            assert_eq!((error.code().name(), error.client_detail()), (code, detail));
+        }
     }
 }

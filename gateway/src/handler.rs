@@ -44,6 +44,17 @@ impl Services {
     pub fn upstream(&self, name: &str) -> Result<Arc<Upstream>, String> {
         self.upstreams.get(name).cloned().ok_or_else(|| format!("this handler needs an upstream `{name}`"))
     }
+
+    /// The limit so named. A handler that counts against one does not run without it: that would be no limit at all.
+    ///
+    /// # Errors
+    /// A sentence for the operator when the configuration has none.
+    pub fn limit(&self, name: &str) -> Result<Arc<RateLimit>, String> {
+        self.limits
+            .get(name)
+            .cloned()
+            .ok_or_else(|| format!("this handler needs a limit `{name}` under `limits`"))
+    }
 }
 
 /// Builds a handler of one's own, again for every configuration that is loaded.
@@ -165,7 +176,8 @@ fn millis(deadline: Deadline) -> HeaderValue {
     HeaderValue::from(left.max(1))
 }
 
-/// Removes what a client sent in the gateway's name, also when spelled with `_`: some servers read both as one.
+/// Removes what a client sent in the gateway's name, also when spelled with `_`: some servers read both as one. Where a
+/// client comes from is replaced when a request is forwarded, so of that only other spellings are removed here.
 pub fn strip(headers: &mut HeaderMap) {
     for name in OURS {
         headers.remove(name);
@@ -182,6 +194,7 @@ fn is_ours(name: &str) -> bool {
     OURS.iter().any(|ours| ours == name)
         || [TRACEPARENT, TRACESTATE].iter().any(|ours| ours == name)
         || name == "authorization"
+        || name.starts_with("x-forwarded-")
 }
 
 #[cfg(test)]
@@ -191,13 +204,24 @@ mod tests {
     #[test]
     fn nobody_but_the_gateway_says_who_the_caller_is() {
         let mut headers = HeaderMap::new();
-        for name in
-            ["X-User-Id", "x_user_id", "X-User_Roles", "x-request-id", "X_Request-Timeout-Ms", "x-user-agent"]
-        {
+        for name in [
+            "X-User-Id",
+            "x_user_id",
+            "X-User_Roles",
+            "x-request-id",
+            "X_Request-Timeout-Ms",
+            "X_Forwarded_For",
+            "x-forwarded_proto",
+            "X_Forwarded-Host",
+            "x-user-agent",
+            "x_mine",
+        ] {
             headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_static("1"));
         }
         strip(&mut headers);
-        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-user-agent"]);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["x-user-agent", "x_mine"]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::{
         AccessLogTarget, Config,
         build::{self, Ground, Snapshot},
         load,
-        watch::Watch,
+        watch::{Change, Watch},
     },
     handler::Handlers,
     observability::{access_log::AccessLog, metrics::Metrics},
@@ -106,6 +106,13 @@ impl Instance {
         self.gateway.ready()
     }
 
+    /// Waits until every provider of the configuration in use has given keys.
+    pub async fn until_ready(&self) {
+        for provider in self.gateway.snapshot().providers.values() {
+            provider.until_ready().await;
+        }
+    }
+
     /// Ends: what is in flight is answered, new connections are refused.
     pub async fn drain(self) {
         tracing::info!("draining");
@@ -122,6 +129,11 @@ impl Instance {
 async fn reload(file: String, mut watch: Watch, gateway: Arc<Gateway>, handlers: Handlers) {
     loop {
         let change = watch.changed().await;
+        if change == Change::Gone {
+            gateway.metrics.process().refused_reloads.inc();
+            tracing::warn!(file, "the configuration cannot be read any more, the one before stays in use");
+            continue;
+        }
         let before = gateway.snapshot();
         match build(&file, &handlers, &gateway.metrics, Some(&before)) {
             Ok(snapshot) => {

@@ -21,7 +21,8 @@ async fn it_is_not_ready_before_it_has_keys_and_becomes_ready_by_itself() {
     let gate = Gate::of(&web_yaml(&stubs));
     assert_eq!(gate.admin("/healthz").send().await.expect(200).json()["status"], "alive");
     let waiting = gate.admin("/readyz").send().await.expect(503);
-    assert_eq!(waiting.json()["status"], "starting");
+    let told = json!({"status": "starting", "reasons": ["provider `ftgo` has no keys yet"]});
+    assert_eq!(waiting.json(), told);
     gate.get("/restaurants").send().await.expect(200);
     let token = stubs.token(JOHN, &["consumer"], "orders:read");
     let refused = gate.get("/orders/99").token(&token).send().await.expect(503);

@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::{
     client::Answer,
-    harness::{Ftgo, Gate, stubs, until},
+    harness::{Ftgo, Gate, JOHN, MARY, stubs, until},
     wire::{self, Scripted, exchange},
 };
 
@@ -128,4 +128,20 @@ async fn a_service_that_closes_idle_connections_is_no_fault() {
     for _ in 0..30 {
         assert_eq!(gate.get("/it").send().await.expect(200).bytes(), "ok");
     }
+}
+
+#[tokio::test]
+async fn a_number_that_nothing_can_hold_is_no_matter_to_a_rule_that_does_not_look_at_it() {
+    let ftgo = Ftgo::start().await;
+    let order =
+        r#"{"orderId":99,"state":"APPROVED","consumerId":1511300065921,"restaurantId":1,"weight":1e400}"#;
+    let headers = json!({"content-type": "application/json"});
+    let fault = json!({"status": 200, "headers": headers, "body": order});
+    ftgo.fault(Service::Order, json!({"method": "GET", "fault": fault})).await;
+    let composed = ftgo.get("/orders/99").token(&ftgo.consumer(JOHN)).send().await.expect(200);
+    let text = String::from_utf8(composed.bytes().to_vec()).unwrap();
+    assert!(text.contains(order), "{text}");
+    ftgo.get("/orders/99").token(&ftgo.consumer(MARY)).send().await.expect(404);
+    ftgo.post("/orders/99/cancel").token(&ftgo.consumer(JOHN)).send().await.expect(200);
+    ftgo.post("/orders/99/cancel").token(&ftgo.consumer(MARY)).send().await.expect(404);
 }

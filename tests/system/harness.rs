@@ -119,6 +119,11 @@ impl Gate {
         fs::rename(edited, &self.file.0).unwrap();
     }
 
+    /// Takes the configuration file away.
+    pub(crate) fn remove_file(&self) {
+        fs::remove_file(&self.file.0).unwrap();
+    }
+
     pub(crate) async fn drain(&mut self) {
         self.instance.take().expect("it runs").drain().await;
     }

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Every spelling of the gateway's own fields that some server reads as one of them.
-const SPELLINGS: [&str; 10] = [
+const SPELLINGS: [&str; 17] = [
     "X-User-Id",
     "x-user-id",
     "X_User_Id",
@@ -19,6 +19,13 @@ const SPELLINGS: [&str; 10] = [
     "x_request_id",
     "X-Request-Timeout-Ms",
     "X_Request_Timeout_Ms",
+    "X-Forwarded-For",
+    "X_Forwarded_For",
+    "X_Forwarded-Host",
+    "x-forwarded_proto",
+    "X-Forwarded-Proto",
+    "Forwarded",
+    "X_Forwarded_Port",
 ];
 
 /// Claims to be someone else in every way, and asks for our own fields to be dropped.

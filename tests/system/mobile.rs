@@ -43,9 +43,12 @@ impl Mobile {
 
     /// The same operation by GET.
     pub(crate) fn get(&self, token: &str, query: &str, variables: &Value) -> Ask {
-        let coded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        let path = format!("/graphql?query={}&variables={}", coded(query), coded(&variables.to_string()));
-        with_token(self.gate.get(&path), token)
+        with_token(self.gate.get(&target(query, variables)), token)
+    }
+
+    /// The same operation by HEAD.
+    pub(crate) fn head(&self, token: &str, query: &str) -> Ask {
+        with_token(self.gate.ask("HEAD", &target(query, &json!({}))), token)
     }
 
     /// What a query is answered.
@@ -92,12 +95,17 @@ impl Mobile {
     }
 }
 
+fn target(query: &str, variables: &Value) -> String {
+    let coded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    format!("/graphql?query={}&variables={}", coded(query), coded(&variables.to_string()))
+}
+
 fn with_token(ask: Ask, token: &str) -> Ask {
     if token.is_empty() { ask } else { ask.token(token) }
 }
 
 /// `config/bff-mobile.yaml` with the stubs' addresses in the place of the reference ones.
-fn yaml(stubs: &Stubs) -> String {
+pub(crate) fn yaml(stubs: &Stubs) -> String {
     let mut yaml = fs::read_to_string(config_folder().join("bff-mobile.yaml")).unwrap();
     let mut replace = |from: &str, to: &str| {
         assert!(yaml.contains(from), "bff-mobile.yaml has no {from}");

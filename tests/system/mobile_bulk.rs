@@ -87,3 +87,28 @@ async fn an_unknown_restaurant_is_missing_where_it_was_and_nowhere_else() {
     let with = orders.iter().filter(|order| order["restaurant"]["name"].is_string()).count();
     assert_eq!((orders.len(), with, mobile.asked()), (50, 49, 2));
 }
+
+#[tokio::test]
+async fn the_queries_of_a_batch_ask_together_and_for_each_thing_once() {
+    let mobile = fifty(spread).await;
+    let name = |id: i64| json!({"query": format!("{{ restaurant(restaurantId: {id}) {{ name }} }}")});
+    let batch = json!([name(901), name(902), {"query": LIST}, name(901)]);
+    let answers = mobile.post(&mobile.consumer("777"), &batch).send().await.expect(200).json();
+    assert_eq!(answers[3]["data"]["restaurant"]["name"], "R901");
+    assert_eq!(answers[2]["data"]["orders"].as_array().unwrap().len(), 50);
+    let asked = mobile.counts(Service::Restaurant).last;
+    let asked: Vec<_> = asked.iter().rev().map(|seen| seen.path.as_str()).collect();
+    assert_eq!(asked[0], "/restaurants?ids=901,902");
+    assert_eq!((asked.len(), asked[1].split(',').count()), (2, 8), "{asked:?}");
+}
+
+#[tokio::test]
+async fn in_a_batch_that_writes_nobody_sees_what_was_read_before_the_write() {
+    let mobile = fifty(spread).await;
+    let state = json!({"query": "{ orders(consumerId: 777) { state } }"});
+    let cancel = json!({"query": "mutation { cancelOrder(input: {orderId: 5001}) { orderId } }"});
+    let batch = json!([state, cancel, state]);
+    let answers = mobile.post(&mobile.consumer("777"), &batch).send().await.expect(200).json();
+    assert!(answers.as_array().unwrap().iter().all(|answer| answer.get("errors").is_none()), "{answers}");
+    assert_eq!(mobile.counts(Service::OrderHistory).total, 2);
+}

@@ -33,6 +33,19 @@ async fn a_query_is_answered_by_get_and_by_post() {
 }
 
 #[tokio::test]
+async fn head_is_a_get_whose_body_stays_away() {
+    let mobile = Mobile::start().await;
+    let get = mobile.get("", NAME, &json!({})).send().await.expect(200);
+    for head in [mobile.head("", NAME).send().await, mobile.head("", NAME).send_h2().await] {
+        assert_eq!((head.status, head.header("content-type")), (200, "application/json"), "{head:?}");
+        assert_eq!(head.header("content-length"), get.bytes().len().to_string());
+        assert!(head.bytes().is_empty());
+    }
+    let options = mobile.gate.ask("OPTIONS", "/graphql").send().await.expect(204);
+    assert_eq!(options.header("allow"), "GET, HEAD, OPTIONS, POST");
+}
+
+#[tokio::test]
 async fn the_operation_is_chosen_by_its_name() {
     let mobile = Mobile::start().await;
     let query =
@@ -47,9 +60,11 @@ async fn a_mutation_by_get_is_not_allowed_and_changes_nothing() {
     let mobile = Mobile::start().await;
     let mutation = "mutation { cancelOrder(input: {orderId: 99}) { orderId } }";
     let answer = mobile.get(&mobile.john(), mutation, &json!({})).send().await.expect(405);
-    assert_eq!(answer.header("allow"), "POST");
     let put = mobile.gate.ask("PUT", "/graphql").json(&json!({ "query": NAME })).send().await.expect(405);
-    assert!(put.header("allow").contains("GET") && put.header("allow").contains("POST"), "{put:?}");
+    for refused in [answer, put] {
+        assert_eq!(refused.header("allow"), "GET, HEAD, OPTIONS, POST");
+    }
+    mobile.head(&mobile.john(), mutation).send().await.expect(405);
     assert_eq!(mobile.asked(), 0);
 }
 
@@ -89,6 +104,16 @@ async fn a_wrong_document_says_at_which_step_it_failed() {
         mobile.post("", &body).header("accept", NEWER).send().await.expect(400);
     }
     assert_eq!(mobile.asked(), 0);
+}
+
+#[tokio::test]
+async fn what_is_no_graphql_is_told_in_one_line_with_its_place() {
+    let mobile = Mobile::start().await;
+    let answer = mobile.post("", &json!({"query": "{\n  restaurant(\n}"})).send().await.expect(200).json();
+    let error = &answer["errors"][0];
+    assert_eq!(error["message"], "This is no GraphQL at line 3, column 1.");
+    assert_eq!(error["locations"], json!([{"line": 3, "column": 1}]));
+    assert_eq!(errors(&answer), [" GRAPHQL_PARSE_FAILED"]);
 }
 
 #[tokio::test]

@@ -128,3 +128,22 @@ async fn a_broken_edit_changes_nothing() {
     assert_eq!(clients.stop().await, 0);
     assert!(counts(&gate, "gateway_config_reloads_total 0").await);
 }
+
+#[tokio::test]
+async fn a_file_that_goes_away_is_counted_once_and_taken_up_when_it_is_back() {
+    let stubs = stubs();
+    let gate = Gate::of(&yaml(&stubs, &["/old"]));
+    gate.remove_file();
+    let removed = Instant::now();
+    while !counts(&gate, "gateway_config_refused_total 1").await {
+        assert!(removed.elapsed() < Duration::from_secs(10), "nobody noticed");
+        gate.get("/old").send().await.expect(200);
+    }
+    gate.rewrite(&yaml(&stubs, &["/old", "/new"]));
+    let back = Instant::now();
+    while gate.get("/new").send().await.status != 200 {
+        assert!(back.elapsed() < Duration::from_secs(5), "it is back and nobody noticed");
+    }
+    assert!(counts(&gate, "gateway_config_refused_total 1\n").await);
+    assert!(counts(&gate, "gateway_config_reloads_total 1\n").await);
+}

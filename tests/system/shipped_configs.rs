@@ -54,3 +54,13 @@ async fn a_configuration_that_is_not_there_is_told() {
     let told = mistakes("/nowhere/gateway.yaml", &Handlers::default()).expect("it is not there");
     assert!(told.starts_with("error: /nowhere/gateway.yaml cannot be read: "), "{told}");
 }
+
+#[tokio::test]
+async fn a_mobile_configuration_without_a_limit_on_registrations_is_a_mistake() {
+    let shipped = fs::read_to_string(config_folder().join("bff-mobile.yaml")).unwrap();
+    let lines = shipped.lines().filter(|line| !line.trim_start().starts_with("registration:"));
+    let file = TempFile::new("mobile.yaml", &lines.collect::<Vec<_>>().join("\n"));
+    let told = mistakes(file.name(), &bff_mobile::program().handlers).expect("it is wrong");
+    let first = "error: route `/graphql`: this handler needs a limit `registration` under `limits`\n";
+    assert!(told.starts_with(first) && told.contains("handle: graphql\n"), "{told}");
+}

@@ -2,12 +2,12 @@
 //!
 //! Not here: what a refusal gives away (`refusals.rs`), what services learn of a caller (`identity_headers.rs`).
 
-use ftgo::stubs::{backend::Backend, recorder::Seen};
+use ftgo::stubs::{Stubs, backend::Backend, recorder::Seen, service::Service};
 use serde_json::{Value, json};
 
 use crate::{
     client::{Answer, Ask},
-    harness::{Ftgo, JOHN, MARY},
+    harness::{Ftgo, Gate, JOHN, MARY, stubs, until},
 };
 
 /// Everything that a token can allow.
@@ -274,4 +274,57 @@ async fn a_consumer_cannot_order_for_another_by_any_reading_of_the_body() {
         assert_eq!(answer.status, status, "{body}: {answer:?}");
     }
     assert!(all_seen(&ftgo).is_empty());
+}
+
+#[tokio::test]
+async fn what_a_rule_cannot_use_is_told_truthfully() {
+    let ftgo = Ftgo::start().await;
+    let token = ftgo.consumer(JOHN);
+    for (path, code, detail) in [
+        ("/orders", "missing_input", "`query.consumerId` is needed."),
+        ("/orders?consumerId=1&consumerId=2", "missing_input", "`query.consumerId` must be given once."),
+        ("/orders?consumerId=%ff", "bad_request", "`query.consumerId` must be UTF-8, percent-encoded."),
+        ("/consumers/%ff", "bad_request", "`path.consumerId` must be UTF-8, percent-encoded."),
+    ] {
+        let answer = ftgo.get(path).token(&token).send().await.expect(400);
+        assert_eq!(
+            (answer.code().as_str(), answer.json()["detail"].as_str()),
+            (code, Some(detail)),
+            "{path}"
+        );
+    }
+}
+
+/// A gateway whose only route lets callers without a token in, and then asks its rule.
+async fn optional(stubs: &Stubs, allow: &str) -> Gate {
+    let identity = stubs.identity();
+    let gate = Gate::start(&format!(
+        "providers:\n  ftgo: {{ jwt: {{ issuer: \"http://{identity}\", audience: ftgo, jwks: \"http://{identity}/jwks\" }} }}\n\
+         upstreams:\n  consumer: {{ url: \"http://{}\" }}\nroutes:\n  - path: /consumers/{{id}}\n    methods: [GET, POST]\n    \
+         auth: {{ provider: ftgo, optional: true, allow: \"{allow}\" }}\n    forward: {{ to: consumer }}\n",
+        stubs.address(Service::Consumer)
+    ));
+    until("the gateway has keys", || gate.ready()).await;
+    gate
+}
+
+#[tokio::test]
+async fn a_caller_without_a_token_whom_a_rule_refuses_is_told_that_one_could_help() {
+    let stubs = stubs();
+    let by_claims = optional(&stubs, "claims.sub == path.id").await;
+    let nobody = by_claims.get(&format!("/consumers/{JOHN}")).send().await.expect(401);
+    assert_eq!(
+        (nobody.code().as_str(), nobody.header("www-authenticate")),
+        ("unauthenticated", "Bearer realm=\"ftgo\"")
+    );
+    let token = |sub: &str| stubs.token(sub, &["consumer"], "");
+    let mary = by_claims.get(&format!("/consumers/{JOHN}")).token(&token(MARY)).send().await.expect(403);
+    assert_eq!(mary.code(), "forbidden");
+    by_claims.get(&format!("/consumers/{JOHN}")).token(&token(JOHN)).send().await.expect(200);
+
+    let by_body = optional(&stubs, "claims.sub == body.sub or body.open == 'true'").await;
+    let post = || by_body.ask("POST", &format!("/consumers/{JOHN}"));
+    let nobody = post().json(&json!({"open": false})).send().await.expect(401);
+    assert!(!nobody.header("www-authenticate").is_empty());
+    post().json(&json!({"open": false, "sub": "x"})).token(&token(MARY)).send().await.expect(403);
 }

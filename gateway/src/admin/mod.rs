@@ -39,8 +39,8 @@ const OPEN_METRICS: HeaderValue =
 
 /// What operators ask about: the gateway, and in tests something simpler.
 pub trait Status: Send + Sync + 'static {
-    /// Whether requests can be taken.
-    fn ready(&self) -> bool;
+    /// The providers without keys so far: their tokens cannot be checked.
+    fn waiting_for(&self) -> Vec<String>;
     /// Whether the end has begun.
     fn draining(&self) -> bool;
     /// All metrics as OpenMetrics text.
@@ -48,8 +48,10 @@ pub trait Status: Send + Sync + 'static {
 }
 
 impl Status for Gateway {
-    fn ready(&self) -> bool {
-        Gateway::ready(self)
+    fn waiting_for(&self) -> Vec<String> {
+        let snapshot = self.snapshot();
+        let waiting = snapshot.providers.iter().filter(|(_, provider)| !provider.ready());
+        waiting.map(|(name, _)| name.clone()).collect()
     }
 
     fn draining(&self) -> bool {
@@ -130,18 +132,23 @@ fn answer<S: Status>(method: &Method, path: &str, status: &S) -> Response<Full<B
     refused
 }
 
+/// All reasons are told: an instance that is draining may never have had keys.
 fn readiness<S: Status>(status: &S) -> Response<Full<Bytes>> {
-    if status.draining() {
-        json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"draining"}"#)
-    } else if status.ready() {
-        json(StatusCode::OK, r#"{"status":"ready"}"#)
-    } else {
-        let why = r#"{"status":"starting","reason":"a provider's keys have not been fetched yet"}"#;
-        json(StatusCode::SERVICE_UNAVAILABLE, why)
+    let (draining, waiting) = (status.draining(), status.waiting_for());
+    let mut reasons: Vec<String> =
+        waiting.iter().map(|name| format!("provider `{name}` has no keys yet")).collect();
+    if draining {
+        reasons.insert(0, "this instance is draining".to_owned());
     }
+    let (code, state) = match (draining, reasons.is_empty()) {
+        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+        (false, true) => return json(StatusCode::OK, r#"{"status":"ready"}"#),
+    };
+    json(code, serde_json::json!({ "status": state, "reasons": reasons }).to_string())
 }
 
-fn json(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
+fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     response(status, JSON, body)
 }
 
@@ -162,13 +169,13 @@ mod tests {
     use super::*;
 
     struct Told {
-        ready: bool,
+        waiting: &'static [&'static str],
         draining: bool,
     }
 
     impl Status for Told {
-        fn ready(&self) -> bool {
-            self.ready
+        fn waiting_for(&self) -> Vec<String> {
+            self.waiting.iter().map(|name| (*name).to_owned()).collect()
         }
         fn draining(&self) -> bool {
             self.draining
@@ -178,10 +185,10 @@ mod tests {
         }
     }
 
-    async fn asked(request: &str, ready: bool, draining: bool) -> String {
+    async fn asked(request: &str, waiting: &'static [&'static str], draining: bool) -> String {
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
-        let serving = tokio::spawn(serve(listener, Arc::new(Told { ready, draining })));
+        let serving = tokio::spawn(serve(listener, Arc::new(Told { waiting, draining })));
         let mut client = TcpStream::connect(address).await.unwrap();
         let request = format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         client.write_all(request.as_bytes()).await.unwrap();
@@ -193,29 +200,41 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_alive_whatever_else() {
-        assert!(asked("GET /healthz", false, true).await.starts_with("HTTP/1.1 200 "));
+        assert!(asked("GET /healthz", &["ftgo"], true).await.starts_with("HTTP/1.1 200 "));
     }
 
     #[tokio::test]
     async fn readiness_says_why_not() {
-        assert!(asked("GET /readyz", true, false).await.starts_with("HTTP/1.1 200 "));
-        let starting = asked("GET /readyz", false, false).await;
-        assert!(starting.starts_with("HTTP/1.1 503 ") && starting.contains(r#""status":"starting""#));
-        let draining = asked("GET /readyz", false, true).await;
-        assert!(draining.starts_with("HTTP/1.1 503 ") && draining.contains(r#""status":"draining""#));
+        assert!(asked("GET /readyz", &[], false).await.starts_with("HTTP/1.1 200 "));
+        for (waiting, draining, body) in [
+            (
+                &["ftgo", "partners"][..],
+                false,
+                r#"{"reasons":["provider `ftgo` has no keys yet","provider `partners` has no keys yet"],"status":"starting"}"#,
+            ),
+            (&[], true, r#"{"reasons":["this instance is draining"],"status":"draining"}"#),
+            (
+                &["ftgo"],
+                true,
+                r#"{"reasons":["this instance is draining","provider `ftgo` has no keys yet"],"status":"draining"}"#,
+            ),
+        ] {
+            let answer = asked("GET /readyz", waiting, draining).await;
+            assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with(body), "{answer}");
+        }
     }
 
     #[tokio::test]
     async fn metrics_are_openmetrics_text() {
-        let metrics = asked("GET /metrics", true, false).await;
+        let metrics = asked("GET /metrics", &[], false).await;
         let kind = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n";
         assert!(metrics.contains(kind) && metrics.ends_with("# EOF\n"), "{metrics}");
     }
 
     #[tokio::test]
     async fn anything_else_is_refused() {
-        assert!(asked("GET /admin", true, false).await.starts_with("HTTP/1.1 404 "));
-        let post = asked("POST /readyz", true, false).await;
+        assert!(asked("GET /admin", &[], false).await.starts_with("HTTP/1.1 404 "));
+        let post = asked("POST /readyz", &[], false).await;
         assert!(post.starts_with("HTTP/1.1 405 ") && post.contains("allow: GET, HEAD\r\n"), "{post}");
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Keyring {
     source: Source,
     cooldown: Duration,
     keys: ArcSwap<KeySet>,
+    /// Whether keys have been fetched at all, for those who wait for that.
+    first: watch::Sender<bool>,
     fetches: Mutex<Fetches>,
 }
 
@@ -37,6 +39,7 @@ impl Keyring {
             source,
             cooldown,
             keys: ArcSwap::default(),
+            first: watch::Sender::default(),
             fetches: Mutex::default(),
         }
     }
@@ -54,6 +57,12 @@ impl Keyring {
     /// Whether keys have been fetched at all.
     pub(super) fn ready(&self) -> bool {
         self.glance().epoch > 0
+    }
+
+    /// Waits for the first keys, and fetches nothing.
+    pub(super) async fn until_ready(&self) {
+        // An error is impossible: this keyring is the sender.
+        _ = self.first.subscribe().wait_for(|there| *there).await;
     }
 
     /// How long until a fetch may begin.
@@ -104,6 +113,7 @@ impl Keyring {
         if held.epoch == 0 || !set.same_keys(&held) {
             tracing::info!(provider = self.provider, epoch = set.epoch, "new keys");
             self.keys.store(Arc::new(set));
+            self.first.send_replace(true);
         }
         Ok(())
     }

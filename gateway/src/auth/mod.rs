@@ -50,6 +50,9 @@ const MOST_REMEMBERED: u64 = 64 << 20;
 /// Longer waits for the provider's keys are not worth announcing: it may be back at any time.
 const SOONEST_RETRY: Duration = Duration::from_secs(1);
 
+/// A provider that is down for long is asked this often for its first keys: it has other instances to answer, too.
+const LATEST_RETRY: Duration = Duration::from_secs(30);
+
 /// Someone who vouches for callers: an issuer of tokens, and its keys.
 pub struct Provider {
     config: ProviderConfig,
@@ -129,20 +132,29 @@ impl Provider {
         self.keyring.ready()
     }
 
-    /// Fetches keys now and then until the provider is dropped. To be spawned once, away from the workers.
+    /// Waits until keys have been fetched. Somebody must keep them fresh meanwhile.
+    pub async fn until_ready(&self) {
+        self.keyring.until_ready().await;
+    }
+
+    /// Fetches keys now and then until the provider is dropped; until the first are there, after 1 s, 2 s, and so on up to
+    /// 30 s, though not within the cool-down. To be spawned once, away from the workers.
     pub fn keep_fresh(self: Arc<Self>) -> impl Future<Output = ()> + Send + 'static {
         let keyring = Arc::downgrade(&self.keyring);
         let mut alive = self.alive.subscribe();
         let refresh = self.config.jwt.refresh.0;
         drop(self);
         async move {
+            let mut retry = SOONEST_RETRY;
             while let Some(keyring) = keyring.upgrade() {
                 keyring.fetch().await;
-                let pause = if keyring.ready() { refresh } else { SOONEST_RETRY };
+                let pause = if keyring.ready() { refresh } else { retry };
+                let pause = jittered(pause).max(keyring.pause());
+                retry = (retry * 2).min(LATEST_RETRY);
                 drop(keyring);
                 tokio::select! {
                     _ = alive.changed() => return,
-                    () = tokio::time::sleep(jittered(pause)) => {}
+                    () = tokio::time::sleep(pause) => {}
                 }
             }
         }

@@ -81,6 +81,16 @@ impl Rule {
         }
     }
 
+    /// What the policy's refusal is to this caller: a 403, but a 401 to one who sent no token, since one could help
+    /// (RFC 9110 section 15.5.2).
+    #[must_use]
+    pub fn refusal(&self, principal: Option<&Principal>) -> Error {
+        match principal {
+            Some(_) => Error::new(Code::Forbidden, "refused by the route's rule"),
+            None => self.provider.challenge.no_credential("no credential, and refused by the route's rule"),
+        }
+    }
+
     /// The rule's policy, if it has one.
     #[must_use]
     pub fn policy(&self) -> Option<&Policy> {

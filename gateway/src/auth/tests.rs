@@ -390,3 +390,36 @@ fn a_provider_that_cannot_be_is_a_mistake() {
     assert_eq!(at(&|config| config.jwt.refresh = Span::secs(0)), "providers.ftgo.jwt.refresh");
     assert_eq!(at(&|config| config.jwt.cooldown = Span::secs(0)), "providers.ftgo.jwt.cooldown");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_first_keys_are_asked_for_less_and_less_often() {
+    let file = std::env::temp_dir().join(format!("gateway-first-keys-{}.json", std::process::id()));
+    let mut published = config(&format!("file://{}", file.display()));
+    published.jwt.cooldown = Span(Duration::from_millis(1));
+    let provider = Provider::build("ftgo", &published, "").unwrap();
+    tokio::spawn(Arc::clone(&provider).keep_fresh());
+    // Asked for at 0 s, 1 s, 3 s, 7 s and 15 s, each pause give or take a tenth.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    std::fs::write(&file, json!({"keys": [Signer::ed25519("a", 1).jwk()]}).to_string()).unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let early = provider.ready();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    std::fs::remove_file(file).unwrap();
+    assert!(!early && provider.ready());
+}
+
+#[tokio::test]
+async fn whoever_waits_for_the_first_keys_goes_on_with_them() {
+    let (_signer, publisher, provider) = one_key().await;
+    publisher.hold(true);
+    let mut waiting = tokio::spawn({
+        let provider = Arc::clone(&provider);
+        async move { provider.until_ready().await }
+    });
+    tokio::spawn(Arc::clone(&provider).keep_fresh());
+    assert!(tokio::time::timeout(Duration::from_millis(50), &mut waiting).await.is_err());
+    publisher.hold(false);
+    tokio::time::timeout(Duration::from_secs(5), waiting).await.expect("they came").unwrap();
+    assert!(provider.ready());
+    provider.until_ready().await;
+}

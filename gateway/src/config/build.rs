@@ -237,11 +237,8 @@ impl Builder<'_> {
         if let Some(rule) = &rule {
             self.check_policy(rule, typed, at);
         }
-        if typed.ask.len() > 1 {
-            let message = format!("route `{}` asks for {} parts", typed.path, typed.ask.len());
-            self.mistakes.add(
-                Mistake::new(below(at, "ask"), message).expected("one part, the one its rule speaks of"),
-            );
+        if rule.is_some() || typed.auth == AuthConfig::None {
+            self.check_ask(rule.as_ref(), typed, &below(at, "ask"));
         }
         let ask = typed
             .ask
@@ -249,6 +246,23 @@ impl Builder<'_> {
             .next()
             .and_then(|(name, part)| self.part(name, part, typed, &below(at, "ask"), services));
         Guard::new(rule, ask)
+    }
+
+    /// What no rule speaks of would never be asked for.
+    fn check_ask(&mut self, rule: Option<&Rule>, typed: &RouteConfig, at: &str) {
+        let expected = "one part, the one its rule speaks of";
+        if typed.ask.len() > 1 {
+            let message = format!("route `{}` asks for {} parts", typed.path, typed.ask.len());
+            self.mistakes.add(Mistake::new(at, message).expected(expected));
+        } else if let Some(name) = typed.ask.keys().next() {
+            let spoken_of =
+                rule.and_then(Rule::policy).is_some_and(|policy| policy.parts().any(|part| part == name));
+            if !spoken_of {
+                let message =
+                    format!("route `{}` asks for the part `{name}`, and no rule speaks of it", typed.path);
+                self.mistakes.add(Mistake::new(at, message).expected(expected));
+            }
+        }
     }
 
     /// Whether this provider could not be built, which has been told already.
@@ -352,6 +366,14 @@ impl Builder<'_> {
     ) -> Option<Arc<dyn Handler>> {
         let place = format!("route `{}`: it forwards to", typed.path);
         let upstream = self.upstream(&forward.to, &place, &below(at, "to"), services);
+        if forward.token && typed.auth == AuthConfig::None {
+            let message = format!(
+                "route `{}`: `auth: none` looks at no token, so there is none to send on",
+                typed.path
+            );
+            let mistake = Mistake::new(below(at, "token"), message);
+            self.mistakes.add(mistake.expected("only with `auth: { provider: NAME }`"));
+        }
         let path = match &forward.path {
             None => None,
             Some(path) => Some(self.template(path, path, typed, &below(at, "path"))?),

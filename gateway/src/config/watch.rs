@@ -1,4 +1,5 @@
-//! Notices that the configuration should be looked at again: on SIGHUP, or when the file's content is another one.
+//! Notices that the configuration should be looked at again: on SIGHUP, or when the file's content is another one. Also
+//! that the file is gone, once, when it stays away for longer than a replacement takes.
 //!
 //! The directory is watched, not the file: editors and ConfigMaps replace files instead of writing them. Events only make
 //! it fast; the content is looked at every second all the same, because network file systems send no events, and a link
@@ -30,14 +31,19 @@ const LOOK: Duration = Duration::from_secs(1);
 pub enum Change {
     /// Someone sent SIGHUP; the file may be the same.
     Signal,
-    /// The file's content is another one.
+    /// The file's content is another one, or the file is back.
     File,
+    /// The file cannot be read any more.
+    Gone,
 }
 
 /// Watches one file.
 pub struct Watch {
     path: PathBuf,
+    /// What was in it; none while it is gone, so that it is taken up when it comes back, whatever is in it.
     seen: Option<u64>,
+    /// Since when it could not be read.
+    unread: Option<Instant>,
     hangup: Option<Signal>,
     /// A signal came that nobody has been told of yet.
     hung_up: bool,
@@ -59,7 +65,7 @@ impl Watch {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let seen = std::fs::read(&path).ok().map(|content| hash(&content));
         let hangup = signal(SignalKind::hangup()).ok();
-        Watch { path, seen, hangup, hung_up: false, events, tick, _watcher: watcher.ok() }
+        Watch { path, seen, unread: None, hangup, hung_up: false, events, tick, _watcher: watcher.ok() }
     }
 
     /// Waits until the file should be looked at again. May be dropped and called again: nothing is lost by that.
@@ -74,21 +80,27 @@ impl Watch {
                 }
                 _ = self.tick.tick() => {}
             }
-            let another = self.is_another().await;
+            let change = self.look().await;
             if std::mem::take(&mut self.hung_up) {
                 return Change::Signal;
             }
-            if another {
-                return Change::File;
+            if let Some(change) = change {
+                return change;
             }
         }
     }
 
-    /// Whether the content is not the one seen last. A file that is not there is about to come back.
-    async fn is_another(&mut self) -> bool {
-        let Ok(content) = tokio::fs::read(&self.path).await else { return false };
+    async fn look(&mut self) -> Option<Change> {
+        let Ok(content) = tokio::fs::read(&self.path).await else { return self.missed() };
+        self.unread = None;
         let found = Some(hash(&content));
-        std::mem::replace(&mut self.seen, found) != found
+        (std::mem::replace(&mut self.seen, found) != found).then_some(Change::File)
+    }
+
+    /// A file that has just gone is about to come back: it is being replaced. One that stays away is told once.
+    fn missed(&mut self) -> Option<Change> {
+        let since = *self.unread.get_or_insert_with(Instant::now);
+        (since.elapsed() >= LOOK && self.seen.take().is_some()).then_some(Change::Gone)
     }
 }
 
@@ -168,6 +180,19 @@ mod tests {
             std::fs::rename(directory.write("new", content), &path).expect("both are in the same directory");
             assert_eq!(watch.changed().await, Change::File);
         }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_stays_away_is_told_once_and_taken_up_when_it_is_back() {
+        let directory = Directory::new("away");
+        let path = directory.write("bff.yaml", "a: 1");
+        let mut watch = Watch::new(path.clone());
+        std::fs::remove_file(&path).expect("it is there");
+        assert_eq!(watch.changed().await, Change::Gone);
+        let again = tokio::time::timeout(LOOK * 2 + SETTLE, watch.changed()).await;
+        assert!(again.is_err(), "it has been told already");
+        directory.write("bff.yaml", "a: 1");
+        assert_eq!(watch.changed().await, Change::File);
     }
 
     #[tokio::test]

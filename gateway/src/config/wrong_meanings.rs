@@ -106,6 +106,12 @@ wrong! {
     an_ask_of_two_parts: route(
         "path: /tickets/{id}\nauth: { provider: ftgo, allow: claims.sub == a.owner }\nask:\n  \
          a: { get: \"kitchen/a/{id}\" }\n  b: { get: \"kitchen/b/{id}\" }\nforward: { to: kitchen }\n");
+    an_ask_that_no_rule_speaks_of: route(
+        "path: /tickets/{id}\nauth: { provider: ftgo, allow: claims.sub == path.id }\nask:\n  \
+         ticket: { get: \"kitchen/tickets/{id}\" }\nforward: { to: kitchen }\n");
+    an_ask_of_an_open_route: route(
+        "path: /tickets/{id}\nauth: none\nask:\n  ticket: { get: \"kitchen/tickets/{id}\" }\nforward: { to: kitchen }\n");
+    a_token_that_nobody_looks_at: route("path: /orders\nauth: none\nforward: { to: order, token: true }\n");
     a_route_that_does_nothing: route("path: /orders\nauth: none\n");
     a_route_that_does_two_things:
         route("path: /orders\nauth: none\nforward: { to: order }\nhandle: graphql\n");

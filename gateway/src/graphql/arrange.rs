@@ -10,7 +10,7 @@ use async_graphql::{
 };
 
 /// The fields in their order, each with those below it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Plan(Vec<(Name, Plan)>);
 
 /// The selection sets that one field's answer merges.
@@ -27,16 +27,21 @@ impl Plan {
         operation.map(|(_, found)| merged(document, &[&found.node.selection_set.node])).unwrap_or_default()
     }
 
+    /// How many fields it names.
+    pub(super) fn fields(&self) -> usize {
+        self.0.iter().map(|(_, below)| 1 + below.fields()).sum()
+    }
+
     /// Arranges what was answered.
     pub(super) fn arrange(&self, value: &mut Value) {
         match value {
             Value::List(items) => items.iter_mut().for_each(|item| self.arrange(item)),
-            Value::Object(fields) => self.fields(fields),
+            Value::Object(fields) => self.object(fields),
             _ => {}
         }
     }
 
-    fn fields(&self, fields: &mut IndexMap<Name, Value>) {
+    fn object(&self, fields: &mut IndexMap<Name, Value>) {
         let mut arranged = IndexMap::with_capacity(fields.len());
         for (key, below) in &self.0 {
             let Some(mut value) = fields.swap_remove(key) else { continue };

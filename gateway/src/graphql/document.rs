@@ -1,20 +1,26 @@
-//! Documents, parsed and checked against the limits once for each text, and kept.
+//! Documents, parsed, checked against the limits and planned once for each text, and kept.
 //!
 //! Not here: validation, which depends on the variables and is the schema's.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use async_graphql::parser::{
-    Error as ParseError, parse_query,
-    types::{ExecutableDocument, OperationType},
+use async_graphql::{
+    ServerError,
+    parser::{
+        Error as ParseError, parse_query,
+        types::{ExecutableDocument, OperationType},
+    },
 };
 use moka::sync::Cache;
 
-use super::{Limits, Refusal, lenient::Shapes, lexer, limits};
+use super::{Limits, Refusal, arrange::Plan, lenient::Shapes, lexer, limits};
 
 /// A document that was let in.
 pub(super) struct Document {
     pub(super) parsed: ExecutableDocument,
+    /// The order of the answer's fields, of the only operation. Documents of several are rare, and each of their plans
+    /// may be as large as the limits allow: those are made when they are needed.
+    plan: Option<Plan>,
 }
 
 /// Documents by their text.
@@ -27,16 +33,21 @@ pub(super) struct Documents {
 
 /// What the kept texts may weigh, in bytes; parsed they weigh some ten times as much.
 const MOST: u64 = 4 << 20;
+/// What a field of a plan weighs beside them: fragments make a plan longer than its text.
+const FIELD: usize = 8;
 
 impl Documents {
     pub(super) fn new(limits: Limits, shapes: Shapes, introspection: bool) -> Self {
-        let weight = |text: &Arc<str>, _: &Arc<Document>| u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let weight = |text: &Arc<str>, document: &Arc<Document>| {
+            u32::try_from(text.len() + FIELD * document.plan.as_ref().map_or(0, Plan::fields))
+                .unwrap_or(u32::MAX)
+        };
         let known = Cache::builder().max_capacity(MOST).weigher(weight).build();
         Documents { known, limits, shapes, introspection }
     }
 
     /// The document of that text.
-    pub(super) fn get(&self, query: &str) -> Result<Arc<Document>, Refusal> {
+    pub(super) fn get(&self, query: &str) -> Result<Arc<Document>, ServerError> {
         if let Some(known) = self.known.get(query) {
             return Ok(known);
         }
@@ -45,7 +56,7 @@ impl Documents {
         Ok(document)
     }
 
-    fn read(&self, query: &str) -> Result<Document, Refusal> {
+    fn read(&self, query: &str) -> Result<Document, ServerError> {
         lexer::measure(query, &self.limits).map_err(invalid)?;
         let mut parsed = parse_query(query).map_err(|wrong| unparsed(&wrong))?;
         limits::check(&parsed, &self.limits).map_err(invalid)?;
@@ -53,11 +64,20 @@ impl Documents {
             return Err(invalid("Introspection is not offered here."));
         }
         self.shapes.loosen(&mut parsed);
-        Ok(Document { parsed })
+        let plan = (parsed.operations.iter().count() == 1).then(|| Plan::of(&parsed, None));
+        Ok(Document { parsed, plan })
     }
 }
 
 impl Document {
+    /// In which order the operation's fields are answered.
+    pub(super) fn plan(&self, operation_name: Option<&str>) -> Cow<'_, Plan> {
+        match &self.plan {
+            Some(plan) => Cow::Borrowed(plan),
+            None => Cow::Owned(Plan::of(&self.parsed, operation_name)),
+        }
+    }
+
     /// What kind the operation is that would be executed; none when there is none of that name.
     pub(super) fn kind(&self, operation_name: Option<&str>) -> Option<OperationType> {
         let mut operations = self.parsed.operations.iter();
@@ -72,19 +92,34 @@ impl Document {
     }
 }
 
-/// Names that clash are found by the parser, but are the validation's to tell (GraphQL, sections 5.2 and 5.5.1).
-fn unparsed(wrong: &ParseError) -> Refusal {
-    let code = match wrong {
-        ParseError::OperationDuplicated { .. }
-        | ParseError::FragmentDuplicated { .. }
-        | ParseError::MultipleOperations { .. } => "GRAPHQL_VALIDATION_FAILED",
-        _ => "GRAPHQL_PARSE_FAILED",
+/// Names that clash are found by the parser, but are the validation's to tell (GraphQL, sections 5.2 and 5.5.1). The
+/// parser's own words are a drawing of several lines, and speak of its grammar.
+fn unparsed(wrong: &ParseError) -> ServerError {
+    const CLASH: &str = "GRAPHQL_VALIDATION_FAILED";
+    const UNREAD: &str = "GRAPHQL_PARSE_FAILED";
+    let (code, message) = match wrong {
+        ParseError::OperationDuplicated { operation, .. } => {
+            (CLASH, format!("There are two operations of the name `{operation}`."))
+        }
+        ParseError::FragmentDuplicated { fragment, .. } => {
+            (CLASH, format!("There are two fragments of the name `{fragment}`."))
+        }
+        ParseError::MultipleOperations { .. } => {
+            (CLASH, "An operation without a name must be the only one.".to_owned())
+        }
+        ParseError::MissingOperation => (UNREAD, "The document has no operation.".to_owned()),
+        ParseError::Syntax { start, .. } => {
+            (UNREAD, format!("This is no GraphQL at line {}, column {}.", start.line, start.column))
+        }
+        _ => (UNREAD, "The document cannot be read.".to_owned()),
     };
-    Refusal { code, message: wrong.to_string().into() }
+    let mut error = Refusal { code, message: message.into() }.into_server_error();
+    error.locations = wrong.positions().collect();
+    error
 }
 
-fn invalid(why: &'static str) -> Refusal {
-    Refusal { code: "GRAPHQL_VALIDATION_FAILED", message: why.into() }
+fn invalid(why: &'static str) -> ServerError {
+    Refusal { code: "GRAPHQL_VALIDATION_FAILED", message: why.into() }.into_server_error()
 }
 
 #[cfg(test)]
@@ -103,13 +138,47 @@ mod tests {
     }
 
     #[test]
+    fn the_plan_of_an_only_operation_is_made_once() {
+        let query = "query A { a ...F } fragment F on T { b c }";
+        let document = documents(true).get(query).ok().unwrap();
+        let plan = document.plan(Some("A"));
+        assert!(matches!(plan, Cow::Borrowed(_)) && plan.fields() == 3);
+        let several = documents(true).get("query A { a } query B { b c }").ok().unwrap();
+        assert_eq!((several.plan(Some("A")).fields(), several.plan(Some("B")).fields()), (1, 2));
+    }
+
+    fn refused(query: &str) -> ServerError {
+        documents(false).get(query).err().unwrap()
+    }
+
+    #[test]
     fn what_is_refused_says_by_which_step() {
-        let code = |query: &str| documents(false).get(query).err().unwrap().code;
-        assert_eq!(code("{ a"), "GRAPHQL_PARSE_FAILED");
-        assert_eq!(code(""), "GRAPHQL_PARSE_FAILED");
-        assert_eq!(code("query A { a } query A { a }"), "GRAPHQL_VALIDATION_FAILED");
-        assert_eq!(code(&"{ a ".repeat(2_000)), "GRAPHQL_VALIDATION_FAILED");
-        assert_eq!(code("{ __schema { types { name } } }"), "GRAPHQL_VALIDATION_FAILED");
+        let code = |query: &str| refused(query).extensions.unwrap().get("code").unwrap().to_string();
+        assert_eq!(code("{ a"), "\"GRAPHQL_PARSE_FAILED\"");
+        assert_eq!(code(""), "\"GRAPHQL_PARSE_FAILED\"");
+        assert_eq!(code("query A { a } query A { a }"), "\"GRAPHQL_VALIDATION_FAILED\"");
+        assert_eq!(code(&"{ a ".repeat(2_000)), "\"GRAPHQL_VALIDATION_FAILED\"");
+        assert_eq!(code("{ __schema { types { name } } }"), "\"GRAPHQL_VALIDATION_FAILED\"");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_in_one_line_with_its_place() {
+        for (query, message, places) in [
+            ("{ a(b: ) }", "This is no GraphQL at line 1, column 8.", vec![(1, 8)]),
+            ("{\n  a\n", "This is no GraphQL at line 3, column 1.", vec![(3, 1)]),
+            ("", "This is no GraphQL at line 1, column 1.", vec![(1, 1)]),
+            ("{ a } { b }", "An operation without a name must be the only one.", vec![(1, 7), (1, 1)]),
+            (
+                "query A { a }\nquery A { a }",
+                "There are two operations of the name `A`.",
+                vec![(2, 1), (1, 1)],
+            ),
+            ("fragment F on T { a }", "The document has no operation.", vec![]),
+        ] {
+            let error = refused(query);
+            let told: Vec<_> = error.locations.iter().map(|at| (at.line, at.column)).collect();
+            assert_eq!((error.message.as_str(), told), (message, places), "{query}");
+        }
     }
 
     #[test]

@@ -6,17 +6,16 @@
 use std::sync::Arc;
 
 use async_graphql::{
-    Data, ObjectType, Request as Execution, Response as Executed, Schema, SubscriptionType,
+    ObjectType, Request as Execution, Response as Executed, Schema, ServerError, SubscriptionType,
     parser::{parse_schema, types::OperationType},
 };
 use futures_util::future::join_all;
 use http::{HeaderName, HeaderValue, Method};
 
 use super::{
-    Limits, Refusal,
-    arrange::Plan,
+    Limits, Refusal, console,
     document::{Document, Documents},
-    failure, graphiql,
+    failure,
     lenient::Shapes,
     read::{Asked, Batch, Unread, not_allowed, read},
     render::{self, Media},
@@ -48,35 +47,37 @@ pub struct Settings {
     pub limits: Limits,
     /// Whether the schema may be asked for.
     pub introspection: bool,
-    /// Whether browsers get the GraphiQL page.
-    pub graphiql: bool,
+    /// Whether browsers get the GraphQL console.
+    pub console: bool,
 }
 
-/// What each operation's resolvers find in their context.
-type Open = Box<dyn Fn(&Arc<Call>) -> Data + Send + Sync>;
+/// Makes what resolvers share.
+type Open<T> = Box<dyn Fn(&Arc<Call>) -> T + Send + Sync>;
 
-/// Answers by executing a schema.
-pub struct GraphqlHandler<Q, M, S> {
+/// Answers by executing a schema. `T` is what resolvers share, and find in their context.
+pub struct GraphqlHandler<Q, M, S, T> {
     schema: Schema<Q, M, S>,
     documents: Documents,
     settings: Settings,
-    open: Open,
+    open: Open<T>,
 }
 
 /// One operation that is ready to be executed, or why it is not.
-type Ready = Result<(Asked, Arc<Document>), Refusal>;
+type Ready = Result<(Asked, Arc<Document>), ServerError>;
 
-impl<Q, M, S> GraphqlHandler<Q, M, S>
+impl<Q, M, S, T> GraphqlHandler<Q, M, S, T>
 where
     Q: ObjectType + 'static,
     M: ObjectType + 'static,
     S: SubscriptionType + 'static,
+    T: Clone + Send + Sync + 'static,
 {
-    /// A handler of that schema; `open` is asked for what resolvers find in their context, once for each operation.
+    /// A handler of that schema; `open` is asked for what resolvers share: once for each HTTP request, but in a batch that
+    /// writes once for each operation, so that none sees what was read before the write.
     pub fn new(
         schema: Schema<Q, M, S>,
         settings: Settings,
-        open: impl Fn(&Arc<Call>) -> Data + Send + Sync + 'static,
+        open: impl Fn(&Arc<Call>) -> T + Send + Sync + 'static,
     ) -> Self {
         let sdl = parse_schema(schema.sdl()).expect("a schema prints itself as one");
         let documents = Documents::new(settings.limits.clone(), Shapes::of(sdl), settings.introspection);
@@ -84,9 +85,9 @@ where
     }
 
     async fn respond(&self, request: Request, admitted: Admitted) -> Result<Response, Error> {
-        let get = *request.method() == Method::GET;
-        if get && self.settings.graphiql && render::wants_page(request.headers()) {
-            return Ok(graphiql::page());
+        let get = matches!(*request.method(), Method::GET | Method::HEAD);
+        if get && self.settings.console && render::wants_page(request.headers()) {
+            return Ok(console::page());
         }
         let media = Media::of(request.headers());
         let call = Arc::new(call(&request, admitted));
@@ -105,39 +106,40 @@ where
         let ready = self.ready(asked);
         if get && kind(&ready).is_some_and(|kind| kind != OperationType::Query) {
             // A link must not change anything (GraphQL over HTTP, section 5.3).
-            return Err(not_allowed("POST"));
+            return Err(not_allowed());
         }
-        Ok(render::one(&self.execute(ready, call).await, media))
+        Ok(render::one(&self.execute(ready, call, (self.open)(call)).await, media))
     }
 
-    /// Queries run side by side; as soon as one operation writes, all run in their order.
+    /// Queries run side by side and share what they load; as soon as one operation writes, all run in their order.
     async fn many(&self, all: Vec<Asked>, call: &Arc<Call>) -> Vec<Executed> {
         let all: Vec<Ready> = all.into_iter().map(|asked| self.ready(asked)).collect();
         if !all.iter().any(|ready| kind(ready) == Some(OperationType::Mutation)) {
-            return join_all(all.into_iter().map(|ready| self.execute(ready, call))).await;
+            let shared = (self.open)(call);
+            return join_all(all.into_iter().map(|ready| self.execute(ready, call, shared.clone()))).await;
         }
         let mut answers = Vec::with_capacity(all.len());
         for ready in all {
-            answers.push(self.execute(ready, call).await);
+            answers.push(self.execute(ready, call, (self.open)(call)).await);
         }
         answers
     }
 
     fn ready(&self, asked: Asked) -> Ready {
-        let document = self.documents.get(asked.text()?)?;
+        let document = self.documents.get(asked.text().map_err(Refusal::into_server_error)?)?;
         Ok((asked, document))
     }
 
-    async fn execute(&self, ready: Ready, call: &Arc<Call>) -> Executed {
+    async fn execute(&self, ready: Ready, call: &Arc<Call>, shared: T) -> Executed {
         let (mut executed, query) = match ready {
-            Err(refusal) => (Executed::from_errors(vec![refusal.into_server_error()]), String::new()),
+            Err(error) => (Executed::from_errors(vec![error]), String::new()),
             Ok((asked, document)) => {
                 let query = asked.query.unwrap_or_default();
                 let mut execution = Execution::new(String::new()).variables(asked.variables);
                 execution.operation_name = asked.operation_name;
-                execution.data = (self.open)(call);
+                execution.data.insert(shared);
                 execution.set_parsed_query(document.parsed.clone());
-                let plan = Plan::of(&document.parsed, execution.operation_name.as_deref());
+                let plan = document.plan(execution.operation_name.as_deref());
                 let mut executed = self.schema.execute(execution).await;
                 plan.arrange(&mut executed.data);
                 (executed, query)
@@ -148,14 +150,19 @@ where
     }
 }
 
-impl<Q, M, S> Handler for GraphqlHandler<Q, M, S>
+impl<Q, M, S, T> Handler for GraphqlHandler<Q, M, S, T>
 where
     Q: ObjectType + 'static,
     M: ObjectType + 'static,
     S: SubscriptionType + 'static,
+    T: Clone + Send + Sync + 'static,
 {
     fn answer<'a>(&'a self, request: Request, admitted: Admitted) -> Answer<'a> {
-        Box::pin(self.respond(request, admitted))
+        Box::pin(async move {
+            let head = *request.method() == Method::HEAD;
+            let response = self.respond(request, admitted).await?;
+            Ok(if head { render::without_body(response) } else { response })
+        })
     }
 }
 

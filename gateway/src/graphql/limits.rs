@@ -27,7 +27,7 @@ pub struct Limits {
     pub aliases: usize,
 }
 
-/// Generous to an app's screen and to the introspection of GraphiQL, which is 13 deep.
+/// Generous to an app's screen and to the introspection of editors, which is 13 deep.
 impl Default for Limits {
     fn default() -> Self {
         Limits { batch: 10, tokens: 2_000, nesting: 64, depth: 15, fields: 500, aliases: 30 }

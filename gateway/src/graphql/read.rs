@@ -66,7 +66,9 @@ impl Asked {
 /// What `request` asks for, of at most `most` operations.
 pub(super) async fn read(request: Request, most: usize) -> Result<Batch, Unread> {
     match *request.method() {
-        Method::GET => Ok(Batch::One(Box::new(of_query(request.uri().query().unwrap_or_default())?))),
+        Method::GET | Method::HEAD => {
+            Ok(Batch::One(Box::new(of_query(request.uri().query().unwrap_or_default())?)))
+        }
         Method::POST => {
             if !is_json(request.headers()) {
                 return Err(Unread::Http(Error::new(Code::UnsupportedMediaType, "not application/json")));
@@ -74,13 +76,14 @@ pub(super) async fn read(request: Request, most: usize) -> Result<Batch, Unread>
             let body = request.into_body().collect().await.map_err(|error| Unread::Http(of_body(&error)))?;
             Ok(of_body_text(&body, most)?)
         }
-        _ => Err(Unread::Http(not_allowed("GET, POST"))),
+        _ => Err(Unread::Http(not_allowed())),
     }
 }
 
-/// 405, with the methods that are.
-pub(super) fn not_allowed(allow: &'static str) -> Error {
-    Error::new(Code::MethodNotAllowed, "graphql").header(header::ALLOW, HeaderValue::from_static(allow))
+/// 405, with the methods that are: what the router says of a route with GET and POST.
+pub(super) fn not_allowed() -> Error {
+    const OFFERED: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS, POST");
+    Error::new(Code::MethodNotAllowed, "graphql").header(header::ALLOW, OFFERED)
 }
 
 fn of_body(error: &BodyError) -> Error {

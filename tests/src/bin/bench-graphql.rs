@@ -3,7 +3,7 @@
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
-use async_graphql::{Context, Data, EmptyMutation, EmptySubscription, Object, Schema, SimpleObject};
+use async_graphql::{Context, EmptyMutation, EmptySubscription, Object, Schema, SimpleObject};
 use gateway::{
     cli::{self, Program},
     graphql::{Call, GraphqlHandler, Settings},
@@ -16,6 +16,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The origin, and the request that asks it.
+#[derive(Clone)]
 struct Origin {
     upstream: Arc<Upstream>,
     call: Arc<Call>,
@@ -110,10 +111,9 @@ struct Bill {
 fn handler(services: &Services) -> Result<Arc<dyn Handler>, String> {
     let upstream = services.upstream("origin")?;
     let schema = Schema::new(Query, EmptyMutation, EmptySubscription);
-    let handler = GraphqlHandler::new(schema, Settings::default(), move |call| {
-        let mut data = Data::default();
-        data.insert(Origin { upstream: upstream.clone(), call: call.clone() });
-        data
+    let handler = GraphqlHandler::new(schema, Settings::default(), move |call| Origin {
+        upstream: upstream.clone(),
+        call: call.clone(),
     });
     Ok(Arc::new(handler))
 }

@@ -2,7 +2,7 @@
 //!
 //! On SIGTERM the BFFs drain first, while the services still answer them; then the services end.
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use clap::Parser;
 use ftgo::stubs::{Ports, Stubs, service::Service};
@@ -42,7 +42,8 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let stubs = Stubs::start(Ports::reference())?;
     let web = Instance::start(&arguments.web, bff_web::program().handlers)?;
     let mobile = Instance::start(&arguments.mobile, bff_mobile::playground())?;
-    until_ready(&[&web, &mobile]).await;
+    // The first command must not meet a gateway that has no keys yet.
+    tokio::join!(web.until_ready(), mobile.until_ready());
     introduce(&stubs, &web, &mobile);
     cli::asked_to_end().await;
     tokio::join!(web.drain(), mobile.drain());
@@ -50,19 +51,12 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The first command must not meet a gateway that has no keys yet.
-async fn until_ready(instances: &[&Instance]) {
-    while !instances.iter().all(|instance| instance.ready()) {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
 fn introduce(stubs: &Stubs, web: &Instance, mobile: &Instance) {
     let consumer = stubs.token("1511300065921", &["consumer"], "consumers:read orders:read orders:write");
     println!("FTGO is up.\n");
     println!("  bff-web        http://{}            REST", web.addresses()[0]);
     println!(
-        "  bff-mobile     http://{}/graphql    GraphQL, with GraphiQL in a browser",
+        "  bff-mobile     http://{}/graphql    GraphQL, with a console in a browser",
         mobile.addresses()[0]
     );
     for (name, instance) in [("bff-web", web), ("bff-mobile", mobile)] {

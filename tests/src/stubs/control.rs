@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde_json::{Value, json};
@@ -16,6 +15,7 @@ use serde_json::{Value, json};
 use super::backend::Backend;
 use super::faults::Faults;
 use super::fields::{Fields, parse};
+use super::problem::Problem;
 use super::recorder::Recorder;
 use super::tokens::{Claims, Grant, Kind, Tokens};
 use super::world::{Invalid, World};
@@ -35,36 +35,6 @@ pub(super) struct Controls {
 
 type Shared = State<Arc<Controls>>;
 type Answer = Result<Json<Value>, Problem>;
-
-/// An answer of RFC 9457.
-struct Problem {
-    status: StatusCode,
-    detail: String,
-    field: Option<String>,
-}
-
-impl From<Invalid> for Problem {
-    fn from(invalid: Invalid) -> Self {
-        let Invalid { field, message } = invalid;
-        let detail = if field.is_empty() { message } else { format!("{field}: {message}") };
-        Problem { status: StatusCode::BAD_REQUEST, detail, field: Some(field) }
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let mut body = json!({
-            "type": "about:blank",
-            "title": self.status.canonical_reason(),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-        });
-        if let Some(field) = self.field.filter(|field| !field.is_empty()) {
-            body["field"] = field.into();
-        }
-        (self.status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
-    }
-}
 
 /// The control API.
 pub(super) fn router(controls: Controls) -> Router {
@@ -90,7 +60,7 @@ fn done() -> Answer {
 }
 
 fn not_found(detail: String) -> Problem {
-    Problem { status: StatusCode::NOT_FOUND, detail, field: None }
+    Problem { status: StatusCode::NOT_FOUND, detail, field: String::new() }
 }
 
 fn named(service: &str) -> Result<Backend, Problem> {

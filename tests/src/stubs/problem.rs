@@ -1,4 +1,4 @@
-//! What the services answer when they refuse: problem+json (RFC 9457), but a bare 404.
+//! What the services and their control answer when they refuse: problem+json (RFC 9457), but a service's bare 404.
 //!
 //! Not what faults answer: those say what they were told to.
 
@@ -31,30 +31,45 @@ impl From<Invalid> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
+        let problem = |status, detail| Problem { status, detail, field: String::new() };
         match self {
-            Refusal::NotFound => StatusCode::NOT_FOUND.into_response(),
-            Refusal::Invalid(invalid) => {
-                problem(StatusCode::BAD_REQUEST, &invalid.to_string(), Some(&invalid.field))
-            }
-            Refusal::Conflict(why) => problem(StatusCode::CONFLICT, &why, None),
+            Refusal::NotFound => return StatusCode::NOT_FOUND.into_response(),
+            Refusal::Invalid(invalid) => invalid.into(),
+            Refusal::Conflict(why) => problem(StatusCode::CONFLICT, why),
             Refusal::KeyReused => problem(
                 StatusCode::UNPROCESSABLE_ENTITY,
-                "this Idempotency-Key was sent with another body before",
-                None,
+                "this Idempotency-Key was sent with another body before".to_owned(),
             ),
         }
+        .into_response()
     }
 }
 
-fn problem(status: StatusCode, detail: &str, field: Option<&str>) -> Response {
-    let mut problem = json!({
-        "type": "about:blank",
-        "title": status.canonical_reason(),
-        "status": status.as_u16(),
-        "detail": detail,
-    });
-    if let Some(field) = field {
-        problem["field"] = field.into();
+/// A problem document.
+pub(super) struct Problem {
+    pub(super) status: StatusCode,
+    pub(super) detail: String,
+    /// What is wrong in the request; empty when it is no field.
+    pub(super) field: String,
+}
+
+impl From<Invalid> for Problem {
+    fn from(invalid: Invalid) -> Problem {
+        Problem { status: StatusCode::BAD_REQUEST, detail: invalid.to_string(), field: invalid.field }
     }
-    (status, [(header::CONTENT_TYPE, "application/problem+json")], problem.to_string()).into_response()
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut body = json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason(),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+        });
+        if !self.field.is_empty() {
+            body["field"] = self.field.into();
+        }
+        (self.status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
+    }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     Comparison, Input, Operand, Policy, Rule,
-    facts::{Decision, Fact, Facts, scalar},
+    facts::{Decision, Fact, Facts, Why, scalar},
 };
 
 impl Policy {
@@ -20,7 +20,7 @@ impl Policy {
             Truth::True => Decision::Allow,
             Truth::False => Decision::Refuse,
             Truth::Unread => Decision::Undecided,
-            Truth::Missing(input, why) => Decision::Missing(format!("{input}{why}")),
+            Truth::Missing(input, why) => Decision::Missing(input.to_string(), why),
         }
     }
 }
@@ -31,7 +31,7 @@ enum Truth<'p> {
     True,
     False,
     Unread,
-    Missing(&'p Input, &'static str),
+    Missing(&'p Input, Why),
 }
 
 impl<'p> Truth<'p> {

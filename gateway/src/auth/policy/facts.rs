@@ -19,9 +19,20 @@ pub enum Decision {
     Refuse,
     /// It depends on the body or on parts that have not been read yet.
     Undecided,
-    /// It depends on a query parameter or body field that the client did not send (or sent twice); what, as a text that
-    /// a client may read: `query.consumerId`, `query.consumerId (given twice)`.
-    Missing(String),
+    /// It depends on something that the client did not send, or not so that it can be used; which input, as typed in the
+    /// rule: `query.consumerId`.
+    Missing(String, Why),
+}
+
+/// Why an input of the client's does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It is not there.
+    Absent,
+    /// It is there more than once.
+    Twice,
+    /// Decoded, it is no UTF-8.
+    NoText,
 }
 
 /// Everything that a rule may speak of.
@@ -29,13 +40,14 @@ pub enum Decision {
 pub struct Facts<'a> {
     /// The caller's claims; `None` for a caller without a token.
     pub claims: Option<&'a Map<String, Value>>,
-    /// A path parameter by name, decoded.
+    /// A path parameter by name, decoded; none when that is no UTF-8. Which there are is known when a rule is loaded.
     pub path: &'a dyn Fn(&str) -> Option<Cow<'a, str>>,
     /// The query string as sent, without its `?`.
     pub query: &'a str,
     /// The request's body, from [`super::strict_json`]; `None` while it has not been read.
     pub body: Option<&'a Value>,
-    /// A part's answer by name; `None` while it has not been read. A part that failed is `Some(&Value::Null)`.
+    /// What the rule looks at in a part's answer, from [`super::Policy::view`], by the part's name; `None` while it has not
+    /// been read. A part that failed is `Some(&Value::Null)`.
     pub part: &'a dyn Fn(&str) -> Option<&'a Value>,
 }
 
@@ -49,8 +61,8 @@ pub(super) enum Fact<'a> {
     Nothing,
     /// Not read yet.
     Unread,
-    /// Something that the client had to send. Why it does not count; empty when it is not there at all.
-    Missing(&'static str),
+    /// Something that the client had to send, and why it does not count.
+    Missing(Why),
 }
 
 impl<'a> Facts<'a> {
@@ -62,10 +74,10 @@ impl<'a> Facts<'a> {
                 });
                 found.map_or(Fact::Nothing, scalar)
             }
-            Input::Path(name) => (self.path)(name).map_or(Fact::Missing(""), Fact::Text),
+            Input::Path(name) => (self.path)(name).map_or(Fact::Missing(Why::NoText), Fact::Text),
             Input::Query(name) => in_query(self.query, name),
             Input::Body(field) => match self.body {
-                Some(body) => descend(body, field).map_or(Fact::Missing(""), scalar),
+                Some(body) => descend(body, field).map_or(Fact::Missing(Why::Absent), scalar),
                 None => Fact::Unread,
             },
             Input::Part { part, field } => match (self.part)(part) {
@@ -103,9 +115,9 @@ fn in_query<'a>(query: &'a str, name: &str) -> Fact<'a> {
     let mut found =
         pairs.filter(|(key, _)| decoded(key).is_some_and(|key| key == name)).map(|(_, value)| value);
     match (found.next(), found.next()) {
-        (None, _) => Fact::Missing(""),
-        (Some(_), Some(_)) => Fact::Missing(" (given twice)"),
-        (Some(value), None) => decoded(value).map_or(Fact::Missing(" (not UTF-8)"), Fact::Text),
+        (None, _) => Fact::Missing(Why::Absent),
+        (Some(_), Some(_)) => Fact::Missing(Why::Twice),
+        (Some(value), None) => decoded(value).map_or(Fact::Missing(Why::NoText), Fact::Text),
     }
 }
 
@@ -125,7 +137,7 @@ fn decoded(text: &str) -> Option<Cow<'_, str>> {
 mod tests {
     use super::*;
 
-    fn found(query: &str) -> Result<String, &'static str> {
+    fn found(query: &str) -> Result<String, Why> {
         match in_query(query, "consumerId") {
             Fact::Text(text) => Ok(text.into_owned()),
             Fact::Missing(why) => Err(why),
@@ -138,9 +150,9 @@ mod tests {
         assert_eq!(found("a=1&consumerId=5"), Ok("5".to_owned()));
         assert_eq!(found("consumer%49d=a+b%2B"), Ok("a b+".to_owned()));
         assert_eq!(found("consumerId"), Ok(String::new()));
-        assert_eq!(found(""), Err(""));
-        assert_eq!(found("consumerid=5&xconsumerId=5"), Err(""));
-        assert_eq!(found("consumerId=5&%63onsumerId=5"), Err(" (given twice)"));
-        assert_eq!(found("consumerId=%ff"), Err(" (not UTF-8)"));
+        assert_eq!(found(""), Err(Why::Absent));
+        assert_eq!(found("consumerid=5&xconsumerId=5"), Err(Why::Absent));
+        assert_eq!(found("consumerId=5&%63onsumerId=5"), Err(Why::Twice));
+        assert_eq!(found("consumerId=%ff"), Err(Why::NoText));
     }
 }

@@ -24,11 +24,12 @@ mod parse;
 mod scan;
 #[cfg(test)]
 mod table;
+mod view;
 
 use std::fmt;
 
 pub use self::{
-    facts::{Decision, Facts},
+    facts::{Decision, Facts, Why},
     json::strict_json,
 };
 pub(super) use json::StrictObject;

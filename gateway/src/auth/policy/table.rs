@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 
-use super::{Decision, Facts, Policy};
+use super::{Decision, Facts, Policy, Why};
 
 /// A case: a caller and a request.
 #[derive(Clone, Default)]
@@ -64,7 +64,11 @@ impl Case {
 }
 
 fn missing(what: &str) -> Decision {
-    Decision::Missing(what.to_owned())
+    Decision::Missing(what.to_owned(), Why::Absent)
+}
+
+fn twice(what: &str) -> Decision {
+    Decision::Missing(what.to_owned(), Why::Twice)
 }
 
 use Decision::{Allow, Refuse, Undecided};
@@ -103,8 +107,8 @@ fn a_history_is_asked_for_by_its_consumer_and_by_support() {
             (consumer("7").asking("consumerId=7"), Allow),
             (consumer("7").asking("consumerId=8"), Refuse),
             (consumer("7").asking("pageSize=5"), missing("query.consumerId")),
-            (consumer("7").asking("consumerId=7&consumerId=8"), missing("query.consumerId (given twice)")),
-            (consumer("7").asking("consumerId=7&consumer%49d=8"), missing("query.consumerId (given twice)")),
+            (consumer("7").asking("consumerId=7&consumerId=8"), twice("query.consumerId")),
+            (consumer("7").asking("consumerId=7&consumer%49d=8"), twice("query.consumerId")),
             (support().asking(""), Allow),
             (courier("7").asking(""), Refuse),
             (courier("7").asking("consumerId=7"), Refuse),
