@@ -5,6 +5,10 @@
 
 use std::{
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -26,7 +30,7 @@ pub enum BodyError {
     #[error("the request body is over the limit of {0} bytes")]
     TooLarge(u64),
     /// The client stopped sending in mid-body.
-    #[error("the client stopped sending: {0}")]
+    #[error("the client's body broke off, or is not framed as it says: {0}")]
     ClientGone(hyper::Error),
     /// The service stopped sending in mid-body.
     #[error("the upstream's answer was cut short: {0}")]
@@ -59,6 +63,21 @@ pub struct ClientBody {
     incoming: Option<Incoming>,
     limit: u64,
     seen: u64,
+    upload: Arc<Upload>,
+}
+
+/// Whether a request waits for its client: then it is not the service that is late.
+#[derive(Debug, Default)]
+pub struct Upload {
+    waits: AtomicBool,
+}
+
+impl Upload {
+    /// Whether the next bytes of the body have been asked for and are not there.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.waits.load(Ordering::Relaxed)
+    }
 }
 
 impl Body {
@@ -79,7 +98,8 @@ impl Body {
         if incoming.is_end_stream() {
             Body::Empty
         } else {
-            Body::Client(ClientBody { incoming: Some(incoming), limit: u64::MAX, seen: 0 })
+            let upload = Arc::default();
+            Body::Client(ClientBody { incoming: Some(incoming), limit: u64::MAX, seen: 0, upload })
         }
     }
 
@@ -93,6 +113,12 @@ impl Body {
             body.limit = limit;
         }
         if declared > limit { Err(BodyError::TooLarge(limit)) } else { Ok(()) }
+    }
+
+    /// How the client's sending goes on, if this comes from a client.
+    #[must_use]
+    pub fn upload(&self) -> Option<Arc<Upload>> {
+        if let Body::Client(body) = self { Some(body.upload.clone()) } else { None }
     }
 
     /// Whether there is nothing to send.
@@ -148,8 +174,9 @@ impl ClientBody {
         let Some(incoming) = &mut self.incoming else {
             return Poll::Ready(Some(Err(BodyError::TooLarge(self.limit))));
         };
-        let frame = ready!(Pin::new(incoming).poll_frame(cx));
-        let Some(frame) = frame else { return Poll::Ready(None) };
+        let frame = Pin::new(incoming).poll_frame(cx);
+        self.upload.waits.store(frame.is_pending(), Ordering::Relaxed);
+        let Some(frame) = ready!(frame) else { return Poll::Ready(None) };
         let frame = frame.map_err(BodyError::ClientGone)?;
         self.seen += frame.data_ref().map_or(0, |data| data.len() as u64);
         if self.seen <= self.limit {

@@ -2,7 +2,7 @@
 //!
 //! Not here: durations as typed (`units.rs`).
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, pin::Pin, time::Duration};
 
 use tokio::time::{Instant, error::Elapsed};
 
@@ -15,6 +15,12 @@ impl Deadline {
     #[must_use]
     pub fn after(timeout: Duration) -> Self {
         Deadline(Instant::now() + timeout)
+    }
+
+    /// The point `timeout` after `begun`.
+    #[must_use]
+    pub fn of(begun: Instant, timeout: Duration) -> Self {
+        Deadline(begun + timeout)
     }
 
     /// The point itself.
@@ -41,11 +47,12 @@ impl Deadline {
         Deadline(self.0.checked_sub(reserve).unwrap_or(self.0))
     }
 
-    /// Runs `work` until the deadline; what is not done by then is dropped.
+    /// Runs `work` until the deadline. It is pinned by the caller, since futures of requests are large and moving them costs
+    /// more than the timer does; the caller drops what is not done by then.
     ///
     /// # Errors
     /// [`Elapsed`] when the deadline passed first.
-    pub async fn bound<F: Future>(self, work: F) -> Result<F::Output, Elapsed> {
+    pub async fn bound<F: Future + ?Sized>(self, work: Pin<&mut F>) -> Result<F::Output, Elapsed> {
         tokio::time::timeout_at(self.0, work).await
     }
 }

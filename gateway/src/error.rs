@@ -72,6 +72,8 @@ codes! {
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" Client "This kind of body is not taken here.";
     /// A service understood the body and refuses it.
     Unprocessable = UNPROCESSABLE_ENTITY "unprocessable" Client "The request was understood and cannot be carried out.";
+    /// The target is longer than anybody reads.
+    UriTooLong = URI_TOO_LONG "uri_too_long" Client "The target of the request is too long.";
     /// Header fields are over the limit.
     HeadersTooLarge = REQUEST_HEADER_FIELDS_TOO_LARGE "headers_too_large" Client "The header fields are too large.";
     /// A rate limit is exhausted.

@@ -2,7 +2,7 @@
 //!
 //! Only the pipeline makes an [`Admitted`], so no handler can be called around it.
 
-use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
 use indexmap::IndexMap;
@@ -11,7 +11,8 @@ use crate::{
     auth::Principal,
     body::{Body, Request, Response},
     deadline::Deadline,
-    error::Error,
+    downstream::Downstream,
+    error::{Code, Error},
     observability::trace::{TRACEPARENT, TRACESTATE, Trace},
     rate_limit::RateLimit,
     routing::Params,
@@ -25,6 +26,23 @@ pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response, Error>> + Sen
 pub trait Handler: Send + Sync {
     /// The answer, before `admitted.deadline`. Dropped, it must stop all that it has begun.
     fn answer<'a>(&'a self, request: Request, admitted: Admitted) -> Answer<'a>;
+}
+
+/// A handler that a binary brings along, held to the deadline. The gateway's own need no second timer: all that they wait
+/// for are calls, and each of those is bound by the same deadline.
+pub(crate) struct InTime(pub(crate) Arc<dyn Handler>);
+
+impl Handler for InTime {
+    fn answer<'a>(&'a self, request: Request, admitted: Admitted) -> Answer<'a> {
+        let deadline = admitted.deadline;
+        let mut answer = self.0.answer(request, admitted);
+        Box::pin(async move { deadline.bound(answer.as_mut()).await.unwrap_or_else(|_elapsed| Err(late())) })
+    }
+}
+
+/// What is said when the deadline passes and no service is to blame.
+pub(crate) fn late() -> Error {
+    Error::new(Code::UpstreamTimeout, "the route's deadline passed")
 }
 
 /// What a handler of one's own may be built from: what the configuration names.
@@ -83,33 +101,6 @@ pub struct Admitted {
     pub deadline: Deadline,
     /// Where the request came from.
     pub downstream: Arc<Downstream>,
-}
-
-/// The connection that a request came by, with what is told to services about it.
-#[derive(Debug)]
-pub struct Downstream {
-    /// The client's address.
-    pub peer: SocketAddr,
-    /// Whether the client came by TLS.
-    pub tls: bool,
-    /// `X-Forwarded-For`.
-    pub forwarded_for: HeaderValue,
-    /// `for=...;proto=...`, the part of `Forwarded` (RFC 7239) that is the same for all requests.
-    pub forwarded: String,
-}
-
-impl Downstream {
-    /// A connection from `peer`.
-    #[must_use]
-    pub fn new(peer: SocketAddr, tls: bool) -> Self {
-        let ip = peer.ip().to_canonical();
-        let proto = if tls { "https" } else { "http" };
-        // RFC 7239 section 6: an IPv6 address stands in brackets and quotes.
-        let node = if ip.is_ipv6() { format!("\"[{ip}]\"") } else { ip.to_string() };
-        let forwarded_for =
-            HeaderValue::from_str(&ip.to_string()).expect("an address is made of header characters");
-        Downstream { peer, tls, forwarded_for, forwarded: format!("for={node};proto={proto}") }
-    }
 }
 
 /// `x-user-id`: the `sub` of the caller.
@@ -179,15 +170,17 @@ fn millis(deadline: Deadline) -> HeaderValue {
 /// Removes what a client sent in the gateway's name, also when spelled with `_`: some servers read both as one. Where a
 /// client comes from is replaced when a request is forwarded, so of that only other spellings are removed here.
 pub fn strip(headers: &mut HeaderMap) {
-    for name in OURS {
+    if !headers.keys().any(in_our_name) {
+        return;
+    }
+    let names: Vec<HeaderName> = headers.keys().filter(|name| in_our_name(name)).cloned().collect();
+    for name in names {
         headers.remove(name);
     }
-    let disguised =
-        |name: &&HeaderName| name.as_str().contains('_') && is_ours(&name.as_str().replace('_', "-"));
-    let disguised: Vec<HeaderName> = headers.keys().filter(disguised).cloned().collect();
-    for name in disguised {
-        headers.remove(name);
-    }
+}
+
+fn in_our_name(name: &HeaderName) -> bool {
+    OURS.contains(name) || name.as_str().contains('_') && is_ours(&name.as_str().replace('_', "-"))
 }
 
 fn is_ours(name: &str) -> bool {
@@ -222,11 +215,5 @@ mod tests {
         let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["x-user-agent", "x_mine"]);
-    }
-
-    #[test]
-    fn an_ipv6_peer_is_quoted_in_forwarded() {
-        let downstream = Downstream::new("[2001:db8::7]:1234".parse().unwrap(), true);
-        assert_eq!(downstream.forwarded, "for=\"[2001:db8::7]\";proto=https");
     }
 }

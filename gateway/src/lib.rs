@@ -44,6 +44,7 @@ pub mod cli;
 pub mod composition;
 pub mod config;
 pub mod deadline;
+pub mod downstream;
 pub mod error;
 pub mod graphql;
 pub mod guard;

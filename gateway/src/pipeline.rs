@@ -4,6 +4,8 @@
 
 use std::{
     net::SocketAddr,
+    panic::AssertUnwindSafe,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,7 +13,8 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use hyper::body::Incoming;
 
 use crate::{
@@ -19,8 +22,9 @@ use crate::{
     body::{Body, Request, Response},
     config::{Config, build::Snapshot},
     deadline::Deadline,
+    downstream::Downstream,
     error::{Code, Error},
-    handler::{self, Admitted, Caller, Downstream, REQUEST_ID},
+    handler::{self, Admitted, Caller, REQUEST_ID, late},
     observability::{
         access_log::AccessLog,
         metrics::{Metrics, RouteMetrics},
@@ -60,17 +64,26 @@ impl Gateway {
         from: &Arc<Downstream>,
     ) -> http::Response<Recorded> {
         let mut request = request.map(Body::client);
-        let version = request.version();
-        let mut record = Record::begin(&self.log, &self.unrouted, &request, from.peer); // written when dropped: aborted requests too
+        let (version, head) = (request.version(), request.method() == Method::HEAD);
+        let upload = request.body().upload();
+        let mut record = Record::begin(&self.log, &self.unrouted, &request, from); // written when dropped: aborted requests too
         let mut deadline = None;
-        let mut response = match self.respond(&mut request, from, &mut record, &mut deadline).await {
+        let responded = AssertUnwindSafe(pin!(self.respond(&mut request, from, &mut record, &mut deadline)))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_panic| Err(broken()));
+        let mut response = match responded {
             Ok(response) => response,
             Err(error) => {
                 request.into_body().linger(); // what was not taken is read and forgotten, so that the answer gets read
+                let error = if upload.is_some_and(|upload| upload.waits()) { slow(error) } else { error };
                 record.failed(&error);
                 error.into_response(record.request_id().to_str().unwrap_or_default())
             }
         };
+        if head {
+            response = without_body(response);
+        }
         response.headers_mut().insert(REQUEST_ID, record.request_id().clone());
         if let Some(Note(note)) = response.extensions_mut().remove() {
             record.note(note);
@@ -79,6 +92,20 @@ impl Gateway {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         record.over(response, deadline) // rides on the body: bytes really sent
+    }
+
+    /// Answers what hyper could not read as a request, with the status that it chose. The connection ends with it.
+    pub fn refuse(&self, status: StatusCode, from: &Arc<Downstream>) -> Vec<u8> {
+        let code = match status {
+            StatusCode::URI_TOO_LONG => Code::UriTooLong,
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Code::HeadersTooLarge,
+            _ => Code::BadRequest,
+        };
+        let error = Error::new(code, "not HTTP, or beyond what is read as such");
+        let mut record = Record::unread(&self.log, &self.unrouted, from);
+        record.failed(&error);
+        let response = error.into_response(record.request_id().to_str().unwrap_or_default());
+        record.refused(response)
     }
 
     async fn respond(
@@ -93,7 +120,7 @@ impl Gateway {
             Routed::Options(response) => return Ok(response),
         };
         record.routed(&route.name, &route.metrics);
-        let deadline = Deadline::after(route.timeout); // everything below spends it
+        let deadline = Deadline::of(record.begun(), route.timeout); // everything below spends it
         *until = Some(deadline);
         check_limits(&route.limits_by_address, from.peer, None)?; // before auth, so that guessing tokens costs: 429
         request
@@ -112,9 +139,10 @@ impl Gateway {
             let caller = Caller { request_id: record.request_id().clone(), principal, trace };
             let admitted = Admitted { caller, params, deadline, downstream: from.clone() };
             route.guard.authorize(request, &admitted).await?; // 403, or 404 where that would tell too much
-            route.handler.answer(std::mem::take(request), admitted).await
+            Ok(admitted)
         };
-        deadline.bound(admitted).await.unwrap_or_else(|_elapsed| Err(late())) // 504
+        let admitted = deadline.bound(pin!(admitted)).await.unwrap_or_else(|_elapsed| Err(late()))?; // 504
+        route.handler.answer(std::mem::take(request), admitted).await // spends the same deadline: 502, 503, 504
     }
 
     /// Finds the route in the configuration in use, which stays in use for this request.
@@ -177,6 +205,29 @@ impl Gateway {
         !self.draining.load(Ordering::Relaxed)
             && self.snapshot.load().providers.values().all(|provider| provider.ready())
     }
+}
+
+/// What HEAD gets of an answer that the gateway has made (RFC 9110 section 9.3.2). hyper leaves it out over HTTP/1.1 only.
+fn without_body(mut response: Response) -> Response {
+    if let Body::Full(body) = std::mem::take(response.body_mut()) {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    }
+    response
+}
+
+/// The deadline passed while the client was still sending: nobody else is late.
+fn slow(error: Error) -> Error {
+    match error.code() {
+        Code::UpstreamTimeout => {
+            Error::new(Code::RequestTimeout, "the client's body did not come before the deadline")
+        }
+        _ => error,
+    }
+}
+
+/// A panic has been reported where it happened; the connection and all others go on.
+fn broken() -> Error {
+    Error::new(Code::Internal, "a panic, reported in the log")
 }
 
 enum Routed {
@@ -242,10 +293,6 @@ fn check_limits(
     principal: Option<&Principal>,
 ) -> Result<(), Error> {
     limits.iter().try_for_each(|limit| limit.check(peer.ip(), principal.map(|principal| &*principal.sub)))
-}
-
-fn late() -> Error {
-    Error::new(Code::UpstreamTimeout, "the route's deadline passed")
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::{
     auth::{Provider, Rule, config::AuthConfig},
     composition::{Compose, Part, config::PartConfig},
     guard::Guard,
-    handler::{Handler, Handlers, Services},
+    handler::{Handler, Handlers, InTime, Services},
     mistake::{Mistake, Mistakes, below},
     observability::metrics::Metrics,
     proxy::{Forward, config::ForwardConfig},
@@ -427,7 +427,7 @@ impl Builder<'_> {
             return None;
         }
         let made = make(services).map_err(|why| Mistake::new(at, format!("route `{}`: {why}", typed.path)));
-        self.mistakes.keep(made)
+        self.mistakes.keep(made).map(|handler| Arc::new(InTime(handler)) as Arc<dyn Handler>)
     }
 
     fn part(

@@ -23,8 +23,9 @@ use super::{
 use crate::{
     body::{Request, Response},
     deadline::Deadline,
+    downstream::Downstream,
     error::Error,
-    handler::{Admitted, Answer, Caller, Downstream, Handler},
+    handler::{Admitted, Answer, Caller, Handler},
 };
 
 /// What resolvers may know about the request that they work for.
@@ -158,11 +159,7 @@ where
     T: Clone + Send + Sync + 'static,
 {
     fn answer<'a>(&'a self, request: Request, admitted: Admitted) -> Answer<'a> {
-        Box::pin(async move {
-            let head = *request.method() == Method::HEAD;
-            let response = self.respond(request, admitted).await?;
-            Ok(if head { render::without_body(response) } else { response })
-        })
+        Box::pin(self.respond(request, admitted))
     }
 }
 

@@ -4,7 +4,6 @@
 
 use async_graphql::{Response as Executed, ServerError, Value};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use http_body::Body as _;
 use serde::Serialize;
 
 use super::{Refusal, failure::before_execution};
@@ -80,15 +79,6 @@ pub(super) fn one(executed: &Executed, media: Media) -> Response {
 /// The answers to a batch, in its order.
 pub(super) fn many(executed: &[Executed], media: Media) -> Response {
     respond(StatusCode::OK, media, &executed.iter().map(Rendered::of).collect::<Vec<_>>())
-}
-
-/// What HEAD gets: the same without the body (RFC 9110 section 9.3.2). hyper leaves it out over HTTP/1.1 only.
-pub(super) fn without_body(mut response: Response) -> Response {
-    let body = std::mem::take(response.body_mut());
-    if let Some(length) = body.size_hint().exact() {
-        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    }
-    response
 }
 
 /// The answer to what is no GraphQL request.

@@ -5,8 +5,6 @@
 
 use std::{
     fmt::Write as _,
-    io::Write as _,
-    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -22,6 +20,7 @@ use super::{access_log::AccessLog, metrics::RouteMetrics, trace};
 use crate::{
     body::{Body, BodyError, Request, Response},
     deadline::Deadline,
+    downstream::Downstream,
     error::Error,
 };
 
@@ -49,7 +48,7 @@ struct Inner {
     log: Arc<AccessLog>,
     metrics: Arc<RouteMetrics>,
     begun: Instant,
-    peer: SocketAddr,
+    from: Arc<Downstream>,
     method: Method,
     path: Option<PathAndQuery>,
     version: Version,
@@ -71,14 +70,15 @@ impl Record {
         log: &Arc<AccessLog>,
         unrouted: &Arc<RouteMetrics>,
         request: &Request,
-        peer: SocketAddr,
+        from: &Arc<Downstream>,
     ) -> Self {
+        from.activity.begin();
         let id = trace::hex::<32>(fastrand::u128(..));
         Record(Box::new(Inner {
             log: log.clone(),
             metrics: unrouted.clone(),
             begun: Instant::now(),
-            peer,
+            from: from.clone(),
             method: request.method().clone(),
             path: request.uri().path_and_query().cloned(),
             version: request.version(),
@@ -94,10 +94,25 @@ impl Record {
         }))
     }
 
+    /// The record of a request that could not be read: its method and path are not known.
+    #[must_use]
+    pub fn unread(log: &Arc<AccessLog>, unrouted: &Arc<RouteMetrics>, from: &Arc<Downstream>) -> Self {
+        let mut record = Self::begin(log, unrouted, &Request::default(), from);
+        record.0.method = Method::from_bytes(b"-").expect("a token (RFC 9110 section 5.6.2)");
+        record.0.path = None;
+        record
+    }
+
     /// The id that the client, the services and the log know the request by.
     #[must_use]
     pub fn request_id(&self) -> &HeaderValue {
         &self.0.request_id
+    }
+
+    /// When the request was understood.
+    #[must_use]
+    pub fn begun(&self) -> Instant {
+        self.0.begun
     }
 
     /// The route was found.
@@ -126,6 +141,26 @@ impl Record {
         self.0.note = Some(note);
     }
 
+    /// Ends with `response`, written out whole for a connection that closes after it (RFC 9112 section 9.6).
+    #[must_use]
+    pub fn refused(mut self, response: Response) -> Vec<u8> {
+        let (status, request_id) = (response.status(), self.0.request_id.clone());
+        let (head, body) = response.into_parts();
+        let body = if let Body::Full(body) = body { body } else { Bytes::new() };
+        let mut out = format!("HTTP/1.1 {status}\r\n").into_bytes();
+        let mut field =
+            |name: &str, value: &[u8]| out.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+        head.headers.iter().for_each(|(name, value)| field(name.as_str(), value.as_bytes()));
+        field("x-request-id", request_id.as_bytes());
+        field("content-length", body.len().to_string().as_bytes());
+        field("date", httpdate::fmt_http_date(SystemTime::now()).as_bytes());
+        field("connection", b"close");
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(&body);
+        (self.0.status, self.0.end, self.0.sent) = (Some(status), End::Complete, body.len() as u64);
+        out
+    }
+
     /// Lets the record ride on the answer to its last byte, which must leave before `deadline`.
     #[must_use]
     pub fn over(mut self, response: Response, deadline: Option<Deadline>) -> http::Response<Recorded> {
@@ -142,6 +177,7 @@ impl Record {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.from.activity.end();
         let class = self.status.map_or(0, |status| usize::from(status.as_u16() / 100).min(5));
         self.metrics.answers[class].inc();
         let took = self.begun.elapsed();
@@ -152,23 +188,19 @@ impl Drop for Inner {
 }
 
 impl Inner {
-    /// One JSON object and a newline. Strings from outside are escaped; the query is left out, it may hold secrets.
+    /// What follows the time. Strings from outside are escaped; the query is left out, it may hold secrets. No formatting
+    /// machinery: this runs for every request.
     fn write(&self, out: &mut Vec<u8>, micros: u64) {
-        let now = humantime::format_rfc3339_millis(SystemTime::now());
-        let _ = write!(out, r#"{{"at":"{now}","requestId":"#);
-        quoted(out, self.request_id.as_bytes());
-        out.extend_from_slice(br#","peer":""#);
-        let _ = write!(out, "{}", self.peer);
-        out.extend_from_slice(br#"","method":"#);
-        quoted(out, self.method.as_str().as_bytes());
-        out.extend_from_slice(br#","path":"#);
-        quoted(out, self.path.as_ref().map_or("", PathAndQuery::path).as_bytes());
-        let _ = write!(out, r#","protocol":"{:?}""#, self.version);
         let mut field = |name: &str, value: Option<&[u8]>| {
             let Some(value) = value else { return };
             out.extend_from_slice(name.as_bytes());
             quoted(out, value);
         };
+        field(r#","requestId":"#, Some(self.request_id.as_bytes()));
+        field(r#","peer":"#, Some(self.from.peer_text.as_bytes()));
+        field(r#","method":"#, Some(self.method.as_str().as_bytes()));
+        field(r#","path":"#, Some(self.path.as_ref().map_or("", PathAndQuery::path).as_bytes()));
+        field(r#","protocol":"#, Some(protocol(self.version)));
         field(r#","trace":"#, self.trace.as_ref().map(<[u8; 32]>::as_slice));
         field(r#","route":"#, self.route.as_ref().map(|route| route.as_bytes()));
         field(r#","user":"#, self.subject.as_ref().map(HeaderValue::as_bytes));
@@ -176,8 +208,14 @@ impl Inner {
         field(r#","cause":"#, self.failure.as_ref().map(|(_, cause)| cause.as_bytes()));
         field(r#","note":"#, self.note.as_ref().map(|note| note.as_bytes()));
         field(r#","aborted":"#, self.aborted().map(str::as_bytes));
-        let status = self.status.map_or(0, |status| status.as_u16());
-        let _ = writeln!(out, r#","status":{status},"bytes":{},"micros":{micros}}}"#, self.sent);
+        let mut number = |name: &str, value: u64| {
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        };
+        number(r#","status":"#, self.status.map_or(0, |status| status.as_u16()).into());
+        number(r#","bytes":"#, self.sent);
+        number(r#","micros":"#, micros);
+        out.extend_from_slice(b"}\n");
     }
 
     fn aborted(&self) -> Option<&'static str> {
@@ -187,6 +225,14 @@ impl Inner {
             End::Upstream => Some("upstream"),
             End::Deadline => Some("deadline"),
         }
+    }
+}
+
+fn protocol(version: Version) -> &'static [u8] {
+    match version {
+        Version::HTTP_2 => b"HTTP/2.0",
+        Version::HTTP_10 => b"HTTP/1.0",
+        _ => b"HTTP/1.1",
     }
 }
 

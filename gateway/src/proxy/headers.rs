@@ -5,7 +5,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 
-use crate::handler::Downstream;
+use crate::downstream::Downstream;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -25,8 +25,12 @@ const HOP_BY_HOP: [HeaderName; 7] = [
     header::PROXY_AUTHORIZATION,
 ];
 
-/// Removes what concerns one connection only, with all that `Connection` names.
+/// Removes what concerns one connection only, with all that `Connection` names. Looked for in one pass, since most messages
+/// have none of it and each removal costs a hash.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        return;
+    }
     if headers.contains_key(header::CONNECTION) {
         remove_named(headers);
     }
@@ -48,24 +52,11 @@ pub fn add_forwarded(headers: &mut HeaderMap, downstream: &Downstream, host: Opt
     let proto = HeaderValue::from_static(if downstream.tls { "https" } else { "http" });
     headers.insert(FORWARDED_FOR, downstream.forwarded_for.clone());
     headers.insert(FORWARDED_PROTO, proto);
-    headers.insert(FORWARDED, forwarded(downstream, host.as_ref()));
+    headers.insert(FORWARDED, downstream.forwarded(host.as_ref()));
     match host {
         Some(host) => drop(headers.insert(FORWARDED_HOST, host)),
         None => drop(headers.remove(FORWARDED_HOST)),
     }
-}
-
-/// RFC 7239 section 4. A host with a port is no token and stands in quotes.
-fn forwarded(downstream: &Downstream, host: Option<&HeaderValue>) -> HeaderValue {
-    let host = host.and_then(|host| host.to_str().ok()).filter(|host| !host.contains(['"', '\\']));
-    let mut text = String::with_capacity(downstream.forwarded.len() + host.map_or(0, |host| host.len() + 8));
-    text.push_str(&downstream.forwarded);
-    if let Some(host) = host {
-        text.push_str(";host=\"");
-        text.push_str(host);
-        text.push('"');
-    }
-    HeaderValue::try_from(text).expect("made of header characters")
 }
 
 /// RFC 9110 section 7.6.3: the version the message was received in, and a name that stands for the gateway.

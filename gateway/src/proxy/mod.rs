@@ -17,6 +17,9 @@ use crate::{
     upstream::Upstream,
 };
 
+/// The most header fields that the gateway adds to a request.
+const OURS: usize = 12;
+
 /// Forwards requests of one route.
 pub struct Forward {
     upstream: Arc<Upstream>,
@@ -39,6 +42,7 @@ impl Forward {
         let version = std::mem::replace(request.version_mut(), http::Version::HTTP_11);
         *request.uri_mut() = Uri::from(target);
         let sent = request.headers_mut();
+        sent.reserve(OURS); // once, instead of growing twice
         headers::remove_hop_by_hop(sent);
         headers::add_forwarded(sent, &admitted.downstream, host);
         headers::add_via(sent, version);

@@ -18,11 +18,12 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    Serve, TICK,
+    Serve,
     config::ServerConfig,
     connection::{Serving, serve},
     listeners::Listener,
 };
+use crate::worker::{self, TICK};
 
 /// After an error that will not go away by itself, such as no file descriptor being left.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -67,6 +68,7 @@ async fn tick<S: Serve>(gateway: &S) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        worker::tick();
         // A panic here must not end the worker. It has been reported by the panic hook.
         _ = catch_unwind(AssertUnwindSafe(|| gateway.tick()));
     }

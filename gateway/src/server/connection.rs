@@ -30,10 +30,11 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{Serve, accept::Draining, config::ServerConfig, opening::Opened, tls};
+use super::{Serve, accept::Draining, config::ServerConfig, opening::Opened, tls, watched::Watched};
 use crate::{
-    handler::Downstream,
+    downstream::Downstream,
     observability::{metrics::ProcessMetrics, record::Recorded},
+    worker::{self, TICK},
 };
 
 /// How long an unused HTTP/1.1 connection stays open when the drain begins: a request may be on its way already.
@@ -59,9 +60,9 @@ pub(super) struct Serving<S> {
 }
 
 /// One connection, as its requests know it. One `Arc` of its own, so that requests count no references across workers.
-struct Peer<S> {
-    gateway: Arc<S>,
-    downstream: Arc<Downstream>,
+pub(super) struct Peer<S> {
+    pub(super) gateway: Arc<S>,
+    pub(super) downstream: Arc<Downstream>,
     /// Whether a request has been understood.
     asked: AtomicBool,
 }
@@ -77,6 +78,8 @@ enum Broken {
     Handshake(io::Error),
     #[error("TLS handshake: the client is too slow")]
     SlowHandshake,
+    #[error("the client sends no request, or does not read its answer")]
+    Quiet,
 }
 
 /// A connection that is counted as open.
@@ -91,7 +94,7 @@ impl<S: Serve> Serving<S> {
     ) -> Self {
         let header_timeout = settings.header_timeout.0;
         let accepted = largest_head(settings);
-        let (http1, http2) = (http1(header_timeout, accepted), http2(accepted));
+        let (http1, http2) = (http1(accepted), http2(accepted));
         Serving { gateway, http1, http2, header_timeout, draining, _open: open }
     }
 
@@ -135,7 +138,8 @@ impl<S: Serve> Serving<S> {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let mut connection = pin!(self.http1.serve_connection(TokioIo::new(io), answers(peer)));
+        let io = TokioIo::new(Watched::new(io, peer.clone()));
+        let mut connection = pin!(self.http1.serve_connection(io, answers(peer)));
         let idle_too_long = async {
             self.draining.begun().await;
             sleep(GRACE).await;
@@ -144,8 +148,22 @@ impl<S: Serve> Serving<S> {
             biased; // a request that has come within the grace is seen first
             ended = connection.as_mut() => return Ok(ended?),
             () = idle_too_long => connection.as_mut().graceful_shutdown(),
+            () = self.quiet(peer) => return Err(Broken::Quiet),
         }
         Ok(connection.await?)
+    }
+
+    /// Returns once the client has kept the gateway waiting for too long: for a header section, or for an answer to be
+    /// taken. One timer for each connection, looked at again when it is over: hyper's own costs each request a timer.
+    async fn quiet(&self, peer: &Peer<S>) {
+        let longest = worker::ticks_of(self.header_timeout);
+        loop {
+            let left = longest.saturating_sub(peer.downstream.activity.quiet());
+            if left == 0 {
+                return;
+            }
+            sleep(TICK * left).await;
+        }
     }
 
     async fn http2<I>(&self, io: Opened<I>, peer: &Arc<Peer<S>>) -> Result<(), Broken>
@@ -211,11 +229,10 @@ fn largest_head(settings: &ServerConfig) -> u32 {
 }
 
 /// The number of header fields stays at hyper's 100: any other setting costs two allocations per request.
-fn http1(header_timeout: Duration, largest_head: u32) -> http1::Builder {
+fn http1(largest_head: u32) -> http1::Builder {
     let mut http1 = http1::Builder::new();
     http1
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
+        .header_read_timeout(None) // `Serving::quiet` does it
         .half_close(false)
         .keep_alive(true)
         .max_buf_size(usize::try_from(largest_head).unwrap_or(usize::MAX));

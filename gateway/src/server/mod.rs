@@ -18,6 +18,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 pub mod tls;
+mod watched;
 
 use std::{
     future::Future,
@@ -25,10 +26,9 @@ use std::{
     net::SocketAddr,
     sync::{Arc, atomic::Ordering},
     thread::JoinHandle,
-    time::Duration,
 };
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::{
     runtime::{Builder, Runtime},
@@ -38,14 +38,11 @@ use tokio::{
 pub use self::listeners::{Listeners, bind};
 use self::{accept::Draining, config::ServerConfig, listeners::Listener};
 use crate::{
-    handler::Downstream,
+    downstream::Downstream,
     observability::{metrics::ProcessMetrics, record::Recorded},
     pipeline::Gateway,
     worker,
 };
-
-/// How often a worker does what is to be done now and then.
-const TICK: Duration = Duration::from_millis(100);
 
 /// What is served: the pipeline, and in tests something simpler.
 pub trait Serve: Send + Sync + 'static {
@@ -55,6 +52,9 @@ pub trait Serve: Send + Sync + 'static {
         request: Request<Incoming>,
         from: &Arc<Downstream>,
     ) -> impl Future<Output = Response<Recorded>> + Send;
+
+    /// The answer, head and body, to what cannot be read as a request at all.
+    fn refuse(&self, status: StatusCode, from: &Arc<Downstream>) -> Vec<u8>;
 
     /// What each worker does ten times a second.
     fn tick(&self);
@@ -73,6 +73,10 @@ impl Serve for Gateway {
         from: &Arc<Downstream>,
     ) -> impl Future<Output = Response<Recorded>> + Send {
         Gateway::handle(self, request, from)
+    }
+
+    fn refuse(&self, status: StatusCode, from: &Arc<Downstream>) -> Vec<u8> {
+        Gateway::refuse(self, status, from)
     }
 
     fn tick(&self) {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::{body::Incoming, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     body::Body,
-    handler::Downstream,
+    downstream::Downstream,
     observability::{
         access_log::AccessLog,
         metrics::{ProcessMetrics, RouteMetrics},
@@ -82,7 +82,11 @@ impl Serve for Stub {
         if self.draining.load(Ordering::Relaxed) && request.version() == Version::HTTP_11 {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        Record::begin(&self.log, &self.route, &request, from.peer).over(response, None)
+        Record::begin(&self.log, &self.route, &request, from).over(response, None)
+    }
+
+    fn refuse(&self, status: StatusCode, _from: &Arc<Downstream>) -> Vec<u8> {
+        format!("refused with {}", status.as_u16()).into_bytes()
     }
 
     fn tick(&self) {}

@@ -2,7 +2,7 @@
 //!
 //! Not here: forwarded answers, which are never read.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
@@ -36,7 +36,7 @@ impl Upstream {
         let response = self.call(request, deadline).await?;
         self.check(&response, max_size)?;
         let (head, body) = response.into_parts();
-        let json = match deadline.bound(self.collect(body, max_size)).await {
+        let json = match deadline.bound(pin!(self.collect(body, max_size))).await {
             Ok(json) => json?,
             Err(_elapsed) => {
                 return Err(self.fault(Reason::Timeout, "the answer's body did not end before the deadline"));
@@ -77,7 +77,7 @@ impl Upstream {
         Ok(all.freeze())
     }
 
-    fn fault(&self, reason: Reason, cause: impl Into<String>) -> Fault {
+    pub(super) fn fault(&self, reason: Reason, cause: impl Into<String>) -> Fault {
         Fault::new(self.name(), reason, cause)
     }
 }

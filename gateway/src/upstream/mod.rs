@@ -11,7 +11,7 @@ mod json;
 mod metrics;
 mod pool;
 
-use std::{sync::Arc, time::Instant};
+use std::{pin::pin, sync::Arc, time::Instant};
 
 use http::{HeaderValue, Uri, header};
 
@@ -27,6 +27,7 @@ pub use self::{
 use crate::{
     body::{Body, Request, Response},
     deadline::Deadline,
+    error::Code,
     mistake::{Mistake, below},
 };
 
@@ -78,11 +79,15 @@ impl Upstream {
     /// A [`Fault`] when there is no answer. An answer of any status is an answer.
     pub async fn call(&self, mut request: Request, deadline: Deadline) -> Result<Response, Fault> {
         request.headers_mut().insert(header::HOST, self.host.clone());
+        let upload = request.body().upload();
         let flight = self.metrics.begin();
-        let outcome = match deadline.bound(self.send(request)).await {
-            Ok(outcome) => outcome,
-            Err(_elapsed) => Err(Fault::new(&self.name, Reason::Timeout, "no answer before the deadline")),
-        };
+        let outcome =
+            match deadline.bound(pin!(self.send(request))).await {
+                Ok(outcome) => outcome,
+                Err(_elapsed) if upload.is_some_and(|upload| upload.waits()) => Err(self
+                    .fault(Reason::Request(Code::RequestTimeout), "the client's body did not come in time")),
+                Err(_elapsed) => Err(self.fault(Reason::Timeout, "no answer before the deadline")),
+            };
         flight.end(&outcome);
         outcome
     }

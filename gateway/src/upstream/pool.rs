@@ -10,7 +10,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -31,14 +30,16 @@ pub(super) type Connection = http1::SendRequest<Body>;
 
 struct Idle {
     connection: Connection,
-    since: Instant,
+    /// The worker's tick at which it was put back.
+    since: u32,
 }
 
 /// The idle connections of one endpoint.
 pub(super) struct Pool {
     authority: Box<str>,
     max_idle: usize,
-    idle_timeout: Duration,
+    /// In ticks of the worker.
+    idle_timeout: u32,
     max_header_size: usize,
     workers: Box<[Mutex<Vec<Idle>>]>,
 }
@@ -50,7 +51,7 @@ impl Pool {
         Pool {
             authority: authority.into(),
             max_idle: config.max_idle,
-            idle_timeout: config.idle_timeout.0,
+            idle_timeout: worker::ticks_of(config.idle_timeout.0),
             max_header_size: (config.max_header_size.0 as usize).max(LEAST_BUFFER),
             workers: (0..worker::MOST).map(|_| Mutex::default()).collect(),
         }
@@ -82,16 +83,16 @@ impl Pool {
         }
         let mut idle = self.workers[worker::index()].lock();
         if idle.len() < self.max_idle {
-            idle.push(Idle { connection, since: Instant::now() });
+            idle.push(Idle { connection, since: worker::ticks() });
         }
     }
 
     /// Closes this worker's connections that have waited for longer than the idle time.
     pub(super) fn sweep(&self) {
+        let now = worker::ticks();
         let mut idle = self.workers[worker::index()].lock();
-        let first_fresh = idle
-            .iter()
-            .position(|idle| idle.since.elapsed() < self.idle_timeout && !idle.connection.is_closed());
+        let fresh = |idle: &Idle| now.wrapping_sub(idle.since) < self.idle_timeout;
+        let first_fresh = idle.iter().position(|idle| fresh(idle) && !idle.connection.is_closed());
         let stale = first_fresh.unwrap_or(idle.len());
         idle.drain(..stale);
     }

@@ -1,0 +1,149 @@
+//! The connection that requests come by, as the rest of the gateway knows it.
+//!
+//! Not here: serving it (`server/`).
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    },
+};
+
+use http::HeaderValue;
+
+use crate::worker;
+
+/// The connection that a request came by, with what is told to services about it.
+#[derive(Debug)]
+pub struct Downstream {
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The same as text, for the log.
+    pub peer_text: Box<str>,
+    /// Whether the client came by TLS.
+    pub tls: bool,
+    /// `X-Forwarded-For`.
+    pub forwarded_for: HeaderValue,
+    /// `for=...;proto=...`, the part of `Forwarded` (RFC 7239) that is the same for all requests.
+    forwarded: String,
+    /// The first host that was asked for, and `Forwarded` with it: clients stay with one host.
+    first_host: OnceLock<(HeaderValue, HeaderValue)>,
+    /// What is being done on it.
+    pub activity: Activity,
+}
+
+/// What is being done on a connection. It is served by one worker, so loads and stores suffice where others would have to
+/// count atomically.
+#[derive(Debug)]
+pub struct Activity {
+    /// Requests that have begun and whose answers have not ended.
+    answering: AtomicU32,
+    /// The worker's tick at which something went on last: the client's reading, the end of an answer.
+    since: AtomicU32,
+    /// Whether an answer waits for the client to read.
+    blocked: AtomicBool,
+    /// Whether all that was answered has been handed to the system.
+    flushed: AtomicBool,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        let (answering, since) = (AtomicU32::new(0), AtomicU32::new(worker::ticks()));
+        Activity { answering, since, blocked: AtomicBool::new(false), flushed: AtomicBool::new(true) }
+    }
+}
+
+impl Activity {
+    /// A request has begun.
+    pub fn begin(&self) {
+        self.answering.store(self.answering.load(Relaxed) + 1, Relaxed);
+    }
+
+    /// An answer has ended, or nobody waits for it any more.
+    pub fn end(&self) {
+        self.answering.store(self.answering.load(Relaxed).saturating_sub(1), Relaxed);
+        self.flushed.store(false, Relaxed); // its last bytes are still to be written
+        self.since.store(worker::ticks(), Relaxed);
+    }
+
+    /// The client has taken some bytes.
+    pub fn written(&self) {
+        self.blocked.store(false, Relaxed);
+        self.since.store(worker::ticks(), Relaxed);
+    }
+
+    /// The client takes no more bytes.
+    pub fn blocked(&self) {
+        if !self.blocked.swap(true, Relaxed) {
+            self.since.store(worker::ticks(), Relaxed);
+        }
+    }
+
+    /// All that was written has been handed to the system.
+    pub fn flushed(&self) {
+        self.flushed.store(true, Relaxed);
+    }
+
+    /// Whether the next byte cannot belong to an answer.
+    #[must_use]
+    pub fn is_between_answers(&self) -> bool {
+        self.flushed.load(Relaxed) && self.answering.load(Relaxed) == 0
+    }
+
+    /// For how many ticks the client has kept the gateway waiting.
+    #[must_use]
+    pub fn quiet(&self) -> u32 {
+        if self.answering.load(Relaxed) > 0 && !self.blocked.load(Relaxed) {
+            return 0;
+        }
+        worker::ticks().wrapping_sub(self.since.load(Relaxed))
+    }
+}
+
+impl Downstream {
+    /// A connection from `peer`.
+    #[must_use]
+    pub fn new(peer: SocketAddr, tls: bool) -> Self {
+        let ip = peer.ip().to_canonical();
+        let proto = if tls { "https" } else { "http" };
+        // RFC 7239 section 6: an IPv6 address stands in brackets and quotes.
+        let node = if ip.is_ipv6() { format!("\"[{ip}]\"") } else { ip.to_string() };
+        let forwarded_for =
+            HeaderValue::from_str(&ip.to_string()).expect("an address is made of header characters");
+        let (peer_text, forwarded) = (peer.to_string().into(), format!("for={node};proto={proto}"));
+        let (first_host, activity) = (OnceLock::new(), Activity::default());
+        Downstream { peer, peer_text, tls, forwarded_for, forwarded, first_host, activity }
+    }
+
+    /// `Forwarded` of a request for `host` (RFC 7239 section 4).
+    #[must_use]
+    pub fn forwarded(&self, host: Option<&HeaderValue>) -> HeaderValue {
+        let Some(host) = host else { return value(self.forwarded.clone()) };
+        let (first, known) = self.first_host.get_or_init(|| (host.clone(), self.forwarded_to(host)));
+        if first == host { known.clone() } else { self.forwarded_to(host) }
+    }
+
+    /// A host with a port is no token and stands in quotes.
+    fn forwarded_to(&self, host: &HeaderValue) -> HeaderValue {
+        match host.to_str() {
+            Ok(host) if !host.contains(['"', '\\']) => value(format!("{};host=\"{host}\"", self.forwarded)),
+            _ => value(self.forwarded.clone()),
+        }
+    }
+}
+
+fn value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("made of header characters")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_peer_is_quoted_in_forwarded() {
+        let downstream = Downstream::new("[2001:db8::7]:1234".parse().unwrap(), true);
+        assert_eq!(downstream.forwarded(None), "for=\"[2001:db8::7]\";proto=https");
+    }
+}

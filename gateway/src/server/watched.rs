@@ -1,0 +1,112 @@
+//! The bytes of an HTTP/1.1 connection on their way out: whether the client takes them, and whose they are.
+//!
+//! What hyper cannot read it answers by itself, with a bare status. That is recognized here by its place, since it is all
+//! that is ever written between two answers, and replaced by a whole answer of the gateway's own.
+//! Not here: what that answer says ([`Serve::refuse`]).
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::StatusCode;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{Serve, connection::Peer};
+
+/// A connection whose writes are watched.
+pub(super) struct Watched<I, S> {
+    io: I,
+    peer: Arc<Peer<S>>,
+    /// Our own answer instead of hyper's, as far as it is not written yet.
+    refusal: Vec<u8>,
+}
+
+impl<I: AsyncWrite + Unpin, S: Serve> Watched<I, S> {
+    pub(super) fn new(io: I, peer: Arc<Peer<S>>) -> Self {
+        Watched { io, peer, refusal: Vec::new() }
+    }
+
+    /// Takes hyper's refusal away, if that is what `first` begins.
+    fn refused(&mut self, first: &[u8]) -> bool {
+        if !self.peer.downstream.activity.is_between_answers() {
+            return false;
+        }
+        let Some(status) = status(first) else { return false };
+        self.refusal = self.peer.gateway.refuse(status, &self.peer.downstream);
+        true
+    }
+
+    fn noted<T>(&self, written: Poll<T>) -> Poll<T> {
+        match written {
+            Poll::Pending => self.peer.downstream.activity.blocked(),
+            Poll::Ready(_) => self.peer.downstream.activity.written(),
+        }
+        written
+    }
+
+    fn poll_refusal(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.refusal.is_empty() {
+            let written = Pin::new(&mut self.io).poll_write(cx, &self.refusal);
+            let count = ready!(self.noted(written))?;
+            self.refusal.drain(..count);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The status of an error that begins here.
+fn status(head: &[u8]) -> Option<StatusCode> {
+    let status = StatusCode::from_bytes(head.strip_prefix(b"HTTP/1.1 ")?.get(..3)?).ok()?;
+    status.is_client_error().then_some(status)
+}
+
+impl<I: AsyncRead + Unpin, S: Serve> AsyncRead for Watched<I, S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl<I: AsyncWrite + Unpin, S: Serve> AsyncWrite for Watched<I, S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.refused(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let written = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.noted(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if parts.first().is_some_and(|first| self.refused(first)) {
+            return Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()));
+        }
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, parts);
+        self.noted(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_refusal(cx))?;
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        self.peer.downstream.activity.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_refusal(cx))?;
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
