@@ -51,8 +51,8 @@ pub enum Body {
     Empty,
     /// Bytes that are there already.
     Full(Bytes),
-    /// What a client sends, up to a limit.
-    Client(ClientBody),
+    /// What a client sends, up to a limit. Boxed: most requests have no body, and all are moved about.
+    Client(Box<ClientBody>),
     /// Anything else.
     Stream(Stream),
 }
@@ -99,7 +99,7 @@ impl Body {
             Body::Empty
         } else {
             let upload = Arc::default();
-            Body::Client(ClientBody { incoming: Some(incoming), limit: u64::MAX, seen: 0, upload })
+            Body::Client(Box::new(ClientBody { incoming: Some(incoming), limit: u64::MAX, seen: 0, upload }))
         }
     }
 
@@ -149,8 +149,8 @@ impl Body {
     /// Reads and forgets what a refused client is still sending, so that it gets to read the answer instead of a reset
     /// (RFC 9112 section 9.6). Bounded: then the connection is closed on it.
     pub fn linger(self) {
-        if let Body::Client(ClientBody { incoming: Some(incoming), .. }) = self {
-            forget(incoming);
+        if let Body::Client(body) = self {
+            body.incoming.into_iter().for_each(forget);
         }
     }
 }

@@ -22,6 +22,7 @@ mod mobile_ids;
 mod mobile_mutations;
 mod mobile_rules;
 mod mobile_scenario;
+mod panics;
 mod partial_failure;
 mod protocols;
 mod reference_scenario;

@@ -191,17 +191,29 @@ impl Inner {
     /// What follows the time. Strings from outside are escaped; the query is left out, it may hold secrets. No formatting
     /// machinery: this runs for every request.
     fn write(&self, out: &mut Vec<u8>, micros: u64) {
+        // The first ones hold nothing that would need an escape: digits, addresses, tokens.
+        let trace = self.trace.as_ref().map_or(b"".as_slice(), <[u8; 32]>::as_slice);
+        for part in [
+            br#","requestId":""#.as_slice(),
+            self.request_id.as_bytes(),
+            br#"","peer":""#,
+            self.from.peer_text.as_bytes(),
+            br#"","protocol":""#,
+            protocol(self.version),
+            if trace.is_empty() { b"" } else { br#"","trace":""# },
+            trace,
+            br#"","method":""#,
+            self.method.as_str().as_bytes(),
+            br#"","path":"#,
+        ] {
+            out.extend_from_slice(part);
+        }
+        quoted(out, self.path.as_ref().map_or("", PathAndQuery::path).as_bytes());
         let mut field = |name: &str, value: Option<&[u8]>| {
             let Some(value) = value else { return };
             out.extend_from_slice(name.as_bytes());
             quoted(out, value);
         };
-        field(r#","requestId":"#, Some(self.request_id.as_bytes()));
-        field(r#","peer":"#, Some(self.from.peer_text.as_bytes()));
-        field(r#","method":"#, Some(self.method.as_str().as_bytes()));
-        field(r#","path":"#, Some(self.path.as_ref().map_or("", PathAndQuery::path).as_bytes()));
-        field(r#","protocol":"#, Some(protocol(self.version)));
-        field(r#","trace":"#, self.trace.as_ref().map(<[u8; 32]>::as_slice));
         field(r#","route":"#, self.route.as_ref().map(|route| route.as_bytes()));
         field(r#","user":"#, self.subject.as_ref().map(HeaderValue::as_bytes));
         field(r#","code":"#, self.failure.as_ref().map(|(code, _)| code.as_bytes()));

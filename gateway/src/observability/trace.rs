@@ -59,13 +59,13 @@ impl Trace {
     }
 }
 
-/// The last `N` hexadecimal digits of `number`.
+/// The last `N` hexadecimal digits of `number`; `N` is even.
 #[must_use]
-pub fn hex<const N: usize>(mut number: u128) -> [u8; N] {
+pub fn hex<const N: usize>(number: u128) -> [u8; N] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = [b'0'; N];
-    for digit in text.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[(number & 15) as usize];
-        number >>= 4;
+    for (pair, byte) in text.rchunks_exact_mut(2).zip(number.to_le_bytes()) {
+        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
     }
     text
 }

@@ -43,7 +43,8 @@ pub struct ServerConfig {
     pub workers: usize,
     /// How long requests in flight may take to end after SIGTERM.
     pub drain_timeout: Span,
-    /// How long a client may take to send its header section, and a connection may stay idle between requests.
+    /// How long a client may take to send its header section, may take nothing of an answer that waits for it, and may stay
+    /// idle between requests.
     pub header_timeout: Span,
     /// The most that a request's header section may take (431 above it).
     pub max_header_size: Size,
