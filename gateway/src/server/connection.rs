@@ -93,8 +93,7 @@ impl<S: Serve> Serving<S> {
         open: mpsc::Sender<Infallible>,
     ) -> Self {
         let header_timeout = settings.header_timeout.0;
-        let accepted = largest_head(settings);
-        let (http1, http2) = (http1(accepted), http2(accepted));
+        let (http1, http2) = (http1(read_buffer(settings)), http2(largest_list(settings)));
         Serving { gateway, http1, http2, header_timeout, draining, _open: open }
     }
 
@@ -222,31 +221,38 @@ fn answers<S: Serve>(
     })
 }
 
-/// Well above what the pipeline accepts: it is the one that refuses, with a problem document.
-fn largest_head(settings: &ServerConfig) -> u32 {
+/// What is read at once of an HTTP/1.1 connection: the largest header section, and a target before it. Uploads are read in
+/// pieces of this size, so it is also what each of them may hold.
+fn read_buffer(settings: &ServerConfig) -> usize {
+    const TARGET: u64 = 16 << 10;
+    usize::try_from(settings.max_header_size.0.saturating_add(TARGET)).unwrap_or(usize::MAX)
+}
+
+/// Well above what the pipeline accepts over HTTP/2: it is the one that refuses, with a problem document.
+fn largest_list(settings: &ServerConfig) -> u32 {
     let bytes = settings.max_header_size.0.saturating_mul(4).saturating_add(16 << 10);
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 /// The number of header fields stays at hyper's 100: any other setting costs two allocations per request.
-fn http1(largest_head: u32) -> http1::Builder {
+fn http1(read_buffer: usize) -> http1::Builder {
     let mut http1 = http1::Builder::new();
     http1
         .header_read_timeout(None) // `Serving::quiet` does it
         .half_close(false)
         .keep_alive(true)
-        .max_buf_size(usize::try_from(largest_head).unwrap_or(usize::MAX));
+        .max_buf_size(read_buffer);
     http1
 }
 
-fn http2(largest_head: u32) -> http2::Builder<TokioExecutor> {
+fn http2(largest_list: u32) -> http2::Builder<TokioExecutor> {
     let mut http2 = http2::Builder::new(TokioExecutor::new());
     http2
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(STREAMS)
-        .max_header_list_size(largest_head)
+        .max_header_list_size(largest_list)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING);
     http2
