@@ -4,31 +4,20 @@
 //! gone, or that has no address any more keeps the addresses it had: a service is seldom gone, and DNS often is. The
 //! same holds for one family of addresses when only that cannot be asked for.
 //!
-//! Not here: when to ask again (`follow.rs`), speaking DNS (hickory).
+//! Not here: one question (`lookup.rs`), when to ask again (`follow.rs`).
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    ops::RangeInclusive,
-    time::Duration,
-};
+use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
-use hickory_resolver::{
-    Hosts, TokioResolver,
-    config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig},
-    lookup::Lookup,
-    net::runtime::TokioRuntimeProvider,
-    proto::{
-        op::Query,
-        rr::{Name, RData, Record, RecordType, rdata::SRV},
-    },
-};
+use hickory_resolver::proto::rr::{Name, rdata::SRV};
 use tokio::sync::watch;
 
 use super::{
     Endpoint, Target, Targets, config,
     endpoint::Place,
-    follow::{Answer, follow},
+    follow::follow,
+    found::Found,
+    lookup::{Lookups, NotThere},
     publish, set,
 };
 
@@ -109,211 +98,53 @@ impl Dns {
         self.settings.min_ttl..=self.settings.max_ttl
     }
 
-    async fn ask(&self, known: Targets) -> Answer {
-        let asking = Asking::new(&self.settings);
+    async fn ask(&self, known: Targets) -> Found<Target> {
+        let lookups = Lookups::new(&self.settings);
         match &self.question {
-            Question::Names(endpoints) => whole(asking.names(endpoints, &known).await),
-            Question::Srv(name) => asking.srv(name, &known).await,
+            Question::Names(endpoints) => names(&lookups, endpoints, &known).await,
+            Question::Srv(name) => services(&lookups, name, &known).await,
         }
     }
 }
 
-/// What is known of one endpoint.
-struct Found {
-    targets: Vec<Target>,
-    ttl: Duration,
-    failed: Option<String>,
+async fn names(lookups: &Lookups, endpoints: &[Endpoint], known: &Targets) -> Found<Target> {
+    let asking: Vec<_> = endpoints.iter().map(|endpoint| targets(lookups, endpoint, known)).collect();
+    Found::together(stream::iter(asking).buffered(AT_ONCE).collect().await)
 }
 
-fn whole(found: Vec<Found>) -> Answer {
-    let ttl = found.iter().map(|found| found.ttl).min().unwrap_or(Duration::MAX);
-    let failed = found.iter().find_map(|found| found.failed.clone());
-    Answer { targets: found.into_iter().flat_map(|found| found.targets).collect(), ttl, failed }
-}
-
-/// One round of questions. Made anew for each, since the system's settings may change while we run.
-struct Asking {
-    /// Or why nobody can be asked. What the hosts file says is known all the same.
-    resolver: Result<TokioResolver, String>,
-    /// The system's, unless a server was named: then that one is believed and nobody else.
-    hosts: Hosts,
-}
-
-impl Asking {
-    fn new(settings: &DnsSettings) -> Self {
-        let hosts = match settings.server {
-            Some(_) => Hosts::default(),
-            None => Hosts::from_system().unwrap_or_default(),
-        };
-        Asking { resolver: resolver(settings), hosts }
-    }
-
-    async fn names(&self, endpoints: &[Endpoint], known: &Targets) -> Vec<Found> {
-        let asking: Vec<_> = endpoints.iter().map(|endpoint| self.endpoint(endpoint, known)).collect();
-        stream::iter(asking).buffered(AT_ONCE).collect().await
-    }
-
-    async fn endpoint(&self, endpoint: &Endpoint, known: &Targets) -> Found {
-        let (name, port) = match &endpoint.place {
-            Place::At(address) => return found(vec![endpoint.target(*address)], Duration::MAX, None),
-            Place::Named(name, port) => (name, *port),
-        };
-        let had: Vec<IpAddr> = known
-            .iter()
-            .filter(|target| target.host == endpoint.host)
-            .map(|target| target.address.ip())
-            .collect();
-        let (addresses, ttl, failed) = self.addresses(name, &had).await;
-        let target = |address| endpoint.target(SocketAddr::new(address, port));
-        found(addresses.into_iter().map(target).collect(), ttl, failed)
-    }
-
-    /// The addresses of `name`, which `had` some before.
-    async fn addresses(&self, name: &Name, had: &[IpAddr]) -> Addresses {
-        let in_file = self.in_hosts_file(name);
-        if !in_file.is_empty() {
-            return (in_file, Duration::MAX, None);
-        }
-        let four = self.records(name, RecordType::A).await;
-        // The name that had one kind of address among those the system searches is asked for the other kind, no other.
-        let full = four.as_ref().ok().and_then(|lookup| lookup.message().queries.first()).map(Query::name);
-        let six = self.records(full.unwrap_or(name), RecordType::AAAA).await;
-        match (four, six) {
-            (Err(NotThere::Gone), Err(NotThere::Gone)) => {
-                (had.to_vec(), Duration::MAX, Some(format!("{name} has no address")))
-            }
-            (four, six) => together(family(four, had, IpAddr::is_ipv4), family(six, had, IpAddr::is_ipv6)),
-        }
-    }
-
-    fn in_hosts_file(&self, name: &Name) -> Vec<IpAddr> {
-        let of = |kind| self.hosts.lookup_static_host(&Query::query(name.clone(), kind));
-        let both = [of(RecordType::A), of(RecordType::AAAA)];
-        both.iter().flatten().flat_map(ips).collect()
-    }
-
-    async fn srv(&self, name: &Name, known: &Targets) -> Answer {
-        let lookup = match self.records(name, RecordType::SRV).await {
-            Ok(lookup) => lookup,
-            Err(not_there) => {
-                let failed = Some(not_there.said_of(name));
-                return Answer { targets: Vec::new(), ttl: Duration::MAX, failed };
-            }
-        };
-        let (records, mut ttl) = (services(&lookup), ttl(&lookup));
-        let mut failed = None;
-        for group in records.chunk_by(|one, other| one.priority == other.priority) {
-            let answer = whole(self.names(&endpoints(group), known).await);
-            ttl = ttl.min(answer.ttl);
-            failed = failed.or(answer.failed);
-            if !answer.targets.is_empty() {
-                return Answer { targets: answer.targets, ttl, failed };
-            }
-        }
-        let failed = failed.or_else(|| Some(format!("{name} has no target")));
-        Answer { targets: Vec::new(), ttl, failed }
-    }
-
-    async fn records(&self, name: &Name, kind: RecordType) -> Result<Lookup, NotThere> {
-        let resolver = self.resolver.as_ref().map_err(|why| NotThere::Unknown(why.clone()))?;
-        resolver.lookup(name.clone(), kind).await.map_err(|error| match error {
-            error if error.is_no_records_found() => NotThere::Gone,
-            error => NotThere::Unknown(format!("{kind} of {name}: {error}")),
-        })
-    }
-}
-
-fn resolver(settings: &DnsSettings) -> Result<TokioResolver, String> {
-    let mut builder = match settings.server {
-        Some(server) => {
-            let config = ResolverConfig::from_name_servers(vec![at(server)]);
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-        }
-        None => {
-            TokioResolver::builder_tokio().map_err(|why| format!("the system's settings of DNS: {why}"))?
-        }
+async fn targets(lookups: &Lookups, endpoint: &Endpoint, known: &Targets) -> Found<Target> {
+    let (name, port) = match &endpoint.place {
+        Place::At(address) => return Found::for_ever(vec![endpoint.target(*address)]),
+        Place::Named(name, port) => (name, *port),
     };
-    let options = builder.options_mut();
-    options.timeout = settings.timeout;
-    options.attempts = 0; // lost packets are sent again within the time-out
-    options.cache_size = 0; // what expires is asked for again, here and nowhere else
-    options.use_hosts_file = ResolveHosts::Never; // that is `Asking::hosts`
-    builder.build().map_err(|error| error.to_string())
+    let its = known.iter().filter(|target| target.host == endpoint.host);
+    let had: Vec<_> = its.map(|target| target.address.ip()).collect();
+    let addresses = lookups.addresses(name, &had).await;
+    addresses.map(|address| endpoint.target(SocketAddr::new(address, port)))
 }
 
-/// Why there are no records.
-enum NotThere {
-    /// There are none (NXDOMAIN, or no data: RFC 2308 section 2).
-    Gone,
-    /// Nobody said.
-    Unknown(String),
-}
-
-impl NotThere {
-    fn said_of(self, name: &Name) -> String {
-        match self {
-            NotThere::Gone => format!("{name} is unknown"),
-            NotThere::Unknown(why) => why,
+/// The targets of the lowest priority that has any (RFC 2782).
+async fn services(lookups: &Lookups, name: &Name, known: &Targets) -> Found<Target> {
+    let services = match lookups.services(name).await {
+        Ok(services) => services,
+        Err(NotThere::Gone) => return Found::nothing(format!("{name} has no SRV record")),
+        Err(NotThere::Unknown(why)) => return Found::nothing(why),
+    };
+    let mut found = Found { ttl: services.ttl, ..Found::for_ever(Vec::new()) };
+    for group in services.all.chunk_by(|one, other| one.priority == other.priority) {
+        found = Found::together(vec![found, names(lookups, &endpoints(group), known).await]);
+        if !found.all.is_empty() {
+            return found;
         }
     }
+    found.or_failed(|| format!("{name} has no target"))
 }
 
-/// Addresses, for how long they are good, and what failed.
-type Addresses = (Vec<IpAddr>, Duration, Option<String>);
-
-/// What is known of one family of addresses: what was answered, or else what it had.
-fn family(answered: Result<Lookup, NotThere>, had: &[IpAddr], of: fn(&IpAddr) -> bool) -> Addresses {
-    match answered {
-        Ok(lookup) => (ips(&lookup).collect(), ttl(&lookup), None),
-        Err(NotThere::Gone) => (Vec::new(), Duration::MAX, None),
-        Err(NotThere::Unknown(why)) => (had.iter().copied().filter(of).collect(), Duration::MAX, Some(why)),
-    }
-}
-
-fn together(four: Addresses, six: Addresses) -> Addresses {
-    ([four.0, six.0].concat(), four.1.min(six.1), four.2.or(six.2))
-}
-
-fn found(targets: Vec<Target>, ttl: Duration, failed: Option<String>) -> Found {
-    Found { targets, ttl, failed }
-}
-
-fn at(server: SocketAddr) -> NameServerConfig {
-    let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
-        connection.port = server.port();
-        connection
-    });
-    NameServerConfig::new(server.ip(), true, connections.into())
-}
-
-fn ips(lookup: &Lookup) -> impl Iterator<Item = IpAddr> {
-    lookup.answers().iter().filter_map(|record| record.data.ip_addr())
-}
-
-/// The shortest of all, with those of the aliases on the way.
-fn ttl(lookup: &Lookup) -> Duration {
-    let shortest = lookup.answers().iter().map(|record| record.ttl).min();
-    shortest.map_or(Duration::MAX, |seconds| Duration::from_secs(seconds.into()))
-}
-
-fn service(record: &Record) -> Option<&SRV> {
-    match &record.data {
-        RData::SRV(service) if !service.target.is_root() => Some(service),
-        _ => None,
-    }
-}
-
-/// By priority, the most wanted first. A target of `.` says that there is no such service (RFC 2782).
-fn services(lookup: &Lookup) -> Vec<&SRV> {
-    let mut services: Vec<&SRV> = lookup.answers().iter().filter_map(service).collect();
-    services.sort_by_key(|service| service.priority);
-    services
-}
-
-/// The endpoints of records of the same priority, with weights of 1 to 1000 in the same proportion.
-fn endpoints(group: &[&SRV]) -> Vec<Endpoint> {
+/// The endpoints of records of the same priority, with weights of 1 to 1000 in the same proportion. A target with
+/// several addresses has its weight at each of them.
+fn endpoints(group: &[SRV]) -> Vec<Endpoint> {
     let heaviest = group.iter().map(|service| u32::from(service.weight)).max().unwrap_or(0).max(HEAVIEST);
-    let endpoint = |service: &&SRV| {
+    let endpoint = |service: &SRV| {
         let weight = u32::from(service.weight) * HEAVIEST / heaviest;
         let endpoint = Endpoint::new(false, &service.target.to_ascii(), service.port).ok()?;
         Some(Endpoint { weight: weight.max(1), ..endpoint })
@@ -381,11 +212,11 @@ mod tests {
         server.has("kitchen.test", 60, &["10.0.0.1"]);
         let dns = asking(&server, names(&["http://kitchen.test:8083"]));
         let known = dns.ask(Targets::default()).await;
-        assert_eq!((known.targets.len(), known.ttl, known.failed), (1, Duration::from_secs(60), None));
+        assert_eq!((known.all.len(), known.ttl, known.failed), (1, Duration::from_secs(60), None));
         for failure in [NXDOMAIN, SERVFAIL, Reply::Records(1, vec![]), Reply::Silence] {
             server.says("kitchen.test", A, failure.clone());
-            let answer = dns.ask(set(known.targets.clone())).await;
-            assert_eq!(answer.targets, known.targets, "{failure:?}");
+            let answer = dns.ask(set(known.all.clone())).await;
+            assert_eq!(answer.all, known.all, "{failure:?}");
             assert!(answer.failed.is_some(), "{failure:?}");
         }
     }
@@ -477,26 +308,14 @@ mod tests {
     fn weights_beyond_the_heaviest_keep_their_proportion() {
         let service = |weight| SRV::new(0, weight, 80, Name::from_ascii("a.test.").unwrap());
         let group = [service(50_000), service(25_000), service(1)];
-        let weights =
-            endpoints(&group.iter().collect::<Vec<_>>()).iter().map(|made| made.weight).collect::<Vec<_>>();
+        let weights = endpoints(&group).iter().map(|made| made.weight).collect::<Vec<_>>();
         assert_eq!(weights, [1000, 500, 1]);
-    }
-
-    #[tokio::test]
-    async fn what_the_hosts_file_says_is_known_though_nobody_can_be_asked() {
-        let mut hosts = Hosts::default();
-        hosts.read_hosts_conf(&b"10.0.0.1 kitchen.test k\nfd00::1 kitchen.test\n"[..]).unwrap();
-        let asking = Asking { resolver: Err("no settings".to_owned()), hosts };
-        let known = asking.addresses(&Name::from_ascii("kitchen.test").unwrap(), &[]).await;
-        assert_eq!(known.0.len(), 2);
-        let unknown = asking.addresses(&Name::from_ascii("order.test").unwrap(), &[]).await;
-        assert_eq!(unknown, (vec![], Duration::MAX, Some("no settings".to_owned())));
     }
 
     #[tokio::test]
     async fn localhost_is_found_without_any_server() {
         let dns = Dns::of_names(vec![Endpoint::parse("http://localhost:8083").unwrap()]);
         let answer = dns.ask(Targets::default()).await;
-        assert!(answer.targets.iter().any(|target| target.address.ip().is_loopback()), "{answer:?}");
+        assert!(answer.all.iter().any(|target| target.address.ip().is_loopback()), "{answer:?}");
     }
 }

@@ -6,21 +6,11 @@ use std::{future::Future, ops::RangeInclusive, time::Duration};
 
 use tokio::{sync::watch, time::sleep};
 
-use super::{Target, Targets, publish};
+use super::{Target, Targets, found::Found, publish};
 
-/// What was found when asked.
-#[derive(Debug)]
-pub(super) struct Answer {
-    /// All targets, with those of before wherever asking failed. None at all: nothing is known, so nothing changes.
-    pub(super) targets: Vec<Target>,
-    /// For how long what was answered is good; `Duration::MAX` when nothing was.
-    pub(super) ttl: Duration,
-    /// What failed, for the log. The rest may have been answered.
-    pub(super) failed: Option<String>,
-}
-
-/// Asks for ever. `ask` is given the set in use; `ttl` is the least and the most that an answer is good for.
-pub(super) async fn follow<Asking: Future<Output = Answer>>(
+/// Asks for ever. `ask` is given the set in use; finding nothing at all changes nothing. `ttl` is the least and the most
+/// that an answer is good for.
+pub(super) async fn follow<Asking: Future<Output = Found<Target>>>(
     upstream: &str,
     ttl: RangeInclusive<Duration>,
     sender: &watch::Sender<Targets>,
@@ -29,12 +19,12 @@ pub(super) async fn follow<Asking: Future<Output = Answer>>(
     let mut failures = 0;
     loop {
         let known = sender.borrow().clone();
-        let answer = ask(known).await;
-        failures = tell(upstream, failures, answer.failed.as_deref());
-        if !answer.targets.is_empty() {
-            publish(upstream, sender, answer.targets);
+        let found = ask(known).await;
+        failures = tell(upstream, failures, found.failed.as_deref());
+        if !found.all.is_empty() {
+            publish(upstream, sender, found.all);
         }
-        let good = answer.ttl.clamp(*ttl.start(), *ttl.end());
+        let good = found.ttl.clamp(*ttl.start(), *ttl.end());
         sleep(if failures == 0 { good } else { backoff(failures).min(good) }).await;
     }
 }
@@ -70,17 +60,17 @@ mod tests {
 
     const TTL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
 
-    fn found(address: &str, ttl: u64) -> Answer {
-        let targets = vec![Target::new(address.parse().unwrap(), "kitchen:80")];
-        Answer { targets, ttl: Duration::from_secs(ttl), failed: None }
+    fn found(address: &str, ttl: u64) -> Found<Target> {
+        let all = vec![Target::new(address.parse().unwrap(), "kitchen:80")];
+        Found { all, ttl: Duration::from_secs(ttl), failed: None }
     }
 
-    fn failed() -> Answer {
-        Answer { targets: Vec::new(), ttl: Duration::MAX, failed: Some("no answer".to_owned()) }
+    fn failed() -> Found<Target> {
+        Found::nothing("no answer".to_owned())
     }
 
     /// Follows `answer` for a time on the paused clock. Gives back when it was asked, in seconds, and the set at the end.
-    async fn followed(seconds: u64, answer: impl Fn(usize) -> Answer) -> (Vec<f64>, Targets) {
+    async fn followed(seconds: u64, answer: impl Fn(usize) -> Found<Target>) -> (Vec<f64>, Targets) {
         let (sender, receiver) = watch::channel(Targets::default());
         let (begun, asked) = (Instant::now(), Arc::new(Mutex::new(Vec::new())));
         let ask = |_| {
@@ -129,7 +119,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_was_answered_beside_a_failure_is_asked_again_when_it_expires() {
-        let in_part = |_| Answer { failed: Some("AAAA: no answer".to_owned()), ..found("10.0.0.1:80", 3) };
+        let in_part = |_| Found { failed: Some("AAAA: no answer".to_owned()), ..found("10.0.0.1:80", 3) };
         let (asked, set) = followed(60, in_part).await;
         assert_eq!(set.len(), 1);
         assert!(asked.windows(2).all(|pair| pair[1] - pair[0] < 3.01), "{asked:?}");

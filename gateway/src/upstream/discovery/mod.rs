@@ -15,6 +15,8 @@ mod dns;
 mod endpoint;
 mod file;
 mod follow;
+mod found;
+mod lookup;
 #[cfg(test)]
 mod testing;
 
@@ -89,7 +91,10 @@ impl Source {
     pub async fn run(self, upstream: &str, sender: watch::Sender<Targets>) {
         let publishing = async {
             match &self {
-                Source::Static(targets) => publish(upstream, &sender, targets.to_vec()),
+                Source::Static(targets) => {
+                    publish(upstream, &sender, targets.to_vec());
+                    std::future::pending().await
+                }
                 Source::Dns(dns) => dns.run(upstream, &sender).await,
                 Source::File(file) => file.run(upstream, &sender).await,
             }
