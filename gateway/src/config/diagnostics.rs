@@ -31,6 +31,12 @@ impl Source {
         Source { file: file.to_owned(), text: text.to_owned(), tree, secrets }
     }
 
+    /// The number of the line that `mistake` is about.
+    #[must_use]
+    pub fn line_of(&self, mistake: &Mistake) -> usize {
+        self.line(self.place(mistake)).0
+    }
+
     pub(super) fn tree(&self) -> Option<&Node> {
         self.tree.as_ref()
     }

@@ -6,7 +6,7 @@
 //! Not here: whether the values fit together (upstreams that nobody defined, limits out of range): that is for whoever
 //! builds from the configuration, and joins its own mistakes to these.
 
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::{
     Config,
@@ -22,12 +22,12 @@ use crate::mistake::{Mistake, Mistakes, below, nearest};
 /// Mistakes told at once. A file with more is not the file that was meant.
 const MAX_MISTAKES: usize = 100;
 
-/// A configuration as far as it could be read.
+/// A configuration, or another file of its kind, as far as it could be read.
 ///
 /// With mistakes, `config` is good for finding further ones and for nothing else: a mistyped `allow` is missing from it.
-pub struct Loaded {
+pub struct Loaded<T = Config> {
     /// What remains when everything wrong is left out; `None` if the file as a whole is wrong.
-    pub config: Option<Config>,
+    pub config: Option<T>,
     /// Everything wrong, in the order found.
     pub mistakes: Mistakes,
     /// The file, to show the mistakes in.
@@ -37,6 +37,11 @@ pub struct Loaded {
 
 /// Reads the configuration in `text`. `file` is how messages call it; `env` finds the variables in its values.
 pub fn load(file: &str, text: &str, env: Lookup<'_>) -> Loaded {
+    load_as(file, text, env)
+}
+
+/// Reads a `T` in `text` as strictly as a configuration, for files that a configuration names.
+pub fn load_as<T: DeserializeOwned>(file: &str, text: &str, env: Lookup<'_>) -> Loaded<T> {
     let node::Parsed { mut tree, mut mistakes } = node::parse(text);
     let outcome = tree.as_mut().map(|tree| interpolate::interpolate(tree, env)).unwrap_or_default();
     mistakes.0.extend(outcome.mistakes.0);
@@ -47,7 +52,7 @@ pub fn load(file: &str, text: &str, env: Lookup<'_>) -> Loaded {
     Loaded { config, mistakes: reading.mistakes, source, erased: reading.erased }
 }
 
-impl Loaded {
+impl<T> Loaded<T> {
     /// Whether what should be at `at` is missing from `config` because of a mistake already noted. `at` counts the items
     /// of lists as `config` does.
     #[must_use]
@@ -109,13 +114,13 @@ struct Reading {
 }
 
 impl Reading {
-    fn all_of(&mut self, tree: &Node) -> Option<Config> {
+    fn all_of<T: DeserializeOwned>(&mut self, tree: &Node) -> Option<T> {
         // Each round notes a mistake, or leaves out one of the mappings around it.
         for _ in 0..MAX_MISTAKES * 8 {
-            match Config::deserialize(Typed::whole(tree, &self.erased)) {
+            match T::deserialize(Typed::whole(tree, &self.erased)) {
                 Ok(config) if self.leave_out_holes() => return Some(config),
                 Ok(_) => {}
-                Err(fault) => self.note(fault, tree),
+                Err(fault) => self.note::<T>(fault, tree),
             }
             if self.erased.gone.contains("") || self.mistakes.0.len() >= MAX_MISTAKES {
                 break;
@@ -139,7 +144,7 @@ impl Reading {
         self.erased.gone.insert(at.to_owned());
     }
 
-    fn note(&mut self, fault: Fault, tree: &Node) {
+    fn note<T: DeserializeOwned>(&mut self, fault: Fault, tree: &Node) {
         let at = fault.at().to_owned();
         if let Some(lacking) = self.hole_above(&at) {
             return self.leave_out(&lacking);
@@ -150,7 +155,7 @@ impl Reading {
         if let What::UnknownKey { typed, keys } = &fault.what {
             self.take_as_meant(path::above(&at, typed), typed, keys, tree);
         }
-        let fault = self.without_secrets(fault, tree);
+        let fault = self.without_secrets::<T>(fault, tree);
         self.mistakes.add(fault.mistake(tree));
         self.leave_out(&at);
     }
@@ -183,12 +188,12 @@ impl Reading {
     }
 
     /// The same fault, told of `***` in the place of what came from variables.
-    fn without_secrets(&mut self, fault: Fault, tree: &Node) -> Fault {
+    fn without_secrets<T: DeserializeOwned>(&mut self, fault: Fault, tree: &Node) -> Fault {
         if matches!(fault.what, What::UnknownKey { .. }) {
             return fault;
         }
         self.erased.masked = fault.at.clone();
-        let masked = Config::deserialize(Typed::whole(tree, &self.erased));
+        let masked = T::deserialize(Typed::whole(tree, &self.erased));
         self.erased.masked = None;
         match masked {
             Err(masked) if masked.at == fault.at => masked,

@@ -6,6 +6,7 @@
 //! Not here: what goes into a request (`proxy/`, `composition/`, `graphql/`), what an answer means there.
 
 pub mod config;
+pub mod discovery;
 pub mod fault;
 mod json;
 mod metrics;
