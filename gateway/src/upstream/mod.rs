@@ -5,6 +5,7 @@
 //!
 //! Not here: what goes into a request (`proxy/`, `composition/`, `graphql/`), what an answer means there.
 
+pub mod circuit_breaker;
 pub mod config;
 pub mod fault;
 mod json;
