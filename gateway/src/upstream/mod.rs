@@ -11,6 +11,8 @@ pub mod fault;
 mod json;
 mod metrics;
 mod pool;
+pub mod retry;
+mod tokens;
 
 use std::{sync::Arc, time::Instant};
 
