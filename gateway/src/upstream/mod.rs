@@ -8,6 +8,7 @@
 pub mod circuit_breaker;
 pub mod config;
 pub mod fault;
+pub mod hedge;
 mod json;
 mod metrics;
 mod pool;
