@@ -9,6 +9,7 @@ pub mod circuit_breaker;
 pub mod config;
 pub mod fault;
 pub mod hedge;
+pub mod in_flight;
 mod json;
 mod metrics;
 mod pool;
