@@ -5,12 +5,17 @@
 //!
 //! Not here: what goes into a request (`proxy/`, `composition/`, `graphql/`), what an answer means there.
 
+pub mod circuit_breaker;
 pub mod config;
 pub mod discovery;
 pub mod fault;
+pub mod hedge;
+pub mod in_flight;
 mod json;
 mod metrics;
 mod pool;
+pub mod retry;
+mod tokens;
 
 use std::{pin::pin, sync::Arc, time::Instant};
 

@@ -1,0 +1,219 @@
+//! How many calls a service can do at a time, found out from how long they take.
+//!
+//! Calls that wait inside the service take longer than those that do not, so the ratio of the two times says by how much
+//! there are too many (Netflix, concurrency-limits, `GradientLimit`). After each tenth of a second:
+//!
+//! `limit = limit * clamp(1.5 * baseline / mean, 0.5, 1) + sqrt(limit)`
+//!
+//! The 1.5 leaves the service a short queue, so that it is never idle; the root lets the limit grow.
+//!
+//! The baseline is the mean time without a queue. Under lasting overload it is never seen by itself, and a baseline that
+//! is forgotten with time (`Gradient2`) lets the limit creep up. So after ten seconds of longer times the limit is halved
+//! for two windows: one for the queue to drain, one to measure. A service that has become slower for a reason of its own
+//! gets its new baseline in the same way.
+//!
+//! Not here: admitting calls (`mod.rs`).
+
+use std::time::Duration;
+
+use super::config::AdaptiveConfig;
+
+/// How much longer than the baseline calls may take.
+const TOLERANCE: f64 = 1.5;
+/// Longer by chance is no reason to measure anew.
+const NOISE: f64 = 1.2;
+/// How much of a lower mean the baseline takes on at a time: the least of many means would be too low by chance.
+const SMOOTHING: f64 = 0.25;
+/// A window lasts at least so long,
+const WINDOW: Duration = Duration::from_millis(100);
+/// and holds at least so many calls.
+const SAMPLES: u32 = 50;
+/// After so many windows a baseline that is exceeded is measured anew.
+const BASELINE_WINDOWS: u32 = 100;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Following,
+    Draining,
+    Measuring,
+}
+
+/// The calls of one window.
+#[derive(Debug, Clone, Copy, Default)]
+struct Window {
+    begun: Duration,
+    calls: u32,
+    dropped: u32,
+    secs: f64,
+    /// The most that were under way at a time.
+    peak: u32,
+}
+
+/// A limit that follows a service.
+#[derive(Debug)]
+pub(super) struct Gradient {
+    config: AdaptiveConfig,
+    limit: f64,
+    /// Seconds; none before the first window.
+    baseline: Option<f64>,
+    baseline_age: u32,
+    phase: Phase,
+    /// How long the window lasts: longer than a call, so that what was sent under the last limit is only a part of it.
+    span: Duration,
+    window: Window,
+}
+
+impl Gradient {
+    pub(super) fn new(config: AdaptiveConfig, limit: u32) -> Self {
+        Gradient {
+            limit: f64::from(limit.clamp(config.min, config.max)),
+            config,
+            baseline: None,
+            baseline_age: 0,
+            phase: Phase::Following,
+            span: WINDOW,
+            window: Window::default(),
+        }
+    }
+
+    /// The limit now.
+    pub(super) fn limit(&self) -> u32 {
+        let whole = self.limit as u32;
+        match self.phase {
+            Phase::Following => whole,
+            Phase::Draining | Phase::Measuring => (whole / 2).max(self.config.min),
+        }
+    }
+
+    /// Notes a call that took `took` and ended at `now`, with `in_flight` others under way; `dropped` when it has no
+    /// answer, so that its time says nothing. Gives the new limit when a window has ended.
+    pub(super) fn sample(
+        &mut self,
+        took: Duration,
+        dropped: bool,
+        in_flight: u32,
+        now: Duration,
+    ) -> Option<u32> {
+        let window = &mut self.window;
+        window.calls += 1;
+        window.peak = window.peak.max(in_flight);
+        if dropped {
+            window.dropped += 1;
+        } else {
+            window.secs += took.as_secs_f64();
+        }
+        if window.calls < SAMPLES || now.saturating_sub(window.begun) < self.span {
+            return None;
+        }
+        let ended = std::mem::replace(&mut self.window, Window { begun: now, ..Window::default() });
+        self.end(ended);
+        Some(self.limit())
+    }
+
+    fn end(&mut self, window: Window) {
+        let answered = window.calls - window.dropped;
+        // Without an answer there is no time to compare: only the share of the dropped counts.
+        let mean = (answered > 0).then(|| window.secs / f64::from(answered));
+        self.span = WINDOW.max(Duration::from_secs_f64(2.0 * mean.unwrap_or_default()));
+        match self.phase {
+            Phase::Following => self.follow(window, mean),
+            Phase::Draining => self.phase = Phase::Measuring,
+            Phase::Measuring => {
+                self.baseline = mean.or(self.baseline);
+                self.baseline_age = 0;
+                self.phase = Phase::Following;
+            }
+        }
+    }
+
+    fn follow(&mut self, window: Window, mean: Option<f64>) {
+        let longer = mean.map_or(1.0, |mean| mean / self.baseline(mean));
+        self.baseline_age = self.baseline_age.saturating_add(1);
+        if longer > NOISE && self.baseline_age > BASELINE_WINDOWS {
+            // From what is used: half of a limit that nobody reaches would drain nothing.
+            self.limit = self.limit.min(f64::from(window.peak)).max(f64::from(self.config.min));
+            self.phase = Phase::Draining;
+            return;
+        }
+        let answered = 1.0 - f64::from(window.dropped) / f64::from(window.calls);
+        let gradient = ((TOLERANCE / longer).min(1.0) * answered).max(0.5);
+        let used = self.limit.min(f64::from(window.peak));
+        let next = if gradient < 1.0 {
+            self.limit.min(used * gradient + used.sqrt())
+        } else if used * 2.0 >= self.limit {
+            self.limit + self.limit.sqrt()
+        } else {
+            self.limit // nothing is learnt about a limit that is not reached
+        };
+        self.limit = next.clamp(f64::from(self.config.min), f64::from(self.config.max));
+    }
+
+    /// The baseline, with this mean in it.
+    fn baseline(&mut self, mean: f64) -> f64 {
+        /// A mean of nothing would make everything infinitely longer.
+        const LEAST: f64 = 1e-6;
+        let old = self.baseline.unwrap_or(mean);
+        let new = if mean < old { old + (mean - old) * SMOOTHING } else { old };
+        *self.baseline.insert(new.max(LEAST))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLI: Duration = Duration::from_millis(1);
+
+    fn gradient(limit: u32) -> Gradient {
+        Gradient::new(AdaptiveConfig::default(), limit)
+    }
+
+    /// Windows of calls that each take as long as `took` says for the limit of the window.
+    fn run(gradient: &mut Gradient, windows: u32, took: impl Fn(u32) -> Duration) -> Vec<u32> {
+        let mut now = gradient.window.begun;
+        let window = |_| loop {
+            now += 2 * MILLI;
+            let limit = gradient.limit();
+            if let Some(limit) = gradient.sample(took(limit), false, limit, now) {
+                return limit;
+            }
+        };
+        (0..windows).map(window).collect()
+    }
+
+    #[test]
+    fn it_grows_to_the_most_while_calls_take_no_longer() {
+        let limits = run(&mut gradient(20), 60, |_| 10 * MILLI);
+        assert!(limits[0] > 20 && limits.is_sorted() && limits[59] == 1_024, "{limits:?}");
+    }
+
+    /// A service of twenty threads: whatever is sent on top of that waits.
+    fn twenty_threads(limit: u32) -> Duration {
+        10 * MILLI * limit.max(20) / 20
+    }
+
+    #[test]
+    fn it_stays_near_what_the_service_can_do_however_long_the_overload_lasts() {
+        let limits = run(&mut gradient(20), 2_000, twenty_threads);
+        let settled = limits[20..].iter().filter(|limit| (20..=45).contains(*limit)).count();
+        assert!(settled > 1_980 * 97 / 100, "{settled}: {:?}", &limits[1_800..]);
+    }
+
+    #[test]
+    fn a_service_that_is_slower_for_good_is_given_its_calls_back() {
+        let mut gradient = gradient(100);
+        run(&mut gradient, 20, |_| 10 * MILLI);
+        let limits = run(&mut gradient, 300, |_| 100 * MILLI);
+        assert!(*limits.iter().min().unwrap() < 100 && limits[299] > 500, "{limits:?}");
+    }
+
+    #[test]
+    fn calls_without_an_answer_lower_it_to_the_least() {
+        let mut gradient = gradient(1_000);
+        for at in 0..10_000 {
+            let in_flight = gradient.limit();
+            gradient.sample(Duration::ZERO, true, in_flight, at * MILLI);
+        }
+        assert_eq!(gradient.limit(), 10);
+    }
+}
