@@ -5,9 +5,13 @@
 //!
 //! Not here: what goes into a request (`proxy/`, `composition/`, `graphql/`), what an answer means there.
 
+pub mod balance;
 pub mod config;
+pub mod ejection;
 pub mod fault;
+pub mod health;
 mod json;
+pub mod load;
 mod metrics;
 mod pool;
 
