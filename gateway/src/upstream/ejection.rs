@@ -11,7 +11,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
 use parking_lot::Mutex;
@@ -74,6 +74,26 @@ impl Standing {
         now_ms < self.until.load(Relaxed)
     }
 
+    /// The millisecond at which it is back, or was. Its slow start begins there: `Load::warm_up`.
+    #[must_use]
+    pub fn back_at(&self) -> u64 {
+        self.until.load(Relaxed)
+    }
+
+    /// One more call. Gives back how many have failed in a row.
+    fn note(&self, succeeded: bool) -> u32 {
+        if !succeeded {
+            self.failed.fetch_add(1, Relaxed);
+            return self.row.fetch_add(1, Relaxed).saturating_add(1);
+        }
+        self.succeeded.fetch_add(1, Relaxed);
+        // Mostly it is 0, and reading does not take the cache line from other workers.
+        if self.row.load(Relaxed) != 0 {
+            self.row.store(0, Relaxed);
+        }
+        0
+    }
+
     fn calls(&self) -> u32 {
         self.succeeded.load(Relaxed) + self.failed.load(Relaxed)
     }
@@ -115,9 +135,8 @@ pub struct Ejection {
     config: EjectionConfig,
     standings: Box<[Arc<Standing>]>,
     interval_ends: AtomicU64,
-    /// That somebody is already comparing.
-    comparing: AtomicBool,
-    /// Held while one is ejected, so that two at once cannot be one too many. Never on the way of a call that succeeds.
+    /// Held while it is decided, so that two at once cannot be one too many. Nobody waits for it: whoever finds it held
+    /// leaves the decision to the next call.
     deciding: Mutex<()>,
 }
 
@@ -133,7 +152,6 @@ impl Ejection {
             interval_ends: AtomicU64::new(now_ms + millis(config.interval)),
             standings: standings.into_iter().collect(),
             config,
-            comparing: AtomicBool::new(false),
             deciding: Mutex::default(),
         }
     }
@@ -141,24 +159,20 @@ impl Ejection {
     /// Notes how a call to endpoint `index` ended. Cancelled calls are not to be noted. Gives back who is ejected now,
     /// and why; only whoever ejects is told, so that it is logged once.
     pub fn note(&self, index: usize, succeeded: bool, now_ms: u64) -> Option<(usize, Sign)> {
-        let standing = self.standings.get(index)?;
-        let row = if succeeded { self.note_success(standing) } else { note_failure(standing) };
+        // Calls that began before it was ejected, and those of a panic, say nothing new.
+        let standing = self.standings.get(index).filter(|standing| !standing.is_ejected(now_ms))?;
+        let row = standing.note(succeeded);
         let enough = self.config.consecutive_failures;
-        if enough > 0 && row >= enough && self.eject(index, now_ms) {
+        let too_many = enough > 0 && row >= enough;
+        if !too_many && now_ms < self.interval_ends.load(Relaxed) {
+            return None;
+        }
+        let _one_at_a_time = self.deciding.try_lock()?;
+        if too_many && self.eject(index, now_ms) {
             return Some((index, Sign::Row));
         }
-        let ended = now_ms >= self.interval_ends.load(Relaxed);
-        let outlier = if ended { self.compare(now_ms) } else { None }?;
+        let outlier = self.compare(now_ms)?;
         self.eject(outlier, now_ms).then_some((outlier, Sign::Rate))
-    }
-
-    fn note_success(&self, standing: &Standing) -> u32 {
-        standing.succeeded.fetch_add(1, Relaxed);
-        // Mostly it is 0, and reading does not take the cache line from other workers.
-        if standing.row.load(Relaxed) != 0 {
-            standing.row.store(0, Relaxed);
-        }
-        0
     }
 
     /// How many are out.
@@ -176,7 +190,6 @@ impl Ejection {
 
     /// Whether it is out now and was not before.
     fn eject(&self, index: usize, now_ms: u64) -> bool {
-        let _one_at_a_time = self.deciding.lock();
         let standing = &self.standings[index];
         if standing.is_ejected(now_ms) || self.ejected(now_ms) >= self.most() {
             return false;
@@ -185,15 +198,15 @@ impl Ejection {
         true
     }
 
-    /// Ends the interval. The worst outlier in it, if there is one: of two, the second has another interval to improve.
+    /// Ends the interval if it is over. The worst outlier in it, if there is one: of two, the second has another interval
+    /// to improve.
     fn compare(&self, now_ms: u64) -> Option<usize> {
-        if self.comparing.swap(true, Relaxed) {
+        if now_ms < self.interval_ends.load(Relaxed) {
             return None;
         }
         self.interval_ends.store(now_ms + millis(self.config.interval), Relaxed);
         let outlier = self.outlier(now_ms);
         self.standings.iter().for_each(|standing| standing.begin_interval());
-        self.comparing.store(false, Relaxed);
         outlier
     }
 
@@ -207,11 +220,6 @@ impl Ejection {
         let others: Vec<f64> = rates.iter().filter(|(one, _)| *one != index).map(|(_, rate)| *rate).collect();
         (!others.is_empty() && is_far_below(worst, &others)).then_some(index)
     }
-}
-
-fn note_failure(standing: &Standing) -> u32 {
-    standing.failed.fetch_add(1, Relaxed);
-    standing.row.fetch_add(1, Relaxed).saturating_add(1)
 }
 
 fn is_far_below(rate: f64, others: &[f64]) -> bool {
@@ -280,7 +288,6 @@ mod tests {
         (0..40).for_each(|_| _ = lasts());
         assert_eq!(lasts(), 300);
         now += 1_000_000;
-        assert_eq!([now - 1_000_000, standing.until.load(Relaxed)], [standing.until.load(Relaxed); 2]);
         assert!(fails(&ejection, 0, 5, now));
         assert_eq!(standing.until.load(Relaxed), now + 10_000);
     }

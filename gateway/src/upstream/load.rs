@@ -79,7 +79,8 @@ impl Load {
         load
     }
 
-    /// Begins the slow start (again): for endpoints that join, and that come back from being ejected or unhealthy.
+    /// Begins the slow start (again) at `now_ms`, which may be to come: for endpoints that join, and that come back from
+    /// being ejected or unhealthy.
     pub fn warm_up(&self, now_ms: u64) {
         self.warming.store(now_ms, Relaxed);
     }
@@ -370,7 +371,7 @@ mod tests {
         let warmth = [1_000, 1_500, 3_500, 6_000, 11_000, 11_001].map(|now| load.warmth(now));
         assert_eq!(warmth, [0.1, 0.1, 0.25, 0.5, 1.0, 1.0]);
         load.warm_up(20_000);
-        assert_eq!(load.warmth(20_000), 0.1);
+        assert_eq!([19_000, 20_000, 25_000].map(|now| load.warmth(now)), [0.1, 0.1, 0.5]);
     }
 
     #[test]

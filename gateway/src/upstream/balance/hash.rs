@@ -55,10 +55,8 @@ pub(super) fn choose(
 ) -> Option<usize> {
     let total: f32 = among.iter().map(|index| in_flight(index) as f32).sum::<f32>() + 1.0;
     let capacity = BOUND * total / among.iter().map(|index| weights[index]).sum::<f32>();
-    let has_room = |index: &usize| {
-        let most = (capacity * weights[*index]).ceil().max(FREE);
-        (in_flight(*index) as f32) < most
-    };
+    // The paper rounds the bound up; for whole numbers, being below either is the same.
+    let has_room = |index: &usize| (in_flight(*index) as f32) < (capacity * weights[*index]).max(FREE);
     let highest = |those: &mut dyn Iterator<Item = usize>| {
         let scored = those.map(|index| (index, score(key, names[index], weights[index])));
         scored.max_by(|one, two| one.1.total_cmp(&two.1)).map(|(index, _)| index)

@@ -157,16 +157,16 @@ impl Balance {
         load.latency(now_ms) * (queue + 1.0) / load.merit(now_ms)
     }
 
-    /// The one with the fewest calls in progress for its weight; at random among equals, or the first would get all.
+    /// The one with the fewest calls in progress for its weight. Looking begins anywhere, since of equals the first is
+    /// taken, which would otherwise always be the same.
     fn least_requests<C: Candidate>(&self, endpoints: &[C], among: &Set, now_ms: u64) -> Option<usize> {
         let busy = |index: usize| {
             let load = endpoints[index].load();
-            (load.in_flight() as f32 / (self.weights[index] * load.warmth(now_ms)), fastrand::f32())
+            load.in_flight() as f32 / (self.weights[index] * load.warmth(now_ms))
         };
-        let ranked = among.iter().map(|index| (busy(index), index));
-        ranked
-            .min_by(|one, two| one.partial_cmp(two).expect("no NaN: weights are above 0"))
-            .map(|(_, index)| index)
+        let begin = fastrand::usize(..among.len().max(1));
+        let ranked = among.iter().cycle().skip(begin).take(among.len()).map(|index| (busy(index), index));
+        ranked.min_by(|one, two| one.0.total_cmp(&two.0)).map(|(_, index)| index)
     }
 }
 
@@ -181,7 +181,14 @@ fn taking_part<C: Candidate>(
         let load = endpoints[index].load();
         weight(index) * load.warmth(now_ms) * load.merit(now_ms)
     };
-    let best = among.iter().map(share).fold(0.0, f32::max);
+    let (least, best) = among
+        .iter()
+        .map(share)
+        .fold((f32::MAX, 0.0_f32), |(least, best), share| (least.min(share), best.max(share)));
+    // The usual case: all are equal, and nothing is drawn.
+    if least >= best {
+        return *among;
+    }
     let drawn = |index: &usize| {
         let share = share(*index);
         share >= best || fastrand::f32() * best < share

@@ -4,67 +4,61 @@
 
 /// Indexes of endpoints, each below [`Set::MOST`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Set([u64; Set::WORDS]);
+pub struct Set(u128);
 
 impl Set {
-    const WORDS: usize = 4;
-
     /// The number of endpoints that can be told apart.
-    pub const MOST: usize = Set::WORDS * 64;
+    pub const MOST: usize = u128::BITS as usize;
 
     /// Nothing.
-    pub const EMPTY: Set = Set([0; Set::WORDS]);
+    pub const EMPTY: Set = Set(0);
 
     /// Adds `index`; ignored from [`Set::MOST`] on.
     pub fn insert(&mut self, index: usize) {
-        if let Some(word) = self.0.get_mut(index / 64) {
-            *word |= 1 << (index % 64);
+        if index < Set::MOST {
+            self.0 |= 1 << index;
         }
     }
 
     /// Whether `index` is in it.
     #[must_use]
     pub fn contains(&self, index: usize) -> bool {
-        self.0.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
+        index < Set::MOST && self.0 >> index & 1 == 1
     }
 
     /// How many are in it.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.iter().map(|word| word.count_ones() as usize).sum()
+        self.0.count_ones() as usize
     }
 
     /// Whether nothing is in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0 == Set::EMPTY.0
+        self.0 == 0
     }
 
     /// Those in both.
     #[must_use]
     pub fn and(&self, other: &Set) -> Set {
-        Set(std::array::from_fn(|at| self.0[at] & other.0[at]))
+        Set(self.0 & other.0)
     }
 
     /// Those that are not in `other`.
     #[must_use]
     pub fn without(&self, other: &Set) -> Set {
-        Set(std::array::from_fn(|at| self.0[at] & !other.0[at]))
+        Set(self.0 & !other.0)
     }
 
     /// All, ascending.
-    pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        self.0.iter().enumerate().flat_map(|(at, word)| bits(*word).map(move |bit| at * 64 + bit))
+    pub fn iter(&self) -> impl Iterator<Item = usize> + Clone {
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let first = (left != 0).then_some(left.trailing_zeros() as usize)?;
+            left &= left - 1;
+            Some(first)
+        })
     }
-}
-
-/// The bits that are set, ascending.
-fn bits(mut word: u64) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let bit = (word != 0).then_some(word.trailing_zeros() as usize)?;
-        word &= word - 1;
-        Some(bit)
-    })
 }
 
 impl FromIterator<usize> for Set {
@@ -83,16 +77,20 @@ mod tests {
 
     use super::*;
 
+    fn some() -> impl Strategy<Value = BTreeSet<u8>> {
+        prop::collection::btree_set(0..128_u8, 0..20)
+    }
+
     proptest! {
         #[test]
-        fn it_is_a_set(one: BTreeSet<u8>, two: BTreeSet<u8>) {
+        fn it_is_a_set(one in some(), two in some()) {
             let set = |of: &BTreeSet<u8>| of.iter().map(|index| usize::from(*index)).collect::<Set>();
             prop_assert!(set(&one).iter().eq(one.iter().map(|index| usize::from(*index))));
             prop_assert_eq!(set(&one).len(), one.len());
             prop_assert_eq!(set(&one).is_empty(), one.is_empty());
             prop_assert_eq!(set(&one).and(&set(&two)), set(&(&one & &two)));
             prop_assert_eq!(set(&one).without(&set(&two)), set(&(&one - &two)));
-            prop_assert!((0..=255).all(|index| set(&one).contains(index.into()) == one.contains(&index)));
+            prop_assert!((0..=255_u8).all(|index| set(&one).contains(index.into()) == one.contains(&index)));
         }
     }
 
