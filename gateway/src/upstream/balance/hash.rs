@@ -56,13 +56,10 @@ pub(super) fn choose(
     let total: f32 = among.iter().map(|index| in_flight(index) as f32).sum::<f32>() + 1.0;
     let capacity = BOUND * total / among.iter().map(|index| weights[index]).sum::<f32>();
     // The paper rounds the bound up; for whole numbers, being below either is the same.
-    let has_room = |index: &usize| (in_flight(*index) as f32) < (capacity * weights[*index]).max(FREE);
-    let highest = |those: &mut dyn Iterator<Item = usize>| {
-        let scored = those.map(|index| (index, score(key, names[index], weights[index])));
-        scored.max_by(|one, two| one.1.total_cmp(&two.1)).map(|(index, _)| index)
-    };
-    // Counts that change while they are read may leave room nowhere.
-    highest(&mut among.iter().filter(has_room)).or_else(|| highest(&mut among.iter()))
+    let has_room = |index: usize| (in_flight(index) as f32) < (capacity * weights[index]).max(FREE);
+    // Counts that change while they are read may leave room nowhere; then the highest is as good as any.
+    let ranked = among.iter().map(|index| (has_room(index), score(key, names[index], weights[index]), index));
+    ranked.max_by(|one, two| one.0.cmp(&two.0).then(one.1.total_cmp(&two.1))).map(|(_, _, index)| index)
 }
 
 #[cfg(test)]

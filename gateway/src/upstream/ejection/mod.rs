@@ -9,116 +9,18 @@
 //!
 //! Not here: single calls that are refused at once (the circuit breaker), checks (`health.rs`). Nothing reads a clock.
 
+pub mod config;
+mod standing;
+
 use std::sync::{
     Arc,
-    atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use parking_lot::Mutex;
-use serde::Deserialize;
 
-use crate::units::Span;
-
-/// When endpoints are ejected, as typed under `upstreams.NAME.ejection`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct EjectionConfig {
-    /// Failures in a row that eject. 0 turns this sign off.
-    pub consecutive_failures: u32,
-    /// Success rates are compared once in this time.
-    pub interval: Span,
-    /// Calls within an interval below which a success rate says nothing. 0 turns this sign off.
-    pub least_calls: u32,
-    /// How long the first ejection lasts; the n-th lasts n times as long.
-    pub base_time: Span,
-    /// How long any ejection lasts at most.
-    pub max_time: Span,
-    /// How many may be out at once, in percent; one may always, unless this is 0, and never the last one.
-    pub max_percent: u8,
-}
-
-/// Envoy's values where they suit a handful of endpoints. Its `base_ejection_time` of 30 s and `max_ejection_percent` of
-/// 10 are meant for hundreds: of three, one is a third of all there is.
-impl Default for EjectionConfig {
-    fn default() -> Self {
-        EjectionConfig {
-            consecutive_failures: 5,
-            interval: Span::secs(10),
-            least_calls: 100,
-            base_time: Span::secs(10),
-            max_time: Span::secs(300),
-            max_percent: 50,
-        }
-    }
-}
-
-/// How one endpoint has done. It lives as long as the endpoint, also when others come and go.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub struct Standing {
-    /// Failures in a row.
-    row: AtomicU32,
-    /// Of this interval.
-    succeeded: AtomicU32,
-    failed: AtomicU32,
-    /// The millisecond at which it is back.
-    until: AtomicU64,
-    /// How often it was ejected, less what is forgotten.
-    times: AtomicU32,
-}
-
-impl Standing {
-    /// Whether it is out.
-    #[must_use]
-    pub fn is_ejected(&self, now_ms: u64) -> bool {
-        now_ms < self.until.load(Relaxed)
-    }
-
-    /// The millisecond at which it is back, or was. Its slow start begins there: `Load::warm_up`.
-    #[must_use]
-    pub fn back_at(&self) -> u64 {
-        self.until.load(Relaxed)
-    }
-
-    /// One more call. Gives back how many have failed in a row.
-    fn note(&self, succeeded: bool) -> u32 {
-        if !succeeded {
-            self.failed.fetch_add(1, Relaxed);
-            return self.row.fetch_add(1, Relaxed).saturating_add(1);
-        }
-        self.succeeded.fetch_add(1, Relaxed);
-        // Mostly it is 0, and reading does not take the cache line from other workers.
-        if self.row.load(Relaxed) != 0 {
-            self.row.store(0, Relaxed);
-        }
-        0
-    }
-
-    fn calls(&self) -> u32 {
-        self.succeeded.load(Relaxed) + self.failed.load(Relaxed)
-    }
-
-    fn success_rate(&self) -> f64 {
-        f64::from(self.succeeded.load(Relaxed)) / f64::from(self.calls().max(1))
-    }
-
-    fn begin_interval(&self) {
-        self.succeeded.store(0, Relaxed);
-        self.failed.store(0, Relaxed);
-    }
-
-    /// Out for `base` as often as it was ejected. Each `base` without an ejection lets one be forgotten.
-    fn eject(&self, config: &EjectionConfig, now_ms: u64) {
-        let base = millis(config.base_time).max(1);
-        let forgotten = now_ms.saturating_sub(self.until.load(Relaxed)) / base;
-        let forgotten = u32::try_from(forgotten).unwrap_or(u32::MAX);
-        let times = self.times.load(Relaxed).saturating_sub(forgotten).saturating_add(1);
-        let lasts = base.saturating_mul(times.into()).min(millis(config.max_time));
-        self.times.store(times, Relaxed);
-        self.row.store(0, Relaxed);
-        self.until.store(now_ms.saturating_add(lasts), Relaxed);
-    }
-}
+use self::standing::millis;
+pub use self::{config::EjectionConfig, standing::Standing};
 
 /// Why an endpoint was ejected, for the log and the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -233,10 +135,6 @@ fn is_far_below(rate: f64, others: &[f64]) -> bool {
     rate < mean - LEAST.max(DEVIATIONS * variance.sqrt())
 }
 
-fn millis(span: Span) -> u64 {
-    u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -280,7 +178,7 @@ mod tests {
         let mut now = 0;
         let mut lasts = || {
             assert!(fails(&ejection, 0, 5, now));
-            let lasted = standing.until.load(Relaxed) - now;
+            let lasted = standing.back_at() - now;
             now += lasted;
             lasted / 1_000
         };
@@ -289,7 +187,7 @@ mod tests {
         assert_eq!(lasts(), 300);
         now += 1_000_000;
         assert!(fails(&ejection, 0, 5, now));
-        assert_eq!(standing.until.load(Relaxed), now + 10_000);
+        assert_eq!(standing.back_at(), now + 10_000);
     }
 
     #[test]

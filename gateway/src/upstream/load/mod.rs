@@ -11,6 +11,8 @@
 //!
 //! Not here: choosing (`balance/`), and taking endpoints out (`ejection.rs`, `health.rs`). Nothing here reads a clock.
 
+mod fading;
+
 use std::{
     sync::{
         Arc,
@@ -19,6 +21,7 @@ use std::{
     time::Duration,
 };
 
+use self::fading::Fading;
 use super::Outcome;
 
 /// The time constant of latency and of failures. As Finagle's and Linkerd's.
@@ -29,9 +32,6 @@ pub const SLOW_START: Duration = Duration::from_secs(10);
 
 /// With what share of its weight a new endpoint begins: `min_weight_percent` of Envoy's slow start.
 const COLD: f32 = 0.1;
-
-/// What one more call moves the share of failures by: it is that of about the last ten calls.
-const STEP: f32 = 0.1;
 
 /// The least merit. Something must be left, or an endpoint that has recovered would never be found out.
 const LEAST_MERIT: f32 = 0.01;
@@ -86,7 +86,6 @@ impl Load {
     }
 
     /// Counts a call until the ticket is dropped.
-    #[must_use]
     pub fn begin(self: &Arc<Self>) -> Ticket {
         self.in_flight.fetch_add(1, Relaxed);
         Ticket(self.clone())
@@ -180,82 +179,6 @@ impl Drop for Ticket {
 /// At least one, since 0 stands for unknown.
 fn micros(took: Duration) -> f32 {
     (took.as_secs_f32() * 1e6).max(1.0)
-}
-
-/// A number that fades to 0 with time: an `f32`, and the millisecond that it was true at, in one word, so that the two
-/// always belong together. Milliseconds are cut to 32 bits; after 25 days without a call it may fade too late, once.
-#[derive(Debug)]
-struct Fading {
-    word: AtomicU64,
-    /// Per millisecond.
-    rate: f32,
-}
-
-impl Fading {
-    fn new(decay: Duration) -> Self {
-        Fading { word: AtomicU64::new(0), rate: 1e-3 / decay.as_secs_f32().max(1e-3) }
-    }
-
-    /// As it was when it was noted.
-    fn value(&self) -> f32 {
-        unpack(self.word.load(Relaxed)).0
-    }
-
-    /// As much as is left of it.
-    fn at(&self, now_ms: u64) -> f32 {
-        let (value, stamp) = unpack(self.word.load(Relaxed));
-        // Mostly there is nothing that could fade, and `exp` is most of what a pick costs.
-        if value == 0.0 { 0.0 } else { value * self.left(stamp, now_ms) }
-    }
-
-    /// e^(-age/decay), 0 to 1.
-    fn left(&self, stamp: u32, now_ms: u64) -> f32 {
-        // Negative when another worker was quicker to note something later.
-        let age = (now_ms as u32).wrapping_sub(stamp) as i32;
-        if age <= 0 { 1.0 } else { (-(age as f32) * self.rate).exp() }
-    }
-
-    /// Jumps up to `sample`, or moves down to it as far as time has passed.
-    fn peak(&self, sample: f32, now_ms: u64) {
-        self.update(|value, stamp| {
-            let left = self.left(stamp, now_ms);
-            let next = if sample >= value { sample } else { value * left + sample * (1.0 - left) };
-            // A better sample within the same millisecond changes nothing: the word is written about once in each,
-            // however many workers there are.
-            (left < 1.0 || sample > value).then_some((next, now_ms as u32))
-        });
-    }
-
-    /// Jumps up to `sample`, and never down.
-    fn raise(&self, sample: f32, now_ms: u64) {
-        self.update(|value, stamp| {
-            (sample > value * self.left(stamp, now_ms)).then_some((sample, now_ms as u32))
-        });
-    }
-
-    /// Moves by a [`STEP`], however much time has passed.
-    fn step_towards(&self, sample: f32, now_ms: u64) {
-        /// As good as nothing; it lets the usual case, in which nothing fails, end without writing.
-        const LEAST: f32 = 0.001;
-        self.update(|value, stamp| {
-            let faded = value * self.left(stamp, now_ms);
-            let next = faded + (sample - faded) * STEP;
-            let next = if next < LEAST { 0.0 } else { next };
-            (value != next).then_some((next, now_ms as u32))
-        });
-    }
-
-    /// Replaces value and stamp, unless there is nothing to replace them by.
-    fn update(&self, next: impl Fn(f32, u32) -> Option<(f32, u32)>) {
-        _ = self.word.fetch_update(Relaxed, Relaxed, |word| {
-            let (value, stamp) = unpack(word);
-            next(value, stamp).map(|(value, stamp)| u64::from(value.to_bits()) << 32 | u64::from(stamp))
-        });
-    }
-}
-
-fn unpack(word: u64) -> (f32, u32) {
-    (f32::from_bits((word >> 32) as u32), word as u32)
 }
 
 #[cfg(test)]
@@ -377,12 +300,5 @@ mod tests {
     #[test]
     fn without_a_slow_start_a_new_endpoint_is_warm() {
         assert_eq!(Load::cold(DECAY, Duration::ZERO, 0).warmth(0), 1.0);
-    }
-
-    #[test]
-    fn a_worker_whose_clock_is_behind_does_not_make_anything_fade() {
-        let load = load();
-        ends(&load, Outcome::Ok, 10, 5_000);
-        assert_eq!(load.latency(4_999), 10_000.0);
     }
 }
