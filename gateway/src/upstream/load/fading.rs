@@ -24,6 +24,11 @@ impl Fading {
         Fading { word: AtomicU64::new(0), rate: 1e-3 / decay.as_secs_f32().max(1e-3) }
     }
 
+    /// Back to nothing.
+    pub(super) fn forget(&self) {
+        self.word.store(0, Relaxed);
+    }
+
     /// As it was when it was noted.
     pub(super) fn value(&self) -> f32 {
         unpack(self.word.load(Relaxed)).0

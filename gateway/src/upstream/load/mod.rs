@@ -80,8 +80,11 @@ impl Load {
     }
 
     /// Begins the slow start (again) at `now_ms`, which may be to come: for endpoints that join, and that come back from
-    /// being ejected or unhealthy.
+    /// being ejected or unhealthy. What was known is forgotten. It may be another process by now, and would otherwise
+    /// wait for up to a minute until its old latency has faded enough for it to be tried.
     pub fn warm_up(&self, now_ms: u64) {
+        self.latency.forget();
+        self.failing.forget();
         self.warming.store(now_ms, Relaxed);
     }
 
@@ -295,6 +298,14 @@ mod tests {
         assert_eq!(warmth, [0.1, 0.1, 0.25, 0.5, 1.0, 1.0]);
         load.warm_up(20_000);
         assert_eq!([19_000, 20_000, 25_000].map(|now| load.warmth(now)), [0.1, 0.1, 0.5]);
+    }
+
+    #[test]
+    fn one_that_comes_back_is_not_judged_by_what_it_was() {
+        let load = load();
+        (0..20).for_each(|_| ends(&load, Outcome::Timeout, 2_000, 0));
+        load.warm_up(10_000);
+        assert_eq!((load.latency(10_000), load.merit(10_000), load.warmth(10_000)), (0.0, 1.0, 0.1));
     }
 
     #[test]
