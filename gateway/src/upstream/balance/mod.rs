@@ -105,7 +105,7 @@ impl Balance {
         let available = self.available(endpoints, now_ms);
         let untried = available.without(tried);
         let among = if untried.is_empty() { available } else { untried };
-        if among.len() < 2 {
+        if !among.has_choice() {
             return among.iter().next();
         }
         let weight = |index: usize| self.weights[index];
@@ -123,27 +123,30 @@ impl Balance {
     }
 
     fn available<C: Candidate>(&self, endpoints: &[C], now_ms: u64) -> Set {
-        let (mut fit, mut admitting) = (Set::EMPTY, Set::EMPTY);
+        let (mut fit, mut admitting, mut unfit) = (Set::EMPTY, Set::EMPTY, 0);
         for (index, endpoint) in endpoints.iter().enumerate() {
             if endpoint.fit(now_ms) {
                 fit.insert(index);
+            } else {
+                unfit += 1;
             }
             if endpoint.admits(now_ms) {
                 admitting.insert(index);
             }
         }
-        let panic = fit.len() * 100 < self.panic_percent * endpoints.len();
+        let panic = (endpoints.len() - unfit) * 100 < self.panic_percent * endpoints.len();
         if panic { admitting } else { admitting.and(&fit) }
     }
 
     /// The cheaper of two different ones taken at random.
     fn two_choices<C: Candidate>(&self, endpoints: &[C], among: &Set, now_ms: u64) -> Option<usize> {
-        let count = among.len();
-        if count < 2 {
+        if !among.has_choice() {
             return among.iter().next();
         }
+        let count = among.len();
         let first = fastrand::usize(..count);
-        let second = (first + fastrand::usize(1..count)) % count;
+        let later = first + fastrand::usize(1..count);
+        let second = if later < count { later } else { later - count };
         let (first, second) = (among.iter().nth(first)?, among.iter().nth(second)?);
         let cost = |index: usize| self.cost(&endpoints[index], self.weights[index], now_ms);
         Some(if cost(second) < cost(first) { second } else { first })
@@ -164,8 +167,9 @@ impl Balance {
             let load = endpoints[index].load();
             load.in_flight() as f32 / (self.weights[index] * load.warmth(now_ms))
         };
-        let begin = fastrand::usize(..among.len().max(1));
-        let ranked = among.iter().cycle().skip(begin).take(among.len()).map(|index| (busy(index), index));
+        let count = among.len();
+        let begin = fastrand::usize(..count.max(1));
+        let ranked = among.iter().cycle().skip(begin).take(count).map(|index| (busy(index), index));
         ranked.min_by(|one, two| one.0.total_cmp(&two.0)).map(|(_, index)| index)
     }
 }

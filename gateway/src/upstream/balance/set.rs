@@ -38,6 +38,12 @@ impl Set {
         self.0 == 0
     }
 
+    /// Whether at least two are in it. Quicker than counting them.
+    #[must_use]
+    pub fn has_choice(&self) -> bool {
+        self.0 & self.0.wrapping_sub(1) != 0
+    }
+
     /// Those in both.
     #[must_use]
     pub fn and(&self, other: &Set) -> Set {
@@ -78,7 +84,7 @@ mod tests {
     use super::*;
 
     fn some() -> impl Strategy<Value = BTreeSet<u8>> {
-        prop::collection::btree_set(0..128_u8, 0..20)
+        prop::collection::btree_set(0..128_u8, 0..10)
     }
 
     proptest! {
@@ -88,6 +94,7 @@ mod tests {
             prop_assert!(set(&one).iter().eq(one.iter().map(|index| usize::from(*index))));
             prop_assert_eq!(set(&one).len(), one.len());
             prop_assert_eq!(set(&one).is_empty(), one.is_empty());
+            prop_assert_eq!(set(&one).has_choice(), one.len() > 1);
             prop_assert_eq!(set(&one).and(&set(&two)), set(&(&one & &two)));
             prop_assert_eq!(set(&one).without(&set(&two)), set(&(&one - &two)));
             prop_assert!((0..=255_u8).all(|index| set(&one).contains(index.into()) == one.contains(&index)));

@@ -176,18 +176,17 @@ mod tests {
         let ejection = by_default(3);
         let standing = &ejection.standings[0];
         let mut now = 0;
-        let mut lasts = || {
+        // After so many seconds in good standing.
+        let mut lasts = |after: u64| {
+            now += after * 1_000;
             assert!(fails(&ejection, 0, 5, now));
             let lasted = standing.back_at() - now;
             now += lasted;
             lasted / 1_000
         };
-        assert_eq!([lasts(), lasts(), lasts()], [10, 20, 30]);
-        (0..40).for_each(|_| _ = lasts());
-        assert_eq!(lasts(), 300);
-        now += 1_000_000;
-        assert!(fails(&ejection, 0, 5, now));
-        assert_eq!(standing.back_at(), now + 10_000);
+        assert_eq!([0, 0, 0].map(&mut lasts), [10, 20, 30]);
+        (0..40).for_each(|_| _ = lasts(0));
+        assert_eq!([0, 100, 300].map(&mut lasts), [300, 210, 10]);
     }
 
     #[test]

@@ -62,14 +62,17 @@ impl Standing {
         self.failed.store(0, Relaxed);
     }
 
-    /// Out for `base` as often as it was ejected. Each `base` without an ejection lets one be forgotten.
+    /// Out for `base_time` as often as it was ejected. Each `base_time` in good standing lets one time be forgotten, and
+    /// none is remembered beyond those that reach `max_time`.
     pub(super) fn eject(&self, config: &EjectionConfig, now_ms: u64) {
         let base = millis(config.base_time).max(1);
         let forgotten = now_ms.saturating_sub(self.until.load(Relaxed)) / base;
         let forgotten = u32::try_from(forgotten).unwrap_or(u32::MAX);
+        let most = millis(config.max_time);
         let times = self.times.load(Relaxed).saturating_sub(forgotten).saturating_add(1);
-        let lasts = base.saturating_mul(times.into()).min(millis(config.max_time));
-        self.times.store(times, Relaxed);
+        let times = u64::from(times).min(most.div_ceil(base));
+        let lasts = (base * times).min(most);
+        self.times.store(u32::try_from(times).unwrap_or(u32::MAX), Relaxed);
         self.row.store(0, Relaxed);
         self.until.store(now_ms.saturating_add(lasts), Relaxed);
     }
