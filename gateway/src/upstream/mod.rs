@@ -5,13 +5,17 @@
 //!
 //! Not here: what goes into a request (`proxy/`, `composition/`, `graphql/`), what an answer means there.
 
+pub mod balance;
 pub mod circuit_breaker;
 pub mod config;
 pub mod discovery;
+pub mod ejection;
 pub mod fault;
+pub mod health;
 pub mod hedge;
 pub mod in_flight;
 mod json;
+pub mod load;
 mod metrics;
 mod pool;
 pub mod retry;
