@@ -35,13 +35,13 @@ pub fn program() -> Program {
     }
 }
 
-/// What `handle:` may name: `graphql`, and `graphql-explorer`, the same with introspection and the GraphQL console.
+/// What `handle:` may name: `graphql`, and `graphql-explorer`, the same with introspection and GraphiQL.
 #[must_use]
 pub fn handlers() -> Handlers {
     Handlers::default().with("graphql", schema::closed).with("graphql-explorer", schema::open)
 }
 
-/// For trying it out: `graphql` itself has introspection and the GraphQL console on.
+/// For trying it out: `graphql` itself has introspection and GraphiQL on.
 #[must_use]
 pub fn playground() -> Handlers {
     Handlers::default().with("graphql", schema::open).with("graphql-explorer", schema::open)

@@ -31,9 +31,9 @@ pub(crate) fn closed(services: &Services) -> Result<Arc<dyn Handler>, String> {
     handler(services, Settings::default())
 }
 
-/// The handler for development: it tells its schema and brings a console.
+/// The handler for development: it tells its schema and brings GraphiQL.
 pub(crate) fn open(services: &Services) -> Result<Arc<dyn Handler>, String> {
-    handler(services, Settings { introspection: true, console: true, ..Settings::default() })
+    handler(services, Settings { introspection: true, graphiql: true, ..Settings::default() })
 }
 
 fn handler(services: &Services, settings: Settings) -> Result<Arc<dyn Handler>, String> {

@@ -13,9 +13,9 @@ use futures_util::future::join_all;
 use http::{HeaderName, HeaderValue, Method};
 
 use super::{
-    Limits, Refusal, console,
+    Limits, Refusal,
     document::{Document, Documents},
-    failure,
+    failure, graphiql,
     lenient::Shapes,
     read::{Asked, Batch, Unread, not_allowed, read},
     render::{self, Media},
@@ -48,8 +48,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Whether the schema may be asked for.
     pub introspection: bool,
-    /// Whether browsers get the GraphQL console.
-    pub console: bool,
+    /// Whether browsers get GraphiQL, at the address of the route.
+    pub graphiql: bool,
 }
 
 /// Makes what resolvers share.
@@ -87,8 +87,8 @@ where
 
     async fn respond(&self, request: Request, admitted: Admitted) -> Result<Response, Error> {
         let get = matches!(*request.method(), Method::GET | Method::HEAD);
-        if get && self.settings.console && render::wants_page(request.headers()) {
-            return Ok(console::page());
+        if let Some(page) = self.graphiql(get, &request) {
+            return Ok(page);
         }
         let media = Media::of(request.headers());
         let call = Arc::new(call(&request, admitted));
@@ -98,6 +98,11 @@ where
             Err(Unread::Http(error)) => Err(error),
             Err(Unread::Graphql(refusal)) => Ok(render::unread(refusal, media, request_id(&call))),
         }
+    }
+
+    fn graphiql(&self, get: bool, request: &Request) -> Option<Response> {
+        let offered = get && self.settings.graphiql;
+        offered.then(|| graphiql::answer(request.uri(), request.headers())).flatten()
     }
 
     async fn one(&self, asked: Asked, get: bool, call: &Arc<Call>, media: Media) -> Result<Response, Error> {

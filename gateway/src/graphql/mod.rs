@@ -6,9 +6,9 @@
 //! Not here: what the schema says, who may see what, which services are asked. That is the business of whoever brings it.
 
 mod arrange;
-mod console;
 mod document;
 mod failure;
+mod graphiql;
 mod handler;
 mod lenient;
 mod lexer;

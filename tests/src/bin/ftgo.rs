@@ -56,7 +56,7 @@ fn introduce(stubs: &Stubs, web: &Instance, mobile: &Instance) {
     println!("FTGO is up.\n");
     println!("  bff-web        http://{}            REST", web.addresses()[0]);
     println!(
-        "  bff-mobile     http://{}/graphql    GraphQL, with a console in a browser",
+        "  bff-mobile     http://{}/graphql    GraphQL, and GraphiQL in a browser",
         mobile.addresses()[0]
     );
     for (name, instance) in [("bff-web", web), ("bff-mobile", mobile)] {
