@@ -178,6 +178,11 @@ impl ClientBody {
         self.upload.waits.store(frame.is_pending(), Ordering::Relaxed);
         let Some(frame) = ready!(frame) else { return Poll::Ready(None) };
         let frame = frame.map_err(BodyError::ClientGone)?;
+        if frame.is_trailers() {
+            // A service that merges them with the header fields would be told whatever the client likes, in our name too
+            // (RFC 9110 section 6.5.1 lets them be discarded).
+            return Poll::Ready(None);
+        }
         self.seen += frame.data_ref().map_or(0, |data| data.len() as u64);
         if self.seen <= self.limit {
             return Poll::Ready(Some(Ok(frame)));

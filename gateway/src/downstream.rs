@@ -43,6 +43,8 @@ pub struct Activity {
     since: AtomicU32,
     /// Whether an answer waits for the client to read.
     blocked: AtomicBool,
+    /// Whether an answer broke off that only the end of the connection ends: then the end must not look like one.
+    cut: AtomicBool,
     /// Whether all that was answered has been handed to the system.
     flushed: AtomicBool,
 }
@@ -50,7 +52,8 @@ pub struct Activity {
 impl Default for Activity {
     fn default() -> Self {
         let (answering, since) = (AtomicU32::new(0), AtomicU32::new(worker::ticks()));
-        Activity { answering, since, blocked: AtomicBool::new(false), flushed: AtomicBool::new(true) }
+        let (blocked, cut, flushed) = (AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(true));
+        Activity { answering, since, blocked, cut, flushed }
     }
 }
 
@@ -78,6 +81,17 @@ impl Activity {
         if !self.blocked.swap(true, Relaxed) {
             self.since.store(worker::ticks(), Relaxed);
         }
+    }
+
+    /// An answer over HTTP/1.0 broke off: to such a client the end of the connection is the end of the answer.
+    pub fn cut(&self) {
+        self.cut.store(true, Relaxed);
+    }
+
+    /// Whether that happened.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.cut.load(Relaxed)
     }
 
     /// All that was written has been handed to the system.

@@ -31,6 +31,7 @@ use crate::{
         record::{Note, Record, Recorded},
         trace::Trace,
     },
+    proxy::headers::codings_are_known,
     rate_limit::RateLimit,
     route::Route,
     routing::{Found, Params, path},
@@ -252,13 +253,10 @@ fn check_head(request: &Request, max_header_size: usize) -> Result<(), Error> {
         ));
     }
     check_host(request)?;
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => Ok(()),
-        (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        // RFC 9112 section 6.1: what is not understood must not be passed on as if it were.
-        _ => Err(Error::new(Code::NotImplemented, "a transfer coding that is not exactly `chunked`")),
+    if !codings_are_known(headers) {
+        return Err(Error::new(Code::NotImplemented, "a transfer coding that is not exactly `chunked`"));
     }
+    Ok(())
 }
 
 /// RFC 9112 section 3.2: exactly one `Host` in HTTP/1.1, and one that names a host.

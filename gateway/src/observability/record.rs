@@ -280,6 +280,9 @@ impl Recorded {
                 }
             }
             Err(error) => {
+                if inner.version < Version::HTTP_11 {
+                    inner.from.activity.cut();
+                }
                 inner.end = if matches!(error, BodyError::Deadline) { End::Deadline } else { End::Upstream };
                 let mut cause = String::new();
                 let _ = write!(cause, "{error}");

@@ -5,7 +5,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 
-use crate::downstream::Downstream;
+use crate::{body::Response, downstream::Downstream};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -24,6 +24,30 @@ const HOP_BY_HOP: [HeaderName; 7] = [
     header::UPGRADE,
     header::PROXY_AUTHORIZATION,
 ];
+
+/// Whether a message says of itself how it ends in a way that everybody understands: by `chunked` alone, or without a
+/// transfer coding (RFC 9112 section 6.1). What is not understood must not be passed on as if it were.
+#[must_use]
+pub fn codings_are_known(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(only), None) => only.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// Makes a service's answer one of ours: in our version, and without a length that its coding overrides (RFC 9112 section
+/// 6.3), which a client would believe.
+pub fn reframe(response: &mut Response) {
+    let version = std::mem::replace(response.version_mut(), Version::HTTP_11);
+    let headers = response.headers_mut();
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    remove_hop_by_hop(headers);
+    add_via(headers, version);
+}
 
 /// Removes what concerns one connection only, with all that `Connection` names. Looked for in one pass, since most messages
 /// have none of it and each removal costs a hash.

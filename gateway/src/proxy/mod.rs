@@ -11,7 +11,7 @@ use http::{HeaderValue, Uri, header, uri::PathAndQuery};
 
 use crate::{
     body::{Request, Response},
-    error::Error,
+    error::{Code, Error},
     handler::{Admitted, Answer, Handler},
     template::Template,
     upstream::Upstream,
@@ -46,6 +46,7 @@ impl Forward {
         headers::remove_hop_by_hop(sent);
         headers::add_forwarded(sent, &admitted.downstream, host);
         headers::add_via(sent, version);
+        sent.remove(header::TRAILER); // those of a client go no further (`body.rs`)
         sent.remove(header::AUTHORIZATION);
         if let Some(principal) = admitted.caller.principal.as_ref().filter(|_| self.token) {
             sent.insert(header::AUTHORIZATION, principal.authorization.clone());
@@ -66,9 +67,12 @@ impl Forward {
         let request = self.outgoing(request, &admitted);
         let mut response =
             self.upstream.call(request, deadline).await.map_err(crate::upstream::Fault::into_error)?;
-        let version = response.version();
-        headers::remove_hop_by_hop(response.headers_mut());
-        headers::add_via(response.headers_mut(), version);
+        if response.status().is_informational() || !headers::codings_are_known(response.headers()) {
+            let why =
+                "an answer that switches protocols, or in a transfer coding that is not exactly `chunked`";
+            return Err(Error::new(Code::UpstreamFailed, format!("{}: {why}", self.upstream.name())));
+        }
+        headers::reframe(&mut response);
         Ok(response)
     }
 }

@@ -30,7 +30,14 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{Serve, accept::Draining, config::ServerConfig, opening::Opened, tls, watched::Watched};
+use super::{
+    Serve,
+    accept::Draining,
+    config::ServerConfig,
+    opening::Opened,
+    tls,
+    watched::{Reset, Watched},
+};
 use crate::{
     downstream::Downstream,
     observability::{metrics::ProcessMetrics, record::Recorded},
@@ -135,7 +142,7 @@ impl<S: Serve> Serving<S> {
 
     async fn http1<I>(&self, io: Opened<I>, peer: &Arc<Peer<S>>) -> Result<(), Broken>
     where
-        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        I: AsyncRead + AsyncWrite + Reset + Unpin + Send + 'static,
     {
         let io = TokioIo::new(Watched::new(io, peer.clone()));
         let mut connection = pin!(self.http1.serve_connection(io, answers(peer)));

@@ -22,6 +22,13 @@ pub(super) struct Opened<I> {
     end: u8,
 }
 
+impl<I> Opened<I> {
+    /// What the bytes come by.
+    pub(super) fn io(&self) -> &I {
+        &self.io
+    }
+}
+
 impl<I: AsyncRead + Unpin> Opened<I> {
     /// Waits for as many bytes as tell the protocols apart, one at least. `None` when the client leaves without a byte.
     pub(super) async fn read(mut io: I) -> io::Result<Option<Self>> {

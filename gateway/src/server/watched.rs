@@ -9,22 +9,62 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use http::StatusCode;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::server::TlsStream;
 
-use super::{Serve, connection::Peer};
+use super::{Serve, connection::Peer, opening::Opened};
+
+/// What can be ended in a way that no client takes for the end of an answer.
+pub(super) trait Reset {
+    /// From now on, closing it resets it.
+    fn reset(&self);
+}
+
+impl Reset for TcpStream {
+    fn reset(&self) {
+        // Failing, it is closed in the usual way.
+        _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
+    }
+}
+
+impl Reset for TlsStream<TcpStream> {
+    /// TLS has an end of its own, `close_notify`, which is not sent then.
+    fn reset(&self) {
+        self.get_ref().0.reset();
+    }
+}
+
+impl<I: Reset> Reset for Opened<I> {
+    fn reset(&self) {
+        self.io().reset();
+    }
+}
 
 /// A connection whose writes are watched.
-pub(super) struct Watched<I, S> {
+pub(super) struct Watched<I: Reset, S> {
     io: I,
     peer: Arc<Peer<S>>,
     /// Our own answer instead of hyper's, as far as it is not written yet.
     refusal: Vec<u8>,
 }
 
-impl<I: AsyncWrite + Unpin, S: Serve> Watched<I, S> {
+impl<I: Reset, S> Drop for Watched<I, S> {
+    fn drop(&mut self) {
+        if self.peer.downstream.activity.is_cut() {
+            self.io.reset();
+        }
+    }
+}
+
+impl<I: AsyncWrite + Reset + Unpin, S: Serve> Watched<I, S> {
     pub(super) fn new(io: I, peer: Arc<Peer<S>>) -> Self {
         Watched { io, peer, refusal: Vec::new() }
     }
@@ -63,7 +103,7 @@ fn status(head: &[u8]) -> Option<StatusCode> {
     status.is_client_error().then_some(status)
 }
 
-impl<I: AsyncRead + Unpin, S: Serve> AsyncRead for Watched<I, S> {
+impl<I: AsyncRead + Reset + Unpin, S: Serve> AsyncRead for Watched<I, S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -73,7 +113,7 @@ impl<I: AsyncRead + Unpin, S: Serve> AsyncRead for Watched<I, S> {
     }
 }
 
-impl<I: AsyncWrite + Unpin, S: Serve> AsyncWrite for Watched<I, S> {
+impl<I: AsyncWrite + Reset + Unpin, S: Serve> AsyncWrite for Watched<I, S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.refused(bytes) {
             return Poll::Ready(Ok(bytes.len()));
@@ -107,6 +147,9 @@ impl<I: AsyncWrite + Unpin, S: Serve> AsyncWrite for Watched<I, S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_refusal(cx))?;
+        if self.peer.downstream.activity.is_cut() {
+            return Poll::Ready(Ok(())); // the reset comes when this is dropped
+        }
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
