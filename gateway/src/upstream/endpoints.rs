@@ -62,16 +62,11 @@ impl Endpoints {
     ///
     /// # Errors
     /// When none may be called: all breakers are open, or no endpoint is known.
-    pub(super) fn pick(
-        &self,
-        upstream: &str,
-        tried: &Set,
-        key: Option<u64>,
-        now: Instant,
-    ) -> Result<usize, Fault> {
+    pub(super) fn pick(&self, upstream: &str, tried: &Set, key: Option<u64>) -> Result<usize, Fault> {
         if let [_only] = &*self.all {
             return Ok(0); // its breaker is asked in any case
         }
+        let now = Instant::now();
         self.balance.pick(&self.all, tried, key, millis(now)).ok_or_else(|| self.nobody(upstream, now))
     }
 
@@ -90,7 +85,11 @@ impl Endpoints {
     }
 
     /// Notes how a call to an endpoint ended, which may eject one.
-    pub(super) fn note(&self, upstream: &str, index: usize, succeeded: bool, now: Instant) {
+    pub(super) fn note(&self, upstream: &str, index: usize, succeeded: bool) {
+        if self.all.len() < 2 {
+            return; // the last one is never ejected
+        }
+        let now = Instant::now();
         let Some((ejected, sign)) = self.ejection.note(index, succeeded, millis(now)) else { return };
         let endpoint = &self.all[ejected];
         endpoint.load.warm_up(endpoint.standing.back_at());

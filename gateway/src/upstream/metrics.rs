@@ -155,7 +155,7 @@ impl UpstreamMetrics {
 /// One call under way; counted as cancelled when it is dropped before its end.
 pub(super) struct Flight<'a> {
     metrics: &'a UpstreamMetrics,
-    begun: Instant,
+    pub(super) begun: Instant,
     outcome: Outcome,
 }
 

@@ -137,14 +137,18 @@ impl Upstream {
     /// A [`Fault`] when there is no answer. An answer of any status is an answer.
     pub async fn call(&self, request: Request, deadline: Deadline) -> Result<Response, Fault> {
         let flight = self.metrics.begin();
-        let outcome = self.answer(request, deadline).await;
+        let outcome = self.answer(request, deadline, flight.begun).await;
         flight.end(&outcome);
         outcome
     }
 
-    async fn answer(&self, mut request: Request, deadline: Deadline) -> Result<Response, Fault> {
+    async fn answer(
+        &self,
+        mut request: Request,
+        deadline: Deadline,
+        begun: Instant,
+    ) -> Result<Response, Fault> {
         let slot = self.in_flight.acquire(deadline).await.map_err(|_full| self.limited())?;
-        let begun = Instant::now();
         let mut attempts = self.retry.attempts(request.method());
         let (key, mut tried) = (self.key(&request), Set::EMPTY);
         loop {
@@ -178,17 +182,17 @@ impl Upstream {
         let endpoints = self.endpoints.load_full();
         let until = self.config.attempt_timeout.map_or(deadline, |timeout| deadline.at_most(timeout.0));
         loop {
-            let index = match endpoints.pick(&self.name, tried, key, Instant::now()) {
+            let index = match endpoints.pick(&self.name, tried, key) {
                 Ok(index) => index,
                 Err(fault) => return Err(Failed { fault, failure: None, unsent: None }),
             };
             tried.insert(index);
             let call = Call { upstream: self, endpoints: &endpoints, index, until };
-            let (index, outcome) =
-                match self.hedge.as_ref().and_then(|hedge| Some((hedge, hedge.delay(request.method())?))) {
-                    Some((hedge, delay)) => call.hedged(hedge, delay, request, key, tried).await,
-                    None => (index, call.plain(request).await),
-                };
+            let (index, outcome) = match self.hedge_after(&request) {
+                // On the heap: few upstreams hedge, and the futures of all others would be twice as large.
+                Some((hedge, delay)) => Box::pin(call.hedged(hedge, delay, request, key, tried)).await,
+                None => (index, call.plain(request).await),
+            };
             match outcome {
                 // Another worker's call closed it between the choice and the permit.
                 Err(Failed { fault, unsent: Some(unsent), .. })
@@ -201,11 +205,17 @@ impl Upstream {
         }
     }
 
+    fn hedge_after(&self, request: &Request) -> Option<(&Hedge, Duration)> {
+        let hedge = self.hedge.as_ref()?;
+        Some((hedge, hedge.delay(request.method())?))
+    }
+
     /// What becomes of the call in the end.
     fn end(&self, outcome: Outcomes, slot: Slot, begun: Instant) -> Result<Response, Fault> {
-        let now = Instant::now();
-        let dropped = outcome.as_ref().err().is_some_and(|failed| failed.fault.reason == Reason::Timeout);
-        self.in_flight.sample(now.saturating_duration_since(begun), dropped, now.into());
+        if self.config.in_flight.adaptive.is_some() {
+            let dropped = outcome.as_ref().err().is_some_and(|failed| failed.fault.reason == Reason::Timeout);
+            self.in_flight.sample(begun.elapsed(), dropped, Instant::now().into());
+        }
         let (endpoint, Answered { response, connection, ticket }) = outcome.map_err(|failed| failed.fault)?;
         let (head, body) = response.into_parts();
         let pooled = Pooled::new(body, Home { connection, endpoint, under_way: (ticket, slot) });
@@ -270,7 +280,7 @@ impl Call<'_> {
         };
         if let Some(verdict) = verdict {
             let succeeded = verdict == Verdict::Success;
-            self.endpoints.note(&self.upstream.name, self.index, succeeded, Instant::now());
+            self.endpoints.note(&self.upstream.name, self.index, succeeded);
         }
         outcome
     }
@@ -291,7 +301,7 @@ impl Call<'_> {
             hedge.record(begun.elapsed(), Instant::now());
             return (self.index, outcome);
         }
-        let other = self.endpoints.pick(&self.upstream.name, tried, key, Instant::now());
+        let other = self.endpoints.pick(&self.upstream.name, tried, key);
         let (Some(spare), Ok(other)) = (spare, other) else { return (self.index, first.await) };
         if other == self.index || !hedge.permit(Instant::now()) {
             let outcome = first.await;
