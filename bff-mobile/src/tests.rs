@@ -82,7 +82,9 @@ fn services() -> (Services, Asked) {
     let mut services = Services::default();
     for name in ["consumer", "order", "kitchen", "restaurant", "accounting", "order-history", "delivery"] {
         let metrics = Arc::new(UpstreamMetrics::default());
-        services.upstreams.insert(name.to_owned(), Upstream::build(name, &config, metrics, "").unwrap());
+        services
+            .upstreams
+            .insert(name.to_owned(), Upstream::build(name, &config, metrics, "", None).ok().unwrap());
     }
     let limit = serde_json::from_value(json!({"rate": "50/s", "by": "address"})).unwrap();
     services.limits.insert("registration".to_owned(), RateLimit::build("registration", &limit, "").unwrap());

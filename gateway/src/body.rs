@@ -121,6 +121,16 @@ impl Body {
         if let Body::Client(body) = self { Some(body.upload.clone()) } else { None }
     }
 
+    /// The same once more, if it is all there.
+    #[must_use]
+    pub fn again(&self) -> Option<Body> {
+        match self {
+            Body::Empty => Some(Body::Empty),
+            Body::Full(bytes) => Some(Body::Full(bytes.clone())),
+            Body::Client(_) | Body::Stream(_) => None,
+        }
+    }
+
     /// Whether there is nothing to send.
     #[must_use]
     pub fn is_empty(&self) -> bool {

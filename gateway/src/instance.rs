@@ -106,10 +106,14 @@ impl Instance {
         self.gateway.ready()
     }
 
-    /// Waits until every provider of the configuration in use has given keys.
+    /// Waits until every provider of the configuration in use has given keys, and every upstream has an endpoint.
     pub async fn until_ready(&self) {
-        for provider in self.gateway.snapshot().providers.values() {
+        let snapshot = self.gateway.snapshot();
+        for provider in snapshot.providers.values() {
             provider.until_ready().await;
+        }
+        for upstream in snapshot.services.upstreams.values() {
+            upstream.until_found().await;
         }
     }
 
@@ -169,7 +173,7 @@ fn told_to_restart(before: &Config, after: &Config) {
     }
 }
 
-/// Fetches the keys of providers that are new.
+/// Fetches the keys of providers that are new, and follows the endpoints of upstreams that are.
 fn keep_fresh(snapshot: &Snapshot, before: Option<&Snapshot>) {
     let known = |name: &str, provider: &Arc<Provider>| {
         before.and_then(|before| before.providers.get(name)).is_some_and(|known| Arc::ptr_eq(known, provider))
@@ -177,6 +181,12 @@ fn keep_fresh(snapshot: &Snapshot, before: Option<&Snapshot>) {
     for (name, provider) in &snapshot.providers {
         if !known(name, provider) {
             tokio::spawn(provider.clone().keep_fresh());
+        }
+    }
+    for (name, upstream) in &snapshot.services.upstreams {
+        let known = before.and_then(|before| before.services.upstreams.get(name));
+        if known.is_none_or(|known| !Arc::ptr_eq(known, upstream)) {
+            upstream.follow();
         }
     }
 }

@@ -122,7 +122,18 @@ impl Builder<'_> {
             let metrics = self.ground.metrics.upstream(name);
             let upstream = match before.filter(|before| before.config() == typed) {
                 Some(unchanged) => Some(unchanged.clone()),
-                None => self.mistakes.keep(Upstream::build(name, typed, metrics, &below("upstreams", name))),
+                None => {
+                    let before = self.ground.before.and_then(|before| before.services.upstreams.get(name));
+                    Upstream::build(
+                        name,
+                        typed,
+                        metrics,
+                        &below("upstreams", name),
+                        before.map(|before| &**before),
+                    )
+                    .map_err(|wrong| self.mistakes.0.extend(wrong.0))
+                    .ok()
+                }
             };
             built.extend(upstream.map(|upstream| (name.clone(), upstream)));
         }

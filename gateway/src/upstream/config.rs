@@ -1,27 +1,145 @@
 //! What one types under `upstreams:`.
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 
-use crate::units::{Size, Span};
+use super::{
+    balance::BalanceConfig,
+    circuit_breaker::CircuitBreakerConfig,
+    discovery::config::{DiscoveryConfig, DnsConfig, EndpointConfig},
+    ejection::EjectionConfig,
+    health::HealthConfig,
+    hedge::HedgeConfig,
+    in_flight::InFlightConfig,
+    retry::RetryConfig,
+};
+use crate::{
+    mistake::{Mistake, Mistakes, below},
+    units::{Size, Span},
+};
 
 /// A service behind the gateway, as typed under `upstreams:`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamConfig {
-    /// Where it answers: `http://host:port`. A path is not allowed here.
-    pub url: String,
+    /// Where it answers: `http://host:port`. A name is looked up again and again. A path is not allowed here.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// Where it answers, when there are several: addresses, each perhaps with a weight.
+    #[serde(default)]
+    pub endpoints: Option<Vec<EndpointConfig>>,
+    /// Where it answers, by DNS, when DNS must be told how to ask, or for SRV records.
+    #[serde(default)]
+    pub dns: Option<DnsConfig>,
+    /// Where it answers, by a YAML file with `endpoints:`, which may change at any time.
+    #[serde(default)]
+    pub file: Option<PathBuf>,
+    /// How an endpoint is chosen for a call.
+    #[serde(default)]
+    pub balance: BalanceConfig,
+    /// Below how many percent of endpoints that are fit (healthy, not ejected) fitness is ignored, 0 to 100.
+    #[serde(default = "panic_threshold")]
+    pub panic_threshold: u8,
+    /// In what time an endpoint that joins comes to its full share.
+    #[serde(default = "slow_start")]
+    pub slow_start: Span,
     /// How long connecting may take.
     #[serde(default = "connect_timeout")]
     pub connect_timeout: Span,
+    /// How long one attempt may take, to the head of its answer: all that is left of the request's time unless given.
+    #[serde(default)]
+    pub attempt_timeout: Option<Span>,
     /// How long a connection may stay idle before it is closed. Keep it below the service's own keep-alive.
     #[serde(default = "idle_timeout")]
     pub idle_timeout: Span,
-    /// How many idle connections each worker keeps.
+    /// How many idle connections each worker keeps to each endpoint.
     #[serde(default = "max_idle")]
     pub max_idle: usize,
     /// The most that the header section of an answer may take.
     #[serde(default = "max_header_size")]
     pub max_header_size: Size,
+    /// When an endpoint that fails is given a rest.
+    #[serde(default)]
+    pub circuit_breaker: CircuitBreakerConfig,
+    /// What is tried again.
+    #[serde(default)]
+    pub retry: RetryConfig,
+    /// When a second endpoint is asked while the first has not answered; never unless given.
+    #[serde(default)]
+    pub hedge: Option<HedgeConfig>,
+    /// How many calls may be under way.
+    #[serde(default)]
+    pub in_flight: InFlightConfig,
+    /// When an endpoint is taken out by how calls to it end.
+    #[serde(default)]
+    pub ejection: EjectionConfig,
+    /// How endpoints are checked; not unless given.
+    #[serde(default)]
+    pub health: Option<HealthConfig>,
+}
+
+impl UpstreamConfig {
+    /// Where it is, as typed.
+    pub(super) fn place(&self) -> DiscoveryConfig {
+        DiscoveryConfig {
+            url: self.url.clone(),
+            endpoints: self.endpoints.clone(),
+            dns: self.dns.clone(),
+            file: self.file.clone(),
+        }
+    }
+
+    /// Whether only the place differs, so that what is known of endpoints stays true.
+    pub(super) fn treats_alike(&self, other: &Self) -> bool {
+        let place = other.place();
+        let moved = UpstreamConfig {
+            url: place.url,
+            endpoints: place.endpoints,
+            dns: place.dns,
+            file: place.file,
+            ..self.clone()
+        };
+        moved == *other
+    }
+
+    /// What serde cannot tell: values out of range.
+    pub(super) fn check(&self, name: &str, at: &str, mistakes: &mut Mistakes) {
+        self.circuit_breaker.check(&below(at, "circuit_breaker"), mistakes);
+        self.retry.check(&below(at, "retry"), mistakes);
+        self.in_flight.check(&below(at, "in_flight"), mistakes);
+        if let Some(hedge) = &self.hedge {
+            hedge.check(&below(at, "hedge"), mistakes);
+        }
+        let mut wrong = |key: &str, why: &str, expected: &str| {
+            mistakes
+                .add(Mistake::new(below(at, key), format!("upstream `{name}`: {why}")).expected(expected));
+        };
+        if self.panic_threshold > 100 {
+            wrong("panic_threshold", "more than all endpoints", "0 to 100 (percent)");
+        }
+        if self.ejection.max_percent > 100 {
+            wrong("ejection.max_percent", "more than all endpoints", "0 to 100 (percent)");
+        }
+        if let Some(health) = &self.health {
+            if !health.path.starts_with('/') || health.path.parse::<http::uri::PathAndQuery>().is_err() {
+                wrong("health.path", "this is no path", "a path like `/healthz`");
+            }
+            if health.interval < Span::millis(100) {
+                wrong("health.interval", "it would be asked all the time", "at least 100ms");
+            }
+        }
+    }
+}
+
+/// Envoy's. When half of the endpoints seem down, it is likelier that the checks are wrong.
+fn panic_threshold() -> u8 {
+    super::balance::PANIC_PERCENT
+}
+
+/// Long enough for caches and compilers to warm up, short enough for a rollout.
+fn slow_start() -> Span {
+    Span(super::load::SLOW_START)
 }
 
 /// A service in the same data centre answers a SYN in a millisecond; a lost one is sent again after one second, which

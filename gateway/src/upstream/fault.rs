@@ -30,6 +30,10 @@ pub enum Reason {
     WrongType,
     /// More bytes than may be held.
     TooLarge,
+    /// The circuit breaker is open: nothing was sent.
+    CircuitOpen,
+    /// As many calls as may be are under way: nothing was sent.
+    Limit,
     /// The request's own body failed: the client sent too much, or stopped.
     Request(Code),
 }
@@ -62,6 +66,8 @@ impl Reason {
             Reason::Malformed => "malformed",
             Reason::WrongType => "wrong-type",
             Reason::TooLarge => "too-large",
+            Reason::CircuitOpen => "circuit-open",
+            Reason::Limit => "limit",
             Reason::Request(_) => "request",
         }
     }
@@ -70,6 +76,7 @@ impl Reason {
     fn code(self) -> Code {
         match self {
             Reason::Timeout => Code::UpstreamTimeout,
+            Reason::CircuitOpen | Reason::Limit => Code::UpstreamUnavailable,
             Reason::Request(code) => code,
             Reason::Status(status) => match status.as_u16() {
                 400 => Code::BadRequest,

@@ -92,6 +92,6 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// `Retry-After` in seconds; the date form is as good as none to a client that asks again anyway.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }

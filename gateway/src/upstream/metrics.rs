@@ -1,6 +1,8 @@
 //! What is counted per upstream: calls by outcome, calls in flight, time to the head of the answer.
 
 use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -8,9 +10,11 @@ use std::{
     time::Instant,
 };
 
+use http::StatusCode;
+use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 
-use super::Fault;
+use super::{Fault, Reason, circuit_breaker::State};
 use crate::{body::Response, histogram::Histogram};
 
 /// The kinds of outcome that calls are counted by: label values are fixed here, never taken from traffic.
@@ -26,19 +30,22 @@ pub enum Outcome {
     Refused,
     /// The connection broke before the answer.
     Broken,
-    /// The client left before the answer.
+    /// The client left before the answer, or what it sent was bad.
     Cancelled,
+    /// Nothing was sent: the circuit breaker is open, or too many calls are under way.
+    Rejected,
 }
 
 impl Outcome {
     /// All of them, in the order of [`UpstreamMetrics::outcomes`].
-    pub const ALL: [Outcome; 6] = [
+    pub const ALL: [Outcome; 7] = [
         Outcome::Ok,
         Outcome::ServerError,
         Outcome::Timeout,
         Outcome::Refused,
         Outcome::Broken,
         Outcome::Cancelled,
+        Outcome::Rejected,
     ];
 
     /// The label's value.
@@ -51,20 +58,57 @@ impl Outcome {
             Outcome::Refused => "refused",
             Outcome::Broken => "broken",
             Outcome::Cancelled => "cancelled",
+            Outcome::Rejected => "rejected",
+        }
+    }
+
+    /// What an answer of `status` is.
+    pub(super) fn of_status(status: StatusCode) -> Self {
+        if status.is_server_error() { Outcome::ServerError } else { Outcome::Ok }
+    }
+
+    /// What a call without an answer is.
+    pub(super) fn of_reason(reason: Reason) -> Self {
+        match reason {
+            Reason::Timeout => Outcome::Timeout,
+            Reason::Refused => Outcome::Refused,
+            Reason::Request(_) => Outcome::Cancelled,
+            Reason::CircuitOpen | Reason::Limit => Outcome::Rejected,
+            _ => Outcome::Broken,
         }
     }
 
     fn of(result: &Result<Response, Fault>) -> Self {
-        use super::Reason;
         match result {
-            Ok(response) if response.status().is_server_error() => Outcome::ServerError,
-            Ok(_) => Outcome::Ok,
-            Err(fault) => match fault.reason {
-                Reason::Timeout => Outcome::Timeout,
-                Reason::Refused => Outcome::Refused,
-                Reason::Request(_) => Outcome::Cancelled,
-                _ => Outcome::Broken,
-            },
+            Ok(response) => Outcome::of_status(response.status()),
+            Err(fault) => Outcome::of_reason(fault.reason),
+        }
+    }
+}
+
+/// The counters of one endpoint.
+#[derive(Debug, Default)]
+pub struct EndpointMetrics {
+    /// Attempts that were sent there.
+    pub picks: Counter,
+    /// How often it was ejected.
+    pub ejections: Counter,
+    /// How often its circuit breaker opened.
+    pub opened: Counter,
+    /// Its breaker: 0 closed, 1 half-open, 2 open.
+    pub breaker: AtomicI64,
+}
+
+impl EndpointMetrics {
+    pub(super) fn breaker_changed(&self, to: State) {
+        let number = match to {
+            State::Closed => 0,
+            State::HalfOpen => 1,
+            State::Open => 2,
+        };
+        self.breaker.store(number, Ordering::Relaxed);
+        if to == State::Open {
+            self.opened.inc();
         }
     }
 }
@@ -73,14 +117,35 @@ impl Outcome {
 #[derive(Default)]
 pub struct UpstreamMetrics {
     /// Calls by outcome, as [`Outcome::ALL`].
-    pub outcomes: [Counter; 6],
+    pub outcomes: [Counter; 7],
     /// Time to the head of the answer.
     pub latency: Histogram,
     /// Calls that have no head of an answer yet.
     pub in_flight: Arc<AtomicI64>,
+    /// Attempts after the first.
+    pub retries: Counter,
+    /// Second attempts beside a slow first one.
+    pub hedges: Counter,
+    /// Those of each endpoint that is known.
+    endpoints: Mutex<BTreeMap<SocketAddr, Arc<EndpointMetrics>>>,
 }
 
 impl UpstreamMetrics {
+    pub(super) fn endpoint(&self, address: SocketAddr) -> Arc<EndpointMetrics> {
+        self.endpoints.lock().entry(address).or_default().clone()
+    }
+
+    /// Forgets the endpoints that are gone: their addresses would add up.
+    pub(super) fn retain(&self, known: impl Fn(&SocketAddr) -> bool) {
+        self.endpoints.lock().retain(|address, _| known(address));
+    }
+
+    /// Those of each endpoint.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<(SocketAddr, Arc<EndpointMetrics>)> {
+        self.endpoints.lock().iter().map(|(address, metrics)| (*address, metrics.clone())).collect()
+    }
+
     pub(super) fn begin(&self) -> Flight<'_> {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         Flight { metrics: self, begun: Instant::now(), outcome: Outcome::Cancelled }
@@ -90,7 +155,7 @@ impl UpstreamMetrics {
 /// One call under way; counted as cancelled when it is dropped before its end.
 pub(super) struct Flight<'a> {
     metrics: &'a UpstreamMetrics,
-    begun: Instant,
+    pub(super) begun: Instant,
     outcome: Outcome,
 }
 

@@ -1,7 +1,9 @@
 //! A service behind the gateway, and the one way to call it.
 //!
-//! `deadline -> pool -> connect -> send`: the deadline is outermost because everything spends it. A connection that the
-//! service had closed while it waited is replaced without anyone noticing, as long as nothing was written to it.
+//! `in-flight slot -> retry -> balance -> hedge -> [per endpoint: breaker -> attempt timeout -> pool -> connect -> send]`.
+//! The slot is outermost, since it bounds what a service holds here, retries included. Retry stands outside the balancer,
+//! so that a second attempt meets another endpoint. The breaker is per endpoint, so that one bad machine does not close a
+//! service. All attempts spend one deadline.
 //!
 //! Not here: what goes into a request (`proxy/`, `composition/`, `graphql/`), what an answer means there.
 
@@ -10,7 +12,10 @@ pub mod circuit_breaker;
 pub mod config;
 pub mod discovery;
 pub mod ejection;
+mod endpoint;
+mod endpoints;
 pub mod fault;
+mod follow;
 pub mod health;
 pub mod hedge;
 pub mod in_flight;
@@ -21,53 +26,95 @@ mod pool;
 pub mod retry;
 mod tokens;
 
-use std::{pin::pin, sync::Arc, time::Instant};
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use http::{HeaderValue, Uri, header};
+use arc_swap::ArcSwap;
+use futures_util::future::{Either, select};
+use http::HeaderName;
+use tokio::sync::watch;
 
 use self::{
+    balance::{BalanceConfig, HashOn, Set},
+    circuit_breaker::Verdict,
     config::UpstreamConfig,
-    pool::{Pool, Pooled},
+    discovery::Source,
+    endpoint::{Answered, Failed, copy},
+    endpoints::Endpoints,
+    hedge::Hedge,
+    in_flight::{InFlight, Slot},
+    pool::{Home, Pooled},
+    retry::{Failure, Next, Retry},
 };
 pub use self::{
     fault::{Fault, Reason},
     json::Fetched,
-    metrics::{Outcome, UpstreamMetrics},
+    metrics::{EndpointMetrics, Outcome, UpstreamMetrics},
 };
 use crate::{
     body::{Body, Request, Response},
     deadline::Deadline,
-    error::Code,
-    mistake::{Mistake, below},
+    handler::USER_ID,
+    mistake::{Mistake, Mistakes, below},
 };
 
 /// A service behind the gateway.
 pub struct Upstream {
     name: Box<str>,
     config: UpstreamConfig,
-    host: HeaderValue,
-    pool: Arc<Pool>,
+    source: Source,
+    endpoints: ArcSwap<Endpoints>,
+    in_flight: Arc<InFlight>,
+    retry: Retry,
+    hedge: Option<Hedge>,
+    /// What calls are kept together by, if by a header field.
+    hash: Option<HeaderName>,
     metrics: Arc<UpstreamMetrics>,
+    /// Ends what follows the endpoints when this is dropped, and says whether any endpoint has been found.
+    found: watch::Sender<bool>,
 }
 
 impl Upstream {
-    /// The upstream called `name`, typed at the key path `at`.
+    /// The upstream called `name`, typed at the key path `at`. What `before` knows of its endpoints stays known, if they
+    /// are treated alike.
     ///
     /// # Errors
-    /// When its address is none.
+    /// All that is wrong with it.
     pub fn build(
         name: &str,
         config: &UpstreamConfig,
         metrics: Arc<UpstreamMetrics>,
         at: &str,
-    ) -> Result<Arc<Self>, Mistake> {
-        let authority = authority(&config.url).map_err(|wrong| {
-            Mistake::new(below(at, "url"), format!("upstream `{name}`: {wrong}"))
-                .expected("`http://host:port`")
-        })?;
-        let host = HeaderValue::from_str(&authority).expect("an authority is made of header characters");
-        let pool = Arc::new(Pool::new(&authority, config));
-        Ok(Arc::new(Upstream { name: name.into(), config: config.clone(), host, pool, metrics }))
+        before: Option<&Upstream>,
+    ) -> Result<Arc<Self>, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        config.check(name, at, &mut mistakes);
+        let source = config.place().build(name, at).map_err(|wrong| mistakes.0.extend(wrong.0)).ok();
+        let hash = hash(&config.balance, name, at, &mut mistakes);
+        let Some(source) = source.filter(|_| mistakes.is_empty()).map(|discovery| discovery.source) else {
+            return Err(mistakes);
+        };
+        let before = before.filter(|before| before.config.treats_alike(config));
+        let known = before.map(|before| before.endpoints.load());
+        let endpoints =
+            Endpoints::new(name, config, &metrics, &source.first(), known.as_ref().map(|known| &***known));
+        let now = Instant::now();
+        Ok(Arc::new(Upstream {
+            name: name.into(),
+            in_flight: InFlight::new(&config.in_flight, now.into()),
+            retry: Retry::new(config.retry.clone(), now),
+            hedge: config.hedge.as_ref().map(|hedge| Hedge::new(hedge, now)),
+            found: watch::channel(!endpoints.all.is_empty()).0,
+            endpoints: ArcSwap::from_pointee(endpoints),
+            config: config.clone(),
+            source,
+            hash,
+            metrics,
+        }))
     }
 
     /// As it is called in the configuration.
@@ -82,113 +129,248 @@ impl Upstream {
         &self.config
     }
 
-    /// Sends `request`, whose URI is a path with an optional query, and gives back the head of the answer with its body
-    /// still to come. Dropping either cancels the call: its connection is closed.
+    /// Sends `request`, whose URI is a path with an optional query, to one of the endpoints, and again to another while
+    /// that can help. Gives back the head of the answer with its body still to come. Dropping either cancels the call: its
+    /// connection is closed.
     ///
     /// # Errors
     /// A [`Fault`] when there is no answer. An answer of any status is an answer.
-    pub async fn call(&self, mut request: Request, deadline: Deadline) -> Result<Response, Fault> {
-        request.headers_mut().insert(header::HOST, self.host.clone());
-        let upload = request.body().upload();
+    pub async fn call(&self, request: Request, deadline: Deadline) -> Result<Response, Fault> {
         let flight = self.metrics.begin();
-        let outcome =
-            match deadline.bound(pin!(self.send(request))).await {
-                Ok(outcome) => outcome,
-                Err(_elapsed) if upload.is_some_and(|upload| upload.waits()) => Err(self
-                    .fault(Reason::Request(Code::RequestTimeout), "the client's body did not come in time")),
-                Err(_elapsed) => Err(self.fault(Reason::Timeout, "no answer before the deadline")),
-            };
+        let outcome = self.answer(request, deadline, flight.begun).await;
         flight.end(&outcome);
         outcome
     }
 
-    async fn send(&self, mut request: Request) -> Result<Response, Fault> {
+    async fn answer(
+        &self,
+        mut request: Request,
+        deadline: Deadline,
+        begun: Instant,
+    ) -> Result<Response, Fault> {
+        let slot = self.in_flight.acquire(deadline).await.map_err(|_full| self.limited())?;
+        let mut attempts = self.retry.attempts(request.method());
+        let (key, mut tried) = (self.key(&request), Set::EMPTY);
         loop {
-            let idle = self.pool.take();
-            let reused = idle.is_some();
-            let mut connection = match idle {
-                Some(connection) => connection,
-                None => self.connect().await?,
+            let spare = if attempts.may_send_again() { copy(&request) } else { None };
+            let mut outcome = self.attempt(request, key, &mut tried, deadline).await;
+            let unsent = outcome.as_mut().err().and_then(|failed| failed.unsent.take());
+            let (Some(failure), Some(again)) = (failure(&outcome), unsent.map(|unsent| *unsent).or(spare))
+            else {
+                return self.end(outcome, slot, begun);
             };
-            match connection.try_send_request(request).await {
-                Ok(response) => return Ok(self.pooled(response, connection)),
-                Err(mut failed) => match failed.take_message() {
-                    // The service had closed it before anything was written: not its fault, and not the client's.
-                    Some(unsent) if reused => request = unsent,
-                    _ => return Err(Fault::of_send(&self.name, failed.error())),
-                },
+            match attempts.after(failure, retry_after(&outcome), deadline.remaining(), Instant::now()) {
+                Next::Return => return self.end(outcome, slot, begun),
+                Next::Again { pause } => {
+                    drop(outcome);
+                    self.metrics.retries.inc();
+                    tokio::time::sleep(pause).await;
+                    request = again;
+                }
             }
         }
     }
 
-    async fn connect(&self) -> Result<pool::Connection, Fault> {
-        let begun = Instant::now();
-        match tokio::time::timeout(self.config.connect_timeout.0, self.pool.connect()).await {
-            Ok(connected) => connected.map_err(|error| fault::of_connect(&self.name, &error)),
-            Err(_elapsed) => Err(Fault::new(
-                &self.name,
-                Reason::Timeout,
-                format!("no connection within {:?}", begun.elapsed()),
-            )),
+    /// One attempt at the endpoint that the balance chooses; `tried` are those of before, and then of this one too.
+    async fn attempt(
+        &self,
+        mut request: Request,
+        key: Option<u64>,
+        tried: &mut Set,
+        deadline: Deadline,
+    ) -> Outcomes {
+        let endpoints = self.endpoints.load_full();
+        let until = self.config.attempt_timeout.map_or(deadline, |timeout| deadline.at_most(timeout.0));
+        loop {
+            let index = match endpoints.pick(&self.name, tried, key) {
+                Ok(index) => index,
+                Err(fault) => return Err(Failed { fault, failure: None, unsent: None }),
+            };
+            tried.insert(index);
+            let call = Call { upstream: self, endpoints: &endpoints, index, until };
+            let (index, outcome) = match self.hedge_after(&request) {
+                // On the heap: few upstreams hedge, and the futures of all others would be twice as large.
+                Some((hedge, delay)) => Box::pin(call.hedged(hedge, delay, request, key, tried)).await,
+                None => (index, call.plain(request).await),
+            };
+            match outcome {
+                // Another worker's call closed it between the choice and the permit.
+                Err(Failed { fault, unsent: Some(unsent), .. })
+                    if fault.reason == Reason::CircuitOpen && endpoints.all.len() > 1 =>
+                {
+                    request = *unsent;
+                }
+                outcome => return outcome.map(|answered| (endpoints.all[index].clone(), answered)),
+            }
         }
     }
 
-    fn pooled(
-        &self,
-        response: http::Response<hyper::body::Incoming>,
-        connection: pool::Connection,
-    ) -> Response {
+    fn hedge_after(&self, request: &Request) -> Option<(&Hedge, Duration)> {
+        let hedge = self.hedge.as_ref()?;
+        Some((hedge, hedge.delay(request.method())?))
+    }
+
+    /// What becomes of the call in the end.
+    fn end(&self, outcome: Outcomes, slot: Slot, begun: Instant) -> Result<Response, Fault> {
+        if self.config.in_flight.adaptive.is_some() {
+            let dropped = outcome.as_ref().err().is_some_and(|failed| failed.fault.reason == Reason::Timeout);
+            self.in_flight.sample(begun.elapsed(), dropped, Instant::now().into());
+        }
+        let (endpoint, Answered { response, connection, ticket }) = outcome.map_err(|failed| failed.fault)?;
         let (head, body) = response.into_parts();
-        let pooled = Pooled::new(body, connection, self.pool.clone());
+        let pooled = Pooled::new(body, Home { connection, endpoint, under_way: (ticket, slot) });
         let empty = http_body::Body::is_end_stream(&pooled);
-        http::Response::from_parts(head, if empty { Body::Empty } else { Body::stream(pooled) })
+        Ok(http::Response::from_parts(head, if empty { Body::Empty } else { Body::stream(pooled) }))
+    }
+
+    fn limited(&self) -> Fault {
+        self.fault(Reason::Limit, "as many calls as may be are under way")
+    }
+
+    fn key(&self, request: &Request) -> Option<u64> {
+        match &self.hash {
+            Some(name) => request.headers().get(name).map(|value| balance::key(value.as_bytes())),
+            None => None,
+        }
+    }
+
+    /// Another set of endpoints: what is known of those that stay, stays known.
+    fn take_up(&self, targets: &discovery::Targets) {
+        let before = self.endpoints.load_full();
+        let after = Endpoints::new(&self.name, &self.config, &self.metrics, targets, Some(&before));
+        self.found.send_if_modified(|found| !after.all.is_empty() && !std::mem::replace(found, true));
+        self.endpoints.store(Arc::new(after));
+    }
+
+    /// Waits until an endpoint has been found.
+    pub async fn until_found(&self) {
+        _ = self.found.subscribe().wait_for(|found| *found).await;
+    }
+
+    /// Whether an endpoint has been found.
+    #[must_use]
+    pub fn is_found(&self) -> bool {
+        *self.found.borrow()
     }
 
     /// Closes this worker's connections that nobody has used for long.
     pub fn sweep(&self) {
-        self.pool.sweep();
-    }
-}
-
-/// `http://host:port` into `host:port`.
-fn authority(url: &str) -> Result<String, String> {
-    let wrong = |why: &str| Err(format!("`{url}` is no address of a service: {why}"));
-    let Ok(uri) = url.parse::<Uri>() else { return wrong("it is no URL") };
-    if uri.scheme_str() != Some("http") {
-        return wrong("it must begin with http://");
-    }
-    if uri.path() != "/" || uri.query().is_some() || url.ends_with('/') {
-        return wrong("it must end after the port");
-    }
-    let Some(authority) = uri.authority().filter(|authority| !authority.as_str().contains('@')) else {
-        return wrong("it must name a host and nothing secret");
-    };
-    // What stands behind the last colon and is no port would otherwise pass for a part of the host.
-    if authority.port().is_none() && authority.as_str() != authority.host() {
-        return wrong("its port is none");
-    }
-    Ok(if authority.port().is_some() { authority.to_string() } else { format!("{authority}:80") })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_bare_http_address_is_taken() {
-        assert_eq!(authority("http://127.0.0.1:8082"), Ok("127.0.0.1:8082".to_owned()));
-        assert_eq!(authority("http://order"), Ok("order:80".to_owned()));
-        for wrong in [
-            "order:80",
-            "https://order:80",
-            "http://order:80/",
-            "http://order:80/v1",
-            "http://a:b@order:80",
-            "http://order?x",
-            "http://order:99999",
-            "http://order:",
-        ] {
-            assert!(authority(wrong).is_err(), "{wrong}");
+        for endpoint in &self.endpoints.load().all {
+            endpoint.pool.sweep();
         }
+    }
+}
+
+type Outcomes = Result<(Arc<endpoint::Endpoint>, Answered), Failed>;
+
+/// One attempt about to be made.
+struct Call<'a> {
+    upstream: &'a Upstream,
+    endpoints: &'a Endpoints,
+    index: usize,
+    until: Deadline,
+}
+
+impl Call<'_> {
+    async fn plain(&self, request: Request) -> Result<Answered, Failed> {
+        let outcome = self.endpoints.all[self.index].attempt(request, self.until).await;
+        let verdict = match &outcome {
+            Ok(answered) => Some(self.endpoints.all[self.index].breaker.verdict(answered.response.status())),
+            Err(failed) => failed.counts().then_some(Verdict::Failure),
+        };
+        if let Some(verdict) = verdict {
+            let succeeded = verdict == Verdict::Success;
+            self.endpoints.note(&self.upstream.name, self.index, succeeded);
+        }
+        outcome
+    }
+
+    /// The same, and another endpoint is asked beside it when it takes long. The first answer that is of use wins, and
+    /// the other call ends.
+    async fn hedged(
+        &self,
+        hedge: &Hedge,
+        delay: Duration,
+        request: Request,
+        key: Option<u64>,
+        tried: &mut Set,
+    ) -> (usize, Result<Answered, Failed>) {
+        let (begun, spare) = (Instant::now(), copy(&request));
+        let mut first = pin!(self.plain(request));
+        if let Ok(outcome) = tokio::time::timeout(delay, first.as_mut()).await {
+            hedge.record(begun.elapsed(), Instant::now());
+            return (self.index, outcome);
+        }
+        let other = self.endpoints.pick(&self.upstream.name, tried, key);
+        let (Some(spare), Ok(other)) = (spare, other) else { return (self.index, first.await) };
+        if other == self.index || !hedge.permit(Instant::now()) {
+            let outcome = first.await;
+            hedge.record(begun.elapsed(), Instant::now());
+            return (self.index, outcome);
+        }
+        tried.insert(other);
+        self.upstream.metrics.hedges.inc();
+        let beside = Call { index: other, ..*self };
+        let second = pin!(beside.plain(spare));
+        let (index, outcome) = self.faster(first, second, other, begun).await;
+        hedge.record(begun.elapsed(), Instant::now());
+        (index, outcome)
+    }
+
+    async fn faster<F, G>(
+        &self,
+        first: Pin<&mut F>,
+        second: Pin<&mut G>,
+        other: usize,
+        begun: Instant,
+    ) -> (usize, Result<Answered, Failed>)
+    where
+        F: Future<Output = Result<Answered, Failed>>,
+        G: Future<Output = Result<Answered, Failed>>,
+    {
+        match select(first, second).await {
+            Either::Left((outcome, _)) if is_of_use(&outcome) => (self.index, outcome),
+            Either::Left((_, second)) => (other, second.await),
+            Either::Right((outcome, _)) if is_of_use(&outcome) => {
+                let now = Instant::now();
+                let waited = now.saturating_duration_since(begun);
+                self.endpoints.all[self.index].load.begin().outrun(waited, endpoint::millis(now));
+                (other, outcome)
+            }
+            Either::Right((_, first)) => (self.index, first.await),
+        }
+    }
+}
+
+fn is_of_use(outcome: &Result<Answered, Failed>) -> bool {
+    outcome.as_ref().is_ok_and(|answered| !answered.response.status().is_server_error())
+}
+
+/// How an attempt failed, if it did and may be made again.
+fn failure(outcome: &Outcomes) -> Option<Failure> {
+    match outcome {
+        Ok((_, answered)) => {
+            let status = answered.response.status();
+            (!status.is_success()).then_some(Failure::Status(status))
+        }
+        Err(failed) => failed.failure,
+    }
+}
+
+fn retry_after(outcome: &Outcomes) -> Option<Duration> {
+    json::retry_after(outcome.as_ref().ok()?.1.response.headers())
+}
+
+/// The header field that calls are kept together by.
+fn hash(balance: &BalanceConfig, name: &str, at: &str, mistakes: &mut Mistakes) -> Option<HeaderName> {
+    match balance {
+        BalanceConfig::Hash(HashOn::Principal) => Some(USER_ID),
+        BalanceConfig::Hash(HashOn::Header(header)) => mistakes.keep(header.parse().map_err(|_invalid| {
+            Mistake::new(
+                below(at, "balance.hash.header"),
+                format!("upstream `{name}`: `{header}` is no header field"),
+            )
+        })),
+        _ => None,
     }
 }

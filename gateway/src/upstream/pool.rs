@@ -7,6 +7,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -19,7 +20,7 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
-use super::config::UpstreamConfig;
+use super::{config::UpstreamConfig, endpoint::Endpoint, in_flight::Slot, load::Ticket};
 use crate::{
     body::{Body, BodyError},
     worker,
@@ -36,7 +37,7 @@ struct Idle {
 
 /// The idle connections of one endpoint.
 pub(super) struct Pool {
-    authority: Box<str>,
+    address: SocketAddr,
     max_idle: usize,
     /// In ticks of the worker.
     idle_timeout: u32,
@@ -45,11 +46,11 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(authority: &str, config: &UpstreamConfig) -> Self {
+    pub(super) fn new(address: SocketAddr, config: &UpstreamConfig) -> Self {
         /// hyper takes no smaller buffer.
         const LEAST_BUFFER: usize = 8 * 1024;
         Pool {
-            authority: authority.into(),
+            address,
             max_idle: config.max_idle,
             idle_timeout: worker::ticks_of(config.idle_timeout.0),
             max_header_size: (config.max_header_size.0 as usize).max(LEAST_BUFFER),
@@ -67,7 +68,7 @@ impl Pool {
 
     /// A new connection; its task runs on this worker until either side closes.
     pub(super) async fn connect(&self) -> io::Result<Connection> {
-        let stream = TcpStream::connect(&*self.authority).await?;
+        let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
         let handshake =
             http1::Builder::new().max_buf_size(self.max_header_size).handshake(TokioIo::new(stream));
@@ -99,15 +100,22 @@ impl Pool {
 }
 
 /// An answer's body. Read to its end, it puts its connection back; dropped before, it closes it, so that the service
-/// learns that nobody is listening.
+/// learns that nobody is listening. Until then the call counts as being under way.
 pub(super) struct Pooled {
     body: Incoming,
-    home: Option<(Connection, Arc<Pool>)>,
+    home: Option<Home>,
+}
+
+/// Where the connection goes back to, and what ends with the call.
+pub(super) struct Home {
+    pub(super) connection: Connection,
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) under_way: (Ticket, Slot),
 }
 
 impl Pooled {
-    pub(super) fn new(body: Incoming, connection: Connection, pool: Arc<Pool>) -> Self {
-        let mut pooled = Pooled { body, home: Some((connection, pool)) };
+    pub(super) fn new(body: Incoming, home: Home) -> Self {
+        let mut pooled = Pooled { body, home: Some(home) };
         pooled.put_back_at_end();
         pooled
     }
@@ -119,8 +127,15 @@ impl Pooled {
     }
 
     fn put_back(&mut self) {
-        if let Some((connection, pool)) = self.home.take() {
-            pool.put(connection);
+        if let Some(Home { connection, endpoint, under_way }) = self.home.take() {
+            endpoint.pool.put(connection);
+            drop(under_way);
+        }
+    }
+
+    fn broke_off(&mut self) {
+        if let Some(home) = self.home.take() {
+            home.endpoint.broke_off();
         }
     }
 }
@@ -139,7 +154,10 @@ impl http_body::Body for Pooled {
                 self.put_back_at_end();
                 return Poll::Ready(Some(Ok(frame)));
             }
-            Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::CutShort(error)))),
+            Some(Err(error)) => {
+                self.broke_off();
+                return Poll::Ready(Some(Err(BodyError::CutShort(error))));
+            }
         }
         Poll::Ready(None)
     }

@@ -66,6 +66,12 @@ impl Target {
     pub fn new(address: SocketAddr, host: &str) -> Self {
         Target { address, host: host.into(), weight: 1, zone: None, metadata: BTreeMap::new() }
     }
+
+    /// Whether it is the same one, whatever else may be said of it now.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.address == other.address && self.host == other.host
+    }
 }
 
 /// Makes a set: sorted, and of two that are the same the first.

@@ -88,6 +88,12 @@ impl Attempts<'_> {
         self.made
     }
 
+    /// Whether what is sent now may have to be sent again.
+    #[must_use]
+    pub fn may_send_again(&self) -> bool {
+        self.repeatable && self.made < self.retry.config.attempts
+    }
+
     /// What to do after `failure`, when the service asked for `retry_after` and `remaining` is left until the deadline.
     /// [`Next::Again`] counts as the next attempt.
     pub fn after(

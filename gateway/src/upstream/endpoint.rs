@@ -1,0 +1,262 @@
+//! One address of a service, with all that is known of it: connections, breaker, load, standing, health. It outlives the
+//! sets that it is in.
+//!
+//! `breaker -> attempt timeout -> pool -> connect -> send`: the breaker is outermost, so that it sees the timeout.
+//! Not here: which endpoint is called and how often (`mod.rs`).
+
+use std::{
+    io,
+    pin::pin,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use http::{HeaderValue, Request as Head, header};
+use hyper::body::Incoming;
+
+use super::{
+    Fault, Outcome, Reason,
+    balance::Candidate,
+    circuit_breaker::{CircuitBreaker, State, Transition, Verdict},
+    config::UpstreamConfig,
+    discovery::Target,
+    ejection::Standing,
+    fault,
+    health::Health,
+    load::{DECAY, Load, Ticket},
+    metrics::EndpointMetrics,
+    pool::{Connection, Pool},
+    retry::Failure,
+};
+use crate::{body::Request, deadline::Deadline, error::Code};
+
+/// One address of a service.
+pub(super) struct Endpoint {
+    pub(super) target: Target,
+    pub(super) breaker: CircuitBreaker,
+    pub(super) load: Arc<Load>,
+    pub(super) standing: Arc<Standing>,
+    pub(super) health: Health,
+    pub(super) pool: Pool,
+    pub(super) metrics: Arc<EndpointMetrics>,
+    upstream: Box<str>,
+    host: HeaderValue,
+    connect_timeout: Duration,
+    /// Whether it has ever been in use: one that joins others begins slowly.
+    used: AtomicBool,
+}
+
+/// The head of an answer whose body is still to come, with the connection that it comes by.
+pub(super) struct Answered {
+    pub(super) response: http::Response<Incoming>,
+    pub(super) connection: Connection,
+    pub(super) ticket: Ticket,
+}
+
+/// An attempt without an answer.
+pub(super) struct Failed {
+    pub(super) fault: Fault,
+    /// How it failed, if trying again is a question.
+    pub(super) failure: Option<Failure>,
+    /// The request, if nothing of it was sent.
+    pub(super) unsent: Option<Box<Request>>,
+}
+
+/// When the clock of balancing began: one for all workers.
+static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Milliseconds on that clock.
+pub(super) fn millis(now: Instant) -> u64 {
+    now.saturating_duration_since(*BEGUN).as_millis() as u64
+}
+
+impl Endpoint {
+    pub(super) fn new(
+        upstream: &str,
+        target: Target,
+        config: &UpstreamConfig,
+        metrics: Arc<EndpointMetrics>,
+    ) -> Arc<Self> {
+        let host = HeaderValue::from_str(&target.host).expect("a host is made of header characters");
+        let (name, address, counted) = (Box::<str>::from(upstream), target.address, metrics.clone());
+        let changed = move |transition: Transition| told(&name, address, &counted, transition);
+        Arc::new(Endpoint {
+            breaker: CircuitBreaker::new(config.circuit_breaker.clone(), Instant::now(), changed),
+            load: Arc::new(Load::warm(DECAY, config.slow_start.0)),
+            standing: Arc::default(),
+            health: Health::default(),
+            pool: Pool::new(target.address, config),
+            upstream: upstream.into(),
+            connect_timeout: config.connect_timeout.0,
+            used: AtomicBool::new(false),
+            metrics,
+            host,
+            target,
+        })
+    }
+
+    /// It is in a set that is in use, together with others that were there before if `joins`.
+    pub(super) fn enter(&self, joins: bool) {
+        if !self.used.swap(true, Relaxed) && joins {
+            self.load.warm_up(millis(Instant::now()));
+        }
+    }
+
+    /// One attempt: the head of an answer before `until`, or how it failed. Dropped, it counts for nothing.
+    pub(super) async fn attempt(&self, mut request: Request, until: Deadline) -> Result<Answered, Failed> {
+        let begun = Instant::now();
+        let permit = match self.breaker.permit(begun) {
+            Ok(permit) => permit,
+            Err(open) => {
+                let fault = self.fault(Reason::CircuitOpen, "the circuit breaker is open");
+                let fault = Fault { retry_after: Some(open.retry_after), ..fault };
+                return Err(Failed { fault, failure: None, unsent: Some(Box::new(request)) });
+            }
+        };
+        let ticket = self.load.begin();
+        self.metrics.picks.inc();
+        request.headers_mut().insert(header::HOST, self.host.clone());
+        let upload = request.body().upload();
+        let sent = until.bound(pin!(self.send(request))).await.unwrap_or_else(|_elapsed| {
+            let slow_client = upload.is_some_and(|upload| upload.waits());
+            Err(if slow_client { self.client_late() } else { self.late() })
+        });
+        let now = Instant::now();
+        let (took, verdict) = (now.saturating_duration_since(begun), self.verdict(&sent));
+        permit.record(verdict, took, now);
+        ticket.end(outcome(&sent), took, millis(now));
+        sent.map(|(response, connection)| Answered { response, connection, ticket })
+    }
+
+    async fn send(&self, mut request: Request) -> Result<(http::Response<Incoming>, Connection), Failed> {
+        loop {
+            let idle = self.pool.take();
+            let reused = idle.is_some();
+            let mut connection = match idle {
+                Some(connection) => connection,
+                None => match self.connect().await {
+                    Ok(connection) => connection,
+                    Err(fault) => return Err(Failed::unsent(fault, request)),
+                },
+            };
+            match connection.try_send_request(request).await {
+                Ok(response) => return Ok((response, connection)),
+                Err(mut failed) => match failed.take_message() {
+                    // The service had closed it before anything was written: not its fault, and not the client's.
+                    Some(unsent) if reused => request = unsent,
+                    _ => return Err(Failed::sent(Fault::of_send(&self.upstream, failed.error()))),
+                },
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Connection, Fault> {
+        let connecting = tokio::time::timeout(self.connect_timeout, self.pool.connect());
+        match connecting.await {
+            Ok(connected) => connected.map_err(|error| fault::of_connect(&self.upstream, &error)),
+            Err(_elapsed) => {
+                let error = io::Error::new(io::ErrorKind::TimedOut, "no connection in time");
+                Err(Fault { reason: Reason::Timeout, ..fault::of_connect(&self.upstream, &error) })
+            }
+        }
+    }
+
+    /// An answer broke off after its head: a failure that nobody could have known of when the head came.
+    pub(super) fn broke_off(&self) {
+        let now = Instant::now();
+        if let Ok(permit) = self.breaker.permit(now) {
+            permit.record(Verdict::Failure, Duration::ZERO, now);
+        }
+    }
+
+    fn verdict(&self, sent: &Result<(http::Response<Incoming>, Connection), Failed>) -> Verdict {
+        match sent {
+            Ok((response, _)) => self.breaker.verdict(response.status()),
+            Err(failed) if matches!(failed.fault.reason, Reason::Request(_)) => Verdict::Nothing,
+            Err(_) => Verdict::Failure,
+        }
+    }
+
+    fn fault(&self, reason: Reason, cause: &str) -> Fault {
+        Fault::new(&self.upstream, reason, format!("{}: {cause}", self.target.address))
+    }
+
+    fn late(&self) -> Failed {
+        let fault = self.fault(Reason::Timeout, "no answer in time");
+        Failed { fault, failure: Some(Failure::Timeout), unsent: None }
+    }
+
+    fn client_late(&self) -> Failed {
+        let fault =
+            self.fault(Reason::Request(Code::RequestTimeout), "the client's body did not come in time");
+        Failed { fault, failure: None, unsent: None }
+    }
+}
+
+impl Failed {
+    /// Whether it says something about the endpoint: what was not sent, and what the client spoiled, does not.
+    pub(super) fn counts(&self) -> bool {
+        !matches!(self.fault.reason, Reason::Request(_) | Reason::CircuitOpen)
+    }
+
+    fn unsent(fault: Fault, request: Request) -> Self {
+        Failed { fault, failure: Some(Failure::Connect), unsent: Some(Box::new(request)) }
+    }
+
+    fn sent(fault: Fault) -> Self {
+        let failure = matches!(fault.reason, Reason::Reset).then_some(Failure::Reset);
+        Failed { fault, failure, unsent: None }
+    }
+}
+
+impl Candidate for Arc<Endpoint> {
+    fn load(&self) -> &Load {
+        &self.load
+    }
+
+    fn fit(&self, now_ms: u64) -> bool {
+        self.health.is_healthy() && !self.standing.is_ejected(now_ms)
+    }
+
+    fn admits(&self, now_ms: u64) -> bool {
+        self.breaker.would_admit(*BEGUN + Duration::from_millis(now_ms))
+    }
+}
+
+fn outcome(sent: &Result<(http::Response<Incoming>, Connection), Failed>) -> Outcome {
+    match sent {
+        Ok((response, _)) => Outcome::of_status(response.status()),
+        Err(failed) => Outcome::of_reason(failed.fault.reason),
+    }
+}
+
+/// A breaker's change of state: one line in the log.
+fn told(upstream: &str, endpoint: std::net::SocketAddr, metrics: &EndpointMetrics, change: Transition) {
+    metrics.breaker_changed(change.to);
+    let counts = change.counts;
+    match change.to {
+        State::Open => tracing::warn!(
+            upstream,
+            %endpoint,
+            calls = counts.calls,
+            failed = counts.failed,
+            slow = counts.slow,
+            "circuit breaker open"
+        ),
+        State::HalfOpen => tracing::info!(upstream, %endpoint, "circuit breaker half-open"),
+        State::Closed => tracing::info!(upstream, %endpoint, "circuit breaker closed"),
+    }
+}
+
+/// A copy of a request whose body can be sent again; nothing of a request whose body is only streamed.
+pub(super) fn copy(request: &Request) -> Option<Request> {
+    let body = request.body().again()?;
+    let mut copy = Head::new(body);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}

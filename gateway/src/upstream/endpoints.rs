@@ -1,0 +1,104 @@
+//! The endpoints in use, and what chooses among them. Immutable: another set replaces it whole.
+//!
+//! Not here: where endpoints come from (`discovery/`), what is known of one (`endpoint.rs`).
+
+use std::{sync::Arc, time::Instant};
+
+use super::{
+    Fault, Reason,
+    balance::{Balance, Member, Set},
+    config::UpstreamConfig,
+    discovery::Targets,
+    ejection::{Ejection, Sign},
+    endpoint::{Endpoint, millis},
+    metrics::UpstreamMetrics,
+};
+
+/// The endpoints in use.
+pub(super) struct Endpoints {
+    pub(super) all: Box<[Arc<Endpoint>]>,
+    balance: Balance,
+    ejection: Ejection,
+}
+
+impl Endpoints {
+    /// Those of `targets`; what `before` knows of an endpoint stays known.
+    pub(super) fn new(
+        upstream: &str,
+        config: &UpstreamConfig,
+        metrics: &UpstreamMetrics,
+        targets: &Targets,
+        before: Option<&Endpoints>,
+    ) -> Self {
+        let known = |target| {
+            let same = |endpoint: &&Arc<Endpoint>| endpoint.target.is_same(target);
+            before.and_then(|before| before.all.iter().find(same)).cloned()
+        };
+        let all: Box<[Arc<Endpoint>]> = targets
+            .iter()
+            .map(|target| {
+                known(target).unwrap_or_else(|| {
+                    Endpoint::new(upstream, target.clone(), config, metrics.endpoint(target.address))
+                })
+            })
+            .collect();
+        metrics.retain(|address| targets.iter().any(|target| target.address == *address));
+        let joins = before.is_some_and(|before| !before.all.is_empty());
+        all.iter().for_each(|endpoint| endpoint.enter(joins));
+        let members: Vec<Member> = targets
+            .iter()
+            .map(|target| Member {
+                address: target.address.to_string().into(),
+                weight: target.weight,
+                zone: target.zone.clone(),
+            })
+            .collect();
+        let standings = all.iter().map(|endpoint| endpoint.standing.clone());
+        let ejection = Ejection::new(config.ejection.clone(), standings, millis(Instant::now()));
+        Endpoints { balance: Balance::new(&config.balance, &members, config.panic_threshold), ejection, all }
+    }
+
+    /// The endpoint to call, by its index.
+    ///
+    /// # Errors
+    /// When none may be called: all breakers are open, or no endpoint is known.
+    pub(super) fn pick(&self, upstream: &str, tried: &Set, key: Option<u64>) -> Result<usize, Fault> {
+        if let [_only] = &*self.all {
+            return Ok(0); // its breaker is asked in any case
+        }
+        let now = Instant::now();
+        self.balance.pick(&self.all, tried, key, millis(now)).ok_or_else(|| self.nobody(upstream, now))
+    }
+
+    fn nobody(&self, upstream: &str, now: Instant) -> Fault {
+        if self.all.is_empty() {
+            return Fault::new(upstream, Reason::Refused, "no endpoint is known");
+        }
+        let soonest = self
+            .all
+            .iter()
+            .filter_map(|endpoint| endpoint.breaker.permit(now).err())
+            .map(|open| open.retry_after);
+        let fault =
+            Fault::new(upstream, Reason::CircuitOpen, "the circuit breakers of all endpoints are open");
+        Fault { retry_after: soonest.min(), ..fault }
+    }
+
+    /// Notes how a call to an endpoint ended, which may eject one.
+    pub(super) fn note(&self, upstream: &str, index: usize, succeeded: bool) {
+        if self.all.len() < 2 {
+            return; // the last one is never ejected
+        }
+        let now = Instant::now();
+        let Some((ejected, sign)) = self.ejection.note(index, succeeded, millis(now)) else { return };
+        let endpoint = &self.all[ejected];
+        endpoint.load.warm_up(endpoint.standing.back_at());
+        endpoint.metrics.ejections.inc();
+        let why = match sign {
+            Sign::Row => "failures in a row",
+            Sign::Rate => "fails more often than the others",
+        };
+        let until_ms = endpoint.standing.back_at().saturating_sub(millis(now));
+        tracing::warn!(upstream, endpoint = %endpoint.target.address, why, for_ms = until_ms, "endpoint ejected");
+    }
+}

@@ -1,0 +1,89 @@
+//! What goes on beside requests, on the control thread: following where endpoints are, and checking them.
+//!
+//! Not here: how it is found out (`discovery/`), what a check decides (`health.rs`).
+
+use std::{
+    sync::{Arc, Weak},
+    time::Instant,
+};
+
+use http::{Request, StatusCode, header};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, sync::watch, task::JoinSet};
+
+use super::{
+    Upstream,
+    endpoint::{Endpoint, millis},
+    health,
+};
+
+impl Upstream {
+    /// Follows where the endpoints are and how they are, until the upstream is dropped.
+    pub fn follow(self: &Arc<Self>) {
+        let (source, name) = (self.source.clone(), self.name.to_string());
+        let (sender, targets) = watch::channel(source.first());
+        tokio::spawn(async move { source.run(&name, sender).await });
+        tokio::spawn(follow(Arc::downgrade(self), self.found.subscribe(), targets));
+    }
+}
+
+async fn follow(
+    upstream: Weak<Upstream>,
+    mut dropped: watch::Receiver<bool>,
+    mut targets: watch::Receiver<super::discovery::Targets>,
+) {
+    let mut checks = JoinSet::new();
+    loop {
+        let Some(alive) = upstream.upgrade() else { return };
+        checks.abort_all();
+        check_all(&alive, &mut checks);
+        drop(alive);
+        tokio::select! {
+            changed = targets.changed() => if changed.is_err() { return },
+            () = ended(&mut dropped) => return,
+        }
+        let Some(alive) = upstream.upgrade() else { return };
+        let now = targets.borrow_and_update().clone();
+        alive.take_up(&now);
+    }
+}
+
+/// Returns once the upstream is gone.
+async fn ended(dropped: &mut watch::Receiver<bool>) {
+    while dropped.changed().await.is_ok() {}
+}
+
+fn check_all(upstream: &Upstream, checks: &mut JoinSet<()>) {
+    let Some(config) = &upstream.config.health else { return };
+    for endpoint in &upstream.endpoints.load().all {
+        let (endpoint, config) = (endpoint.clone(), config.clone());
+        checks.spawn(async move {
+            let name = endpoint.target.address.to_string();
+            let probe = || probe(&endpoint, &config.path);
+            let changed = |healthy: bool| {
+                if healthy {
+                    endpoint.load.warm_up(millis(Instant::now()));
+                }
+            };
+            match health::run(&name, &config, &endpoint.health, probe, changed).await {}
+        });
+    }
+}
+
+/// Asks once, over a connection of its own: those of the workers live on their threads.
+async fn probe(endpoint: &Endpoint, path: &str) -> Result<StatusCode, String> {
+    let stream = TcpStream::connect(endpoint.target.address).await.map_err(|error| error.to_string())?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    let connection = tokio::spawn(connection);
+    let request = Request::get(path)
+        .header(header::HOST, &*endpoint.target.host)
+        .header(header::USER_AGENT, "gateway-health-check")
+        .body(Empty::<bytes::Bytes>::new())
+        .map_err(|error| error.to_string())?;
+    let answered = sender.send_request(request).await;
+    connection.abort();
+    Ok(answered.map_err(|error| error.to_string())?.status())
+}
