@@ -14,6 +14,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -22,6 +23,12 @@ use hyper::body::Incoming;
 pub type Request = http::Request<Body>;
 /// An answer as the pipeline sees it.
 pub type Response = http::Response<Body>;
+
+/// What a header section takes: its names and values, and the four bytes around each in HTTP/1.1.
+#[must_use]
+pub fn head_size(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
 
 /// Why a body ended before its end.
 #[derive(Debug, thiserror::Error)]

@@ -14,12 +14,12 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use hyper::body::Incoming;
 
 use crate::{
     auth::Principal,
-    body::{Body, Request, Response},
+    body::{self, Body, Request, Response},
     config::{Config, build::Snapshot},
     deadline::Deadline,
     downstream::Downstream,
@@ -246,7 +246,7 @@ fn options(allow: &HeaderValue) -> Response {
 /// What hyper leaves to us: the size of the header section, one valid `Host`, and no coding but `chunked`.
 fn check_head(request: &Request, max_header_size: usize) -> Result<(), Error> {
     let headers = request.headers();
-    if size(headers) > max_header_size {
+    if body::head_size(headers) > max_header_size {
         return Err(Error::new(
             Code::HeadersTooLarge,
             format!("the header section is over {max_header_size} bytes"),
@@ -278,11 +278,6 @@ fn check_host(request: &Request) -> Result<(), Error> {
 fn is_host(host: &[u8]) -> bool {
     let known = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
     !host.is_empty() && host[0] != b':' && host.iter().all(known)
-}
-
-/// As RFC 9113 section 6.5.2 counts, less the overhead: names and values.
-fn size(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
 fn check_limits(

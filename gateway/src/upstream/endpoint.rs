@@ -31,7 +31,11 @@ use super::{
     pool::{Connection, Pool},
     retry::Failure,
 };
-use crate::{body::Request, deadline::Deadline, error::Code};
+use crate::{
+    body::{Request, head_size},
+    deadline::Deadline,
+    error::Code,
+};
 
 /// One address of a service.
 pub(super) struct Endpoint {
@@ -143,6 +147,11 @@ impl Endpoint {
                 },
             };
             match connection.try_send_request(request).await {
+                Ok(response) if head_size(response.headers()) > self.pool.max_header_size => {
+                    return Err(Failed::sent(
+                        self.fault(Reason::TooLarge, "the header section is too large"),
+                    ));
+                }
                 Ok(response) => return Ok((response, connection)),
                 Err(mut failed) => match failed.take_message() {
                     // The service had closed it before anything was written: not its fault, and not the client's.

@@ -41,19 +41,17 @@ pub(super) struct Pool {
     max_idle: usize,
     /// In ticks of the worker.
     idle_timeout: u32,
-    max_header_size: usize,
+    pub(super) max_header_size: usize,
     workers: Box<[Mutex<Vec<Idle>>]>,
 }
 
 impl Pool {
     pub(super) fn new(address: SocketAddr, config: &UpstreamConfig) -> Self {
-        /// hyper takes no smaller buffer.
-        const LEAST_BUFFER: usize = 8 * 1024;
         Pool {
             address,
             max_idle: config.max_idle,
             idle_timeout: worker::ticks_of(config.idle_timeout.0),
-            max_header_size: (config.max_header_size.0 as usize).max(LEAST_BUFFER),
+            max_header_size: config.max_header_size.0 as usize,
             workers: (0..worker::MOST).map(|_| Mutex::default()).collect(),
         }
     }
@@ -68,10 +66,13 @@ impl Pool {
 
     /// A new connection; its task runs on this worker until either side closes.
     pub(super) async fn connect(&self) -> io::Result<Connection> {
+        /// hyper takes no smaller buffer.
+        const LEAST_BUFFER: usize = 8 * 1024;
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
-        let handshake =
-            http1::Builder::new().max_buf_size(self.max_header_size).handshake(TokioIo::new(stream));
+        let handshake = http1::Builder::new()
+            .max_buf_size(self.max_header_size.max(LEAST_BUFFER))
+            .handshake(TokioIo::new(stream));
         let (connection, task) = handshake.await.map_err(io::Error::other)?;
         // How the connection ended is told to whoever is using it; an idle one that ends is nobody's loss.
         tokio::spawn(async move { drop(task.await) });
