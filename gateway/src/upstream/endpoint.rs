@@ -141,7 +141,8 @@ impl Endpoint {
             let reused = idle.is_some();
             let mut connection = match idle {
                 Some(connection) => connection,
-                None => match self.connect().await {
+                // On the heap, since most calls find a connection, and all would carry the room for this.
+                None => match Box::pin(self.connect()).await {
                     Ok(connection) => connection,
                     Err(fault) => return Err(Failed::unsent(fault, request)),
                 },

@@ -164,7 +164,7 @@ impl Upstream {
                 Next::Again { pause } => {
                     drop(outcome);
                     self.metrics.retries.inc();
-                    tokio::time::sleep(pause).await;
+                    Box::pin(tokio::time::sleep(pause)).await;
                     request = again;
                 }
             }

@@ -87,12 +87,15 @@ impl InFlight {
             permit.forget();
             return Ok(Slot(self.clone()));
         }
-        let waiting = self.wait()?;
+        Box::pin(self.queue(deadline)).await // on the heap: most calls need no room for waiting
+    }
+
+    async fn queue(self: &Arc<Self>, deadline: Deadline) -> Result<Slot, Full> {
+        let _waiting = self.wait()?;
         match timeout(self.patience().min(deadline.remaining()), self.free.acquire()).await {
             Ok(Ok(permit)) => permit.forget(),
             _ => return Err(Full),
         }
-        drop(waiting);
         Ok(Slot(self.clone()))
     }
 
