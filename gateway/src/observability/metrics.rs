@@ -111,7 +111,7 @@ impl Collector for Metrics {
 }
 
 /// A row's way from what is counted to a number.
-type Reading<T> = fn(&T) -> u64;
+type Reading<T, N = u64> = fn(&T) -> N;
 
 impl Metrics {
     fn encode_process(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
@@ -224,7 +224,7 @@ impl Metrics {
                 ConstCounter::new(reading(metrics)).encode(family.encode_family(&labels)?)?;
             }
         }
-        let gauges: [(_, _, fn(&UpstreamMetrics) -> Option<u64>); 3] = [
+        let gauges: [(_, _, Reading<UpstreamMetrics, Option<u64>>); 3] = [
             ("gateway_upstream_endpoints", "Endpoints that are known", |upstream| {
                 Some(upstream.endpoints().len() as u64)
             }),
