@@ -200,11 +200,13 @@ impl Gateway {
         self.log.flush_all();
     }
 
-    /// Whether this instance can take requests: keys are there, and it is not draining.
+    /// Whether this instance can take requests: keys are there, endpoints have been found, and it is not draining.
     #[must_use]
     pub fn ready(&self) -> bool {
+        let snapshot = self.snapshot.load();
         !self.draining.load(Ordering::Relaxed)
-            && self.snapshot.load().providers.values().all(|provider| provider.ready())
+            && snapshot.providers.values().all(|provider| provider.ready())
+            && snapshot.services.upstreams.values().all(|upstream| upstream.is_found())
     }
 }
 

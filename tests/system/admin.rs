@@ -35,6 +35,20 @@ async fn it_is_not_ready_before_it_has_keys_and_becomes_ready_by_itself() {
     gate.get("/orders/99").token(&token).send().await.expect(200);
 }
 
+/// Nobody answers on the port of DNS here, so no address is ever found.
+#[tokio::test]
+async fn it_is_not_ready_while_no_endpoint_of_an_upstream_has_been_found() {
+    let gate = Gate::start(
+        "upstreams: { kitchen: { dns: { name: kitchen.example, port: 80, server: \"127.0.0.1:1\", timeout: 100ms } } }\n\
+         routes: [{ path: /tickets, auth: none, forward: { to: kitchen } }]\n",
+    );
+    let waiting = gate.admin("/readyz").send().await.expect(503);
+    let told = json!({"status": "starting", "reasons": ["upstream `kitchen`: no endpoint found"]});
+    assert_eq!(waiting.json(), told);
+    assert!(!gate.ready());
+    assert_eq!(gate.get("/tickets").send().await.expect(502).code(), "upstream_failed");
+}
+
 #[tokio::test]
 async fn a_token_of_a_new_key_is_soon_good_and_one_of_the_old_key_still() {
     let stubs = stubs();

@@ -65,7 +65,6 @@ async fn an_optional_part_that_fails_is_left_out_and_told() {
 
 #[tokio::test]
 async fn a_required_part_that_fails_refuses_the_answer() {
-    let ftgo = Ftgo::start().await;
     for (fault, expected, code) in [
         (status(400), 400, "bad_request"),
         (status(404), 404, "not_found"),
@@ -88,6 +87,8 @@ async fn a_required_part_that_fails_refuses_the_answer() {
         (json!("hang"), 504, "upstream_timeout"),
         (json!({"trickle": "1s"}), 504, "upstream_timeout"),
     ] {
+        // Each with a gateway of its own: together they are enough failures to open the circuit breaker.
+        let ftgo = Ftgo::start().await;
         let (answer, took) = order_while(&ftgo, Service::Order, &fault).await;
         assert_eq!((answer.status, answer.code().as_str()), (expected, code), "with {fault}: {answer:?}");
         assert_eq!(!answer.header("retry-after").is_empty(), expected == 503, "with {fault}: {answer:?}");

@@ -39,7 +39,8 @@ const OPEN_METRICS: HeaderValue =
 
 /// What operators ask about: the gateway, and in tests something simpler.
 pub trait Status: Send + Sync + 'static {
-    /// The providers without keys so far: their tokens cannot be checked.
+    /// Why requests cannot all be taken yet: providers without keys, whose tokens cannot be checked, and upstreams of
+    /// which no endpoint has been found.
     fn waiting_for(&self) -> Vec<String>;
     /// Whether the end has begun.
     fn draining(&self) -> bool;
@@ -50,8 +51,10 @@ pub trait Status: Send + Sync + 'static {
 impl Status for Gateway {
     fn waiting_for(&self) -> Vec<String> {
         let snapshot = self.snapshot();
-        let waiting = snapshot.providers.iter().filter(|(_, provider)| !provider.ready());
-        waiting.map(|(name, _)| name.clone()).collect()
+        let providers = snapshot.providers.iter().filter(|(_, provider)| !provider.ready());
+        let upstreams = snapshot.services.upstreams.iter().filter(|(_, upstream)| !upstream.is_found());
+        let providers = providers.map(|(name, _)| format!("provider `{name}` has no keys yet"));
+        providers.chain(upstreams.map(|(name, _)| format!("upstream `{name}`: no endpoint found"))).collect()
     }
 
     fn draining(&self) -> bool {
@@ -134,9 +137,7 @@ fn answer<S: Status>(method: &Method, path: &str, status: &S) -> Response<Full<B
 
 /// All reasons are told: an instance that is draining may never have had keys.
 fn readiness<S: Status>(status: &S) -> Response<Full<Bytes>> {
-    let (draining, waiting) = (status.draining(), status.waiting_for());
-    let mut reasons: Vec<String> =
-        waiting.iter().map(|name| format!("provider `{name}` has no keys yet")).collect();
+    let (draining, mut reasons) = (status.draining(), status.waiting_for());
     if draining {
         reasons.insert(0, "this instance is draining".to_owned());
     }
@@ -200,7 +201,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_alive_whatever_else() {
-        assert!(asked("GET /healthz", &["ftgo"], true).await.starts_with("HTTP/1.1 200 "));
+        assert!(asked("GET /healthz", &["no keys"], true).await.starts_with("HTTP/1.1 200 "));
     }
 
     #[tokio::test]
@@ -208,15 +209,15 @@ mod tests {
         assert!(asked("GET /readyz", &[], false).await.starts_with("HTTP/1.1 200 "));
         for (waiting, draining, body) in [
             (
-                &["ftgo", "partners"][..],
+                &["no keys", "no endpoint"][..],
                 false,
-                r#"{"reasons":["provider `ftgo` has no keys yet","provider `partners` has no keys yet"],"status":"starting"}"#,
+                r#"{"reasons":["no keys","no endpoint"],"status":"starting"}"#,
             ),
             (&[], true, r#"{"reasons":["this instance is draining"],"status":"draining"}"#),
             (
-                &["ftgo"],
+                &["no keys"],
                 true,
-                r#"{"reasons":["this instance is draining","provider `ftgo` has no keys yet"],"status":"draining"}"#,
+                r#"{"reasons":["this instance is draining","no keys"],"status":"draining"}"#,
             ),
         ] {
             let answer = asked("GET /readyz", waiting, draining).await;

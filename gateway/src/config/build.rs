@@ -131,13 +131,21 @@ impl Builder<'_> {
                         &below("upstreams", name),
                         before.map(|before| &**before),
                     )
-                    .map_err(|wrong| self.mistakes.0.extend(wrong.0))
+                    .map_err(|wrong| self.wrong_upstream(name, wrong))
                     .ok()
                 }
             };
             built.extend(upstream.map(|upstream| (name.clone(), upstream)));
         }
         built
+    }
+
+    /// Notes what is wrong with an upstream. That nothing says where it is only follows if what did was erased.
+    fn wrong_upstream(&mut self, name: &str, wrong: Mistakes) {
+        let at = below("upstreams", name);
+        let erased =
+            ["url", "endpoints", "dns", "file"].iter().any(|key| self.loaded.has_erased(&below(&at, key)));
+        self.mistakes.0.extend(wrong.0.into_iter().filter(|mistake| !erased || mistake.at != at));
     }
 
     fn limits(&mut self) -> IndexMap<String, Arc<RateLimit>> {

@@ -60,6 +60,12 @@ wrong_after_listen! {
         "routes:\n  - path: /orders/{orderId}\n    auth: none\n    compose:\n      ticketInfo: { get: kitchen/tickets, optonal: true }\n";
     an_unknown_key_in_auth: "routes:\n  - path: /orders\n    auth: { provider: ftgo, scope: [orders] }\n";
     an_unknown_key_in_an_upstream: "upstreams:\n  kitchen: { url: http://kitchen, max_idel: 5 }\nroutes: []\n";
+    a_hedge_after_a_percentile_that_is_none: "upstreams:\n  kitchen: { url: http://kitchen, hedge: { after: p42 } }\nroutes: []\n";
+    a_hedge_after_nonsense: "upstreams:\n  kitchen: { url: http://kitchen, hedge: { after: soon } }\nroutes: []\n";
+    an_unknown_key_in_a_breaker: "upstreams:\n  kitchen: { url: http://kitchen, circuit_breaker: { treshold: 5 } }\nroutes: []\n";
+    an_unknown_way_to_balance: "upstreams:\n  kitchen: { url: http://kitchen, balance: round-robin }\nroutes: []\n";
+    a_health_check_of_a_status_that_is_none:
+        "upstreams:\n  kitchen: { url: http://kitchen, health: { path: /healthz, statuses: [\"2xx\"] } }\nroutes: []\n";
     an_unknown_key_in_a_provider: "providers:\n  ftgo:\n    jwt: { issuer: a, audience: b, jwks: c, kid: d }\nroutes: []\n";
     an_unknown_key_in_a_limit: "limits:\n  browse: { rate: 5/s, by: address, bursts: 5 }\nroutes: []\n";
     an_unknown_key_in_the_server: "server:\n  threads: 5\nroutes: []\n";
@@ -137,14 +143,14 @@ fn a_right_configuration_is_read_without_a_word() {
 #[test]
 fn what_is_right_beside_mistakes_is_kept_and_paths_find_it() {
     let mut loaded = loaded(&format!(
-        "{LISTEN}upstreams:\n  bad: {{ url: [] }}\nroutes:\n  - auth: none\n  - path: /b\n    auth: none\n    forward: {{ to: bad }}\n"
+        "{LISTEN}limits:\n  bad: {{ by: address, rate: [] }}\nroutes:\n  - auth: none\n  - path: /b\n    auth: none\n    forward: {{ to: bad }}\n"
     ));
     let config = loaded.config.as_ref().expect("a route remains");
-    assert_eq!((config.routes.len(), config.routes[0].path.as_str(), config.upstreams.len()), (1, "/b", 0));
-    assert!(loaded.has_erased("upstreams.bad.url") && !loaded.has_erased("routes[0].forward"));
+    assert_eq!((config.routes.len(), config.routes[0].path.as_str(), config.limits.len()), (1, "/b", 0));
+    assert!(loaded.has_erased("limits.bad.rate") && !loaded.has_erased("routes[0].forward"));
     let mut found = Mistakes::default();
     found.add(Mistake::new("routes[0].forward.to", "unknown"));
-    found.add(Mistake::new("upstreams.bad", "never used"));
+    found.add(Mistake::new("limits.bad", "never used"));
     loaded.join(found);
     assert_eq!(loaded.mistakes.0.last().map(|mistake| mistake.at.as_str()), Some("routes[1].forward.to"));
 }

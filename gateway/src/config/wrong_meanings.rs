@@ -72,7 +72,29 @@ fn upstream(url: &str) -> String {
     format!("{RIGHT}  \nroutes: []\n").replace("http://kitchen:8083", url)
 }
 
+/// A file with an upstream `kitchen` of these keys and no route.
+fn kitchen(keys: &str) -> String {
+    format!("{RIGHT}routes: []\n").replace("url: \"http://kitchen:8083\"", keys)
+}
+
 wrong! {
+    an_upstream_in_two_places: kitchen("url: \"http://kitchen:8083\", dns: { name: kitchen, port: 8083 }");
+    a_list_for_a_url: kitchen("url: [\"http://kitchen:8083\"]");
+    an_upstream_nowhere: kitchen("max_idle: 5");
+    an_upstream_by_service_and_name: kitchen("dns: { name: kitchen, srv: _http._tcp.kitchen }");
+    an_upstream_of_wrong_endpoints: kitchen(
+        "endpoints: [\"http://10.0.0.1:80/v1\", { url: \"http://10.0.0.2:80\", weight: 0 }, \"http://10.0.0.3:80\"]");
+    endpoints_with_tls: kitchen("endpoints: [\"https://10.0.0.1:443\"]");
+    a_breaker_out_of_bounds:
+        kitchen("url: \"http://kitchen:8083\", circuit_breaker: { statuses: [503, 404], failure_rate: 101 }");
+    a_retry_out_of_bounds: kitchen(
+        "url: \"http://kitchen:8083\", retry: { attempts: 0, statuses: [404], budget: { percent: 150 } }");
+    a_hedge_for_every_call: kitchen("url: \"http://kitchen:8083\", hedge: { at_most: 80 }");
+    no_call_at_all: kitchen("url: \"http://kitchen:8083\", in_flight: { limit: 0, adaptive: { min: 9, max: 5 } }");
+    percentages_of_more_than_all:
+        kitchen("url: \"http://kitchen:8083\", panic_threshold: 120, ejection: { max_percent: 101 }");
+    a_health_check_without_a_path: kitchen("url: \"http://kitchen:8083\", health: { path: healthz, interval: 5ms }");
+    a_hash_of_no_header: kitchen("url: \"http://kitchen:8083\", balance: { hash: { header: \"X Cart\" } }");
     an_unknown_upstream: route("path: /tickets\nauth: none\nforward: { to: kitchn }\n");
     an_unknown_upstream_of_a_part: composed("  ticketInfo: { get: \"kitchn/tickets/{orderId}\" }\n");
     an_unknown_upstream_of_an_ask: route(

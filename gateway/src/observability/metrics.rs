@@ -1,7 +1,8 @@
 //! Every metric there is, by name, for `GET /metrics` (OpenMetrics text).
 //!
-//! Handles are looked up when a configuration is built, never per request; label values come from configuration only.
-//! Names seen once live on across reloads: a counter never goes back.
+//! Handles are looked up when a configuration is built, never per request; label values come from configuration and from
+//! discovery only. Names seen once live on across reloads: a counter never goes back. Endpoints are forgotten when they
+//! are gone, since their addresses would add up.
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -19,7 +20,7 @@ use prometheus_client::{
 
 use crate::{
     histogram::Histogram,
-    upstream::{Outcome, UpstreamMetrics},
+    upstream::{EndpointMetrics, Outcome, UpstreamMetrics},
 };
 
 /// The counters of one route.
@@ -103,9 +104,14 @@ impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         self.encode_process(&mut encoder)?;
         self.encode_routes(&mut encoder)?;
-        self.encode_upstreams(&mut encoder)
+        self.encode_upstreams(&mut encoder)?;
+        self.encode_policies(&mut encoder)?;
+        self.encode_endpoints(&mut encoder)
     }
 }
+
+/// A row's way from what is counted to a number.
+type Reading<T, N = u64> = fn(&T) -> N;
 
 impl Metrics {
     fn encode_process(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
@@ -202,5 +208,134 @@ impl Metrics {
             upstream.latency.encode(family.encode_family(&[("upstream", name.as_str())])?)?;
         }
         Ok(())
+    }
+
+    /// What the policies of each upstream did, and what they have to work with.
+    fn encode_policies(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let upstreams = self.0.upstreams.lock();
+        let counters: [(_, _, Reading<UpstreamMetrics>); 2] = [
+            ("gateway_upstream_retries", "Attempts after the first", |upstream| upstream.retries.get()),
+            ("gateway_upstream_hedges", "Attempts beside a slow first one", |upstream| upstream.hedges.get()),
+        ];
+        for (name, help, reading) in counters {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (upstream, metrics) in &*upstreams {
+                let labels = [("upstream", upstream.as_str())];
+                ConstCounter::new(reading(metrics)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let gauges: [(_, _, Reading<UpstreamMetrics, Option<u64>>); 3] = [
+            ("gateway_upstream_endpoints", "Endpoints that are known", |upstream| {
+                Some(upstream.endpoints().len() as u64)
+            }),
+            ("gateway_upstream_slots_taken", "Calls under way, to the end of their answers", |upstream| {
+                Some(upstream.slots()?.taken.into())
+            }),
+            ("gateway_upstream_slots_limit", "Calls that may be under way", |upstream| {
+                Some(upstream.slots()?.limit.into())
+            }),
+        ];
+        for (name, help, reading) in gauges {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (upstream, metrics) in &*upstreams {
+                let Some(value) = reading(metrics) else { continue };
+                ConstGauge::new(value).encode(family.encode_family(&[("upstream", upstream.as_str())])?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_endpoints(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let upstreams = self.0.upstreams.lock();
+        let all: Vec<_> = upstreams
+            .iter()
+            .flat_map(|(name, upstream)| {
+                let endpoints = upstream.endpoints().into_iter();
+                endpoints.map(move |(address, metrics)| (name.as_str(), address.to_string(), metrics))
+            })
+            .collect();
+        let counters: [(_, _, Reading<EndpointMetrics>); 3] = [
+            ("gateway_endpoint_attempts", "Attempts at the endpoint", |endpoint| endpoint.picks.get()),
+            ("gateway_endpoint_ejections", "How often it was ejected", |endpoint| endpoint.ejections.get()),
+            ("gateway_endpoint_breaker_opened", "How often its circuit breaker opened", |endpoint| {
+                endpoint.opened.get()
+            }),
+        ];
+        for (name, help, reading) in counters {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (upstream, address, metrics) in &all {
+                let labels = [("upstream", *upstream), ("endpoint", address.as_str())];
+                ConstCounter::new(reading(metrics)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let (name, help) =
+            ("gateway_endpoint_breaker_state", "Its circuit breaker: 0 closed, 1 half-open, 2 open");
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (upstream, address, metrics) in &all {
+            let labels = [("upstream", *upstream), ("endpoint", address.as_str())];
+            let state = metrics.breaker.load(std::sync::atomic::Ordering::Relaxed);
+            ConstGauge::new(state).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use super::*;
+    use crate::upstream::Upstream;
+
+    #[test]
+    fn endpoints_and_what_policies_did_are_told_and_forgotten_with_the_upstream() {
+        let metrics = Metrics::default();
+        let of_kitchen = metrics.upstream("kitchen");
+        let typed = serde_json::json!({
+            "endpoints": ["http://10.0.0.1:80", "http://10.0.0.2:80"], "in_flight": { "limit": 7 },
+        });
+        let config = serde_json::from_value(typed).unwrap();
+        let upstream = Upstream::build("kitchen", &config, of_kitchen.clone(), "", None).unwrap();
+        of_kitchen.retries.inc();
+        for (_, second) in of_kitchen.endpoints().iter().skip(1) {
+            second.picks.inc_by(3);
+            second.opened.inc();
+            second.breaker.store(2, Relaxed);
+        }
+        let text = metrics.text();
+        for line in [
+            r#"gateway_upstream_retries_total{upstream="kitchen"} 1"#,
+            r#"gateway_upstream_hedges_total{upstream="kitchen"} 0"#,
+            r#"gateway_upstream_endpoints{upstream="kitchen"} 2"#,
+            r#"gateway_upstream_slots_taken{upstream="kitchen"} 0"#,
+            r#"gateway_upstream_slots_limit{upstream="kitchen"} 7"#,
+            r#"gateway_endpoint_attempts_total{upstream="kitchen",endpoint="10.0.0.2:80"} 3"#,
+            r#"gateway_endpoint_ejections_total{upstream="kitchen",endpoint="10.0.0.1:80"} 0"#,
+            r#"gateway_endpoint_breaker_opened_total{upstream="kitchen",endpoint="10.0.0.2:80"} 1"#,
+            r#"gateway_endpoint_breaker_state{upstream="kitchen",endpoint="10.0.0.2:80"} 2"#,
+            r#"gateway_endpoint_breaker_state{upstream="kitchen",endpoint="10.0.0.1:80"} 0"#,
+        ] {
+            assert!(text.lines().any(|told| told == line), "{line} is not in\n{text}");
+        }
+        drop(upstream);
+        let text = metrics.text();
+        assert!(!text.contains("10.0.0.") && !text.contains("slots_limit{"), "{text}");
+        assert!(text.contains(r#"gateway_upstream_retries_total{upstream="kitchen"} 1"#), "{text}");
+    }
+
+    #[test]
+    fn a_configuration_that_is_refused_takes_nothing_of_the_one_in_use_away() {
+        let metrics = Metrics::default();
+        let of_kitchen = metrics.upstream("kitchen");
+        let build = |url: &str, limit: u32| {
+            let typed = serde_json::json!({ "url": url, "in_flight": { "limit": limit } });
+            let config = serde_json::from_value(typed).unwrap();
+            Upstream::build("kitchen", &config, of_kitchen.clone(), "", None).unwrap()
+        };
+        let _in_use = build("http://10.0.0.1:80", 7);
+        drop(build("http://10.0.0.2:80", 8));
+        let text = metrics.text();
+        assert!(text.contains(r#"gateway_upstream_slots_limit{upstream="kitchen"} 7"#), "{text}");
+        assert!(text.contains(r#"endpoint="10.0.0.1:80""#) && !text.contains("10.0.0.2"), "{text}");
     }
 }

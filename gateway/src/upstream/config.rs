@@ -7,7 +7,10 @@ use serde::Deserialize;
 use super::{
     balance::BalanceConfig,
     circuit_breaker::CircuitBreakerConfig,
-    discovery::config::{DiscoveryConfig, DnsConfig, EndpointConfig},
+    discovery::{
+        Source,
+        config::{DiscoveryConfig, DnsConfig, EndpointConfig},
+    },
     ejection::EjectionConfig,
     health::HealthConfig,
     hedge::HedgeConfig,
@@ -80,8 +83,28 @@ pub struct UpstreamConfig {
 }
 
 impl UpstreamConfig {
+    /// Who says where it is.
+    ///
+    /// # Errors
+    /// All that is wrong with the place. `https://` is: nothing is sent in plaintext to where TLS was asked for.
+    pub(super) fn source(&self, name: &str, at: &str) -> Result<Source, Mistakes> {
+        let discovery = self.place().build(name, at)?;
+        if !discovery.tls {
+            return Ok(discovery.source);
+        }
+        let key = if self.url.is_some() {
+            "url"
+        } else if self.file.is_some() {
+            "file"
+        } else {
+            "endpoints"
+        };
+        let wrong = format!("upstream `{name}`: TLS to services is not offered yet");
+        Err(Mistakes(vec![Mistake::new(below(at, key), wrong).expected("`http://host:port`")]))
+    }
+
     /// Where it is, as typed.
-    pub(super) fn place(&self) -> DiscoveryConfig {
+    fn place(&self) -> DiscoveryConfig {
         DiscoveryConfig {
             url: self.url.clone(),
             endpoints: self.endpoints.clone(),

@@ -42,7 +42,6 @@ impl Endpoints {
                 })
             })
             .collect();
-        metrics.retain(|address| targets.iter().any(|target| target.address == *address));
         let joins = before.is_some_and(|before| !before.all.is_empty());
         all.iter().for_each(|endpoint| endpoint.enter(joins));
         let members: Vec<Member> = targets

@@ -1,10 +1,12 @@
-//! What is counted per upstream: calls by outcome, calls in flight, time to the head of the answer.
+//! What is counted per upstream and per endpoint: calls by outcome, attempts, time to the head of the answer.
+//!
+//! Not here: how it is told (`observability/metrics.rs`).
 
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicI64, Ordering},
     },
     time::Instant,
@@ -14,7 +16,7 @@ use http::StatusCode;
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 
-use super::{Fault, Reason, circuit_breaker::State};
+use super::{Fault, Reason, circuit_breaker::State, in_flight::InFlight};
 use crate::{body::Response, histogram::Histogram};
 
 /// The kinds of outcome that calls are counted by: label values are fixed here, never taken from traffic.
@@ -126,24 +128,54 @@ pub struct UpstreamMetrics {
     pub retries: Counter,
     /// Second attempts beside a slow first one.
     pub hedges: Counter,
-    /// Those of each endpoint that is known.
-    endpoints: Mutex<BTreeMap<SocketAddr, Arc<EndpointMetrics>>>,
+    /// Those of each endpoint, as long as it lives: the addresses of all that ever were would add up.
+    endpoints: Mutex<BTreeMap<SocketAddr, Weak<EndpointMetrics>>>,
+    /// The slots of the upstreams so named: of the one in use, which is the last that lives, and of those before it that
+    /// still have calls. One of a configuration that was refused is gone at once.
+    slots: Mutex<Vec<Weak<InFlight>>>,
+}
+
+/// How many calls an upstream has under way, and how many it may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slots {
+    /// Taken, by calls before a reload too.
+    pub taken: u32,
+    /// How many there are now.
+    pub limit: u32,
 }
 
 impl UpstreamMetrics {
+    /// Those of an endpoint that begins, with a closed breaker: those of the one before it at this address, if it lives.
     pub(super) fn endpoint(&self, address: SocketAddr) -> Arc<EndpointMetrics> {
-        self.endpoints.lock().entry(address).or_default().clone()
+        let mut endpoints = self.endpoints.lock();
+        endpoints.retain(|_, metrics| metrics.strong_count() > 0);
+        let metrics = endpoints.get(&address).and_then(Weak::upgrade).unwrap_or_default();
+        metrics.breaker.store(0, Ordering::Relaxed);
+        endpoints.insert(address, Arc::downgrade(&metrics));
+        metrics
     }
 
-    /// Forgets the endpoints that are gone: their addresses would add up.
-    pub(super) fn retain(&self, known: impl Fn(&SocketAddr) -> bool) {
-        self.endpoints.lock().retain(|address, _| known(address));
-    }
-
-    /// Those of each endpoint.
+    /// Those of each endpoint that lives.
     #[must_use]
     pub fn endpoints(&self) -> Vec<(SocketAddr, Arc<EndpointMetrics>)> {
-        self.endpoints.lock().iter().map(|(address, metrics)| (*address, metrics.clone())).collect()
+        let endpoints = self.endpoints.lock();
+        endpoints.iter().filter_map(|(address, metrics)| Some((*address, metrics.upgrade()?))).collect()
+    }
+
+    /// Tells about these slots too, as long as they live.
+    pub(super) fn watch(&self, slots: Arc<InFlight>) -> Arc<InFlight> {
+        let mut all = self.slots.lock();
+        all.retain(|slots| slots.strong_count() > 0);
+        all.push(Arc::downgrade(&slots));
+        slots
+    }
+
+    /// The slots in use and their limit; nothing before there are any.
+    #[must_use]
+    pub fn slots(&self) -> Option<Slots> {
+        let living: Vec<_> = self.slots.lock().iter().filter_map(Weak::upgrade).collect();
+        let limit = living.last()?.limit();
+        Some(Slots { taken: living.iter().map(|slots| slots.in_flight()).sum(), limit })
     }
 
     pub(super) fn begin(&self) -> Flight<'_> {

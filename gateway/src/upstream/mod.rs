@@ -53,7 +53,7 @@ use self::{
 pub use self::{
     fault::{Fault, Reason},
     json::Fetched,
-    metrics::{EndpointMetrics, Outcome, UpstreamMetrics},
+    metrics::{EndpointMetrics, Outcome, Slots, UpstreamMetrics},
 };
 use crate::{
     body::{Body, Request, Response},
@@ -93,9 +93,9 @@ impl Upstream {
     ) -> Result<Arc<Self>, Mistakes> {
         let mut mistakes = Mistakes::default();
         config.check(name, at, &mut mistakes);
-        let source = config.place().build(name, at).map_err(|wrong| mistakes.0.extend(wrong.0)).ok();
+        let source = config.source(name, at).map_err(|wrong| mistakes.0.extend(wrong.0)).ok();
         let hash = hash(&config.balance, name, at, &mut mistakes);
-        let Some(source) = source.filter(|_| mistakes.is_empty()).map(|discovery| discovery.source) else {
+        let Some(source) = source.filter(|_| mistakes.is_empty()) else {
             return Err(mistakes);
         };
         let before = before.filter(|before| before.config.treats_alike(config));
@@ -105,7 +105,7 @@ impl Upstream {
         let now = Instant::now();
         Ok(Arc::new(Upstream {
             name: name.into(),
-            in_flight: InFlight::new(&config.in_flight, now.into()),
+            in_flight: metrics.watch(InFlight::new(&config.in_flight, now.into())),
             retry: Retry::new(config.retry.clone(), now),
             hedge: config.hedge.as_ref().map(|hedge| Hedge::new(hedge, now)),
             found: watch::channel(!endpoints.all.is_empty()).0,

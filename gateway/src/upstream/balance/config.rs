@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 /// How an endpoint is chosen for a call.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum BalanceConfig {
     /// The better of two taken at random, by latency, calls in progress and failures.
     ///
@@ -22,12 +22,10 @@ pub enum BalanceConfig {
 
 /// What makes calls go to the same endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum HashOn {
     /// The value of this header field of the request.
     Header(String),
-    /// The value of this parameter in the route's path.
-    Path(String),
     /// The `sub` of the caller.
     Principal,
 }
@@ -45,23 +43,20 @@ mod tests {
     #[test]
     fn every_way_can_be_typed() {
         assert_eq!(read(json!("p2c")), Ok(BalanceConfig::P2c));
-        assert_eq!(read(json!("least_requests")), Ok(BalanceConfig::LeastRequests));
-        assert_eq!(read(json!("weighted_round_robin")), Ok(BalanceConfig::WeightedRoundRobin));
+        assert_eq!(read(json!("least-requests")), Ok(BalanceConfig::LeastRequests));
+        assert_eq!(read(json!("weighted-round-robin")), Ok(BalanceConfig::WeightedRoundRobin));
         let hash = |on| Ok(BalanceConfig::Hash(on));
         assert_eq!(
             read(json!({ "hash": { "header": "X-Cart" } })),
             hash(HashOn::Header("X-Cart".to_owned()))
         );
-        assert_eq!(read(json!({ "hash": { "path": "orderId" } })), hash(HashOn::Path("orderId".to_owned())));
         assert_eq!(read(json!({ "hash": "principal" })), hash(HashOn::Principal));
     }
 
     #[test]
     fn a_way_that_is_none_is_told_what_there_is() {
         let said = read(json!("random")).unwrap_err();
-        assert!(said.contains("`p2c`, `least_requests`, `weighted_round_robin`, `hash`"), "{said}");
-        assert!(
-            read(json!({ "hash": { "cookie": "x" } })).unwrap_err().contains("`header`, `path`, `principal`")
-        );
+        assert!(said.contains("`p2c`, `least-requests`, `weighted-round-robin`, `hash`"), "{said}");
+        assert!(read(json!({ "hash": { "cookie": "x" } })).unwrap_err().contains("`header` or `principal`"));
     }
 }
