@@ -6,6 +6,7 @@
 mod client;
 mod harness;
 mod mobile;
+mod replicas;
 mod wire;
 
 mod admin;
@@ -31,4 +32,9 @@ mod reload;
 mod shipped_configs;
 mod streaming;
 mod strict_requests;
+mod upstream_breaker;
+mod upstream_connections;
+mod upstream_limits;
+mod upstream_replicas;
+mod upstream_retry;
 mod who_may_do_what;
