@@ -184,11 +184,10 @@ impl Upstream {
             };
             tried.insert(index);
             let call = Call { upstream: self, endpoints: &endpoints, index, until };
-            let (index, outcome) =
-                match self.hedge.as_ref().and_then(|hedge| Some((hedge, hedge.delay(request.method())?))) {
-                    Some((hedge, delay)) => call.hedged(hedge, delay, request, key, tried).await,
-                    None => (index, call.plain(request).await),
-                };
+            let (index, outcome) = match self.hedge.as_ref().filter(|hedge| hedge.is_for(request.method())) {
+                Some(hedge) => call.hedged(hedge, request, key, tried).await,
+                None => (index, call.plain(request).await),
+            };
             match outcome {
                 // Another worker's call closed it between the choice and the permit.
                 Err(Failed { fault, unsent: Some(unsent), .. })
@@ -280,14 +279,18 @@ impl Call<'_> {
     async fn hedged(
         &self,
         hedge: &Hedge,
-        delay: Duration,
         request: Request,
         key: Option<u64>,
         tried: &mut Set,
     ) -> (usize, Result<Answered, Failed>) {
         let (begun, spare) = (Instant::now(), copy(&request));
         let mut first = pin!(self.plain(request));
-        if let Ok(outcome) = tokio::time::timeout(delay, first.as_mut()).await {
+        let outcome = match hedge.delay() {
+            Some(delay) => tokio::time::timeout(delay, first.as_mut()).await.ok(),
+            // The times of the first calls are what a delay is found from.
+            None => Some(first.as_mut().await),
+        };
+        if let Some(outcome) = outcome {
             hedge.record(begun.elapsed(), Instant::now());
             return (self.index, outcome);
         }
