@@ -175,7 +175,7 @@ impl Upstream {
         tried: &mut Set,
         deadline: Deadline,
     ) -> Outcomes {
-        let endpoints = self.endpoints.load_full();
+        let endpoints = self.known_endpoints(deadline).await;
         let until = self.config.attempt_timeout.map_or(deadline, |timeout| deadline.at_most(timeout.0));
         loop {
             let index = match endpoints.pick(&self.name, tried, key, Instant::now()) {
@@ -227,8 +227,21 @@ impl Upstream {
     fn take_up(&self, targets: &discovery::Targets) {
         let before = self.endpoints.load_full();
         let after = Endpoints::new(&self.name, &self.config, &self.metrics, targets, Some(&before));
-        self.found.send_if_modified(|found| !after.all.is_empty() && !std::mem::replace(found, true));
+        let any = !after.all.is_empty();
         self.endpoints.store(Arc::new(after));
+        // Told once they are in use: who waited for an endpoint must meet it.
+        self.found.send_if_modified(|found| any && !std::mem::replace(found, true));
+    }
+
+    /// The endpoints in use. A gateway that has just started or reloaded may not have looked a name up yet: that is waited
+    /// for as connecting is.
+    async fn known_endpoints(&self, deadline: Deadline) -> Arc<Endpoints> {
+        let endpoints = self.endpoints.load_full();
+        if !endpoints.all.is_empty() {
+            return endpoints;
+        }
+        _ = deadline.at_most(self.config.connect_timeout.0).bound(pin!(self.until_found())).await;
+        self.endpoints.load_full()
     }
 
     /// Waits until an endpoint has been found.
