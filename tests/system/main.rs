@@ -34,6 +34,7 @@ mod streaming;
 mod strict_requests;
 mod upstream_breaker;
 mod upstream_connections;
+mod upstream_dns;
 mod upstream_hedging;
 mod upstream_limits;
 mod upstream_replicas;
