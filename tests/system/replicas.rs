@@ -166,9 +166,10 @@ impl Replica {
         self.shared.connections.load(Relaxed)
     }
 
-    /// When connections were closed with a request unanswered.
-    pub(crate) fn left(&self) -> Vec<Instant> {
-        self.shared.closed_by_gateway.lock().clone()
+    /// How many connections were closed with a request unanswered, and when the last one was.
+    pub(crate) fn left(&self) -> (usize, Option<Instant>) {
+        let left = self.shared.closed_by_gateway.lock();
+        (left.len(), left.last().copied())
     }
 
     /// The bodies so far that were not empty.

@@ -13,6 +13,9 @@ use crate::{
     replicas::{Load, Replica, Then, failed, replicas, tries, yaml},
 };
 
+/// How often a connection is ended, unless `TRIES` says otherwise.
+const USUAL: usize = 300;
+
 #[tokio::test]
 async fn a_service_that_closes_idle_connections_is_never_noticed() {
     let replica = Replica::start(Duration::ZERO).await;
@@ -29,7 +32,7 @@ async fn an_answer_that_breaks_off_is_never_delivered_as_complete() {
     let replica = Replica::start(Duration::ZERO).await;
     let upstream = format!("url: \"http://{}\", circuit_breaker: {{ min_calls: 10000 }}", replica.address);
     let gate = Gate::start(&yaml(&upstream));
-    let (tries, mut cut, mut refused) = (tries(300), 0, 0);
+    let (tries, mut cut, mut refused) = (tries(USUAL), 0, 0);
     for number in 0..tries {
         let ways = [Then::CutByLength, Then::CutChunked, Then::ResetInBody];
         replica.once([ways[number % ways.len()]]);
@@ -62,7 +65,9 @@ async fn a_client_that_leaves_during_a_composition_leaves_nothing_behind() {
         yaml += &format!("      {name}: {{ get: {name}/it }}\n");
     }
     let gate = Gate::start(&yaml);
-    let (base, tries) = (descriptors(), tries(300));
+    // As many as it has when it has been asked once.
+    gate.admin("/metrics").send().await.expect(200);
+    let (base, tries) = (descriptors(), tries(USUAL));
     let mut took = Vec::new();
     for number in 0..tries {
         let mut client = TcpStream::connect(gate.address()).await.unwrap();
@@ -70,8 +75,8 @@ async fn a_client_that_leaves_during_a_composition_leaves_nothing_behind() {
         until("all four are asked", || all.iter().all(|replica| replica.waiting() == 1)).await;
         let left = Instant::now();
         drop(client);
-        until("all four see it", || all.iter().all(|replica| replica.left().len() == number + 1)).await;
-        took.extend(all.iter().map(|replica| replica.left()[number] - left));
+        until("all four see it", || all.iter().all(|replica| replica.left().0 == number + 1)).await;
+        took.extend(all.iter().map(|replica| replica.left().1.unwrap() - left));
     }
     took.sort_unstable();
     let (median, longest) = (took[took.len() / 2], took[took.len() - 1]);
@@ -86,7 +91,14 @@ async fn a_client_that_leaves_during_a_composition_leaves_nothing_behind() {
          descriptors {base} before, {} after; {in_flight:?}",
         descriptors()
     );
-    assert!(longest < Duration::from_millis(100), "{longest:?}");
+    if tries != USUAL {
+        // Run by hand, it is alone in this process.
+        until("the descriptors are closed", || descriptors() <= base + 4).await;
+    }
+    let late = took.iter().filter(|took| **took >= Duration::from_millis(100)).count();
+    // A machine that runs other tests may hold up one in a hundred; by hand, none.
+    let forgiven = if tries == USUAL { took.len() / 100 } else { 0 };
+    assert!(late <= forgiven, "{late} of {}, {longest:?} at most", took.len());
     let calls: Vec<_> = in_flight.iter().filter(|line| line.contains("upstream")).collect();
     assert!(calls.len() >= 4, "{in_flight:?}");
     assert!(calls.iter().all(|line| line.ends_with(" 0")), "{in_flight:?}");

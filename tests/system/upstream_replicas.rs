@@ -1,6 +1,6 @@
 //! Several replicas, one of which is bad: the others carry the load, and clients do not notice.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{
     harness::{Gate, TempFile, until},
@@ -35,6 +35,58 @@ async fn one_of_three_that_fails_quickly_gets_next_to_nothing() {
     );
     assert!(seen[0] * 100 < 5 * total, "{seen:?}");
     assert!(failed(&second) * 1_000 <= second.len(), "{}", failed(&second));
+}
+
+/// It is out for half a second only, so that it comes back, and fails, again and again.
+#[tokio::test]
+async fn one_of_three_that_fails_whenever_it_is_let_in_is_hardly_noticed() {
+    let all: [Replica; 3] = replicas(5 * MS).await;
+    all[0].does(Then::Answer(500), MS);
+    let rest = "retry: { statuses: [500, 502, 503, 504] }, circuit_breaker: { open_for: 500ms }, \
+                ejection: { base_time: 500ms, max_time: 500ms }";
+    let gate = Gate::start(&yaml(&format!("{}, {rest}", endpoints(&all))));
+    let load = Load::new(gate.address(), 8);
+    load.lasting(2_000 * MS).await;
+    let before = all.each_ref().map(Replica::seen);
+    let samples = load.lasting(3_000 * MS).await;
+    let seen: Vec<_> = all.iter().zip(before).map(|(replica, before)| replica.seen() - before).collect();
+    let total: usize = seen.iter().sum();
+    let share = seen[0] as f64 * 100.0 / total as f64;
+    eprintln!(
+        "one of three fails and is let in twice a second: {} of {} failed, it saw {seen:?} = {share:.2} %",
+        failed(&samples),
+        samples.len()
+    );
+    assert!(share < 5.0, "{seen:?}");
+    assert!(failed(&samples) * 1_000 <= samples.len(), "{}", failed(&samples));
+
+    all[0].does(Then::Answer(200), 5 * MS);
+    let (healed, before) = (Instant::now(), all[0].seen());
+    let mut again = 0;
+    while again < 50 && healed.elapsed() < 20_000 * MS {
+        assert_eq!(failed(&load.times(300).await), 0);
+        again = all[0].seen() - before;
+    }
+    eprintln!("one of three fails: healed, it got {again} calls within {:?}", healed.elapsed());
+    assert!(again >= 50, "{again}");
+}
+
+#[tokio::test]
+async fn one_of_three_that_hangs_and_is_never_taken_out_costs_no_more_than_one_attempt() {
+    let all: [Replica; 3] = replicas(5 * MS).await;
+    all[0].does(Then::Hang, MS);
+    let rest = "attempt_timeout: 200ms, circuit_breaker: { min_calls: 10000 }, \
+                ejection: { consecutive_failures: 0, least_calls: 0 }";
+    let gate = Gate::start(&yaml(&format!("{}, {rest}", endpoints(&all))));
+    let samples = Load::new(gate.address(), 8).lasting(3_000 * MS).await;
+    let p99 = quantile(&samples, 990);
+    eprintln!(
+        "one of three hangs and stays in: {} asked, {} failed, p99 {p99:?}, it saw {}",
+        samples.len(),
+        failed(&samples),
+        all[0].seen()
+    );
+    assert!(p99 < 400 * MS, "{p99:?}");
 }
 
 #[tokio::test]
