@@ -27,7 +27,6 @@ fn main() {
     let config: UpstreamConfig =
         serde_json::from_value(serde_json::json!({ "url": format!("http://{origin}") })).expect("an address");
     let upstream = Upstream::build("origin", &config, Arc::new(UpstreamMetrics::default()), "", None)
-        .ok()
         .expect("an address of a service");
     let address = SocketAddr::from(([127, 0, 0, 1], port.parse().expect("a port")));
     let workers = workers.parse().expect("a number of workers");
