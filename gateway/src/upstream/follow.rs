@@ -37,7 +37,7 @@ async fn follow(
     let mut checks = JoinSet::new();
     loop {
         let Some(alive) = upstream.upgrade() else { return };
-        checks.abort_all();
+        checks.shutdown().await;
         check_all(&alive, &mut checks);
         drop(alive);
         tokio::select! {

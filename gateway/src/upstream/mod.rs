@@ -179,7 +179,7 @@ impl Upstream {
         tried: &mut Set,
         deadline: Deadline,
     ) -> Outcomes {
-        let endpoints = self.endpoints.load_full();
+        let endpoints = self.known_endpoints(deadline).await;
         let until = self.config.attempt_timeout.map_or(deadline, |timeout| deadline.at_most(timeout.0));
         loop {
             let index = match endpoints.pick(&self.name, tried, key) {
@@ -188,9 +188,9 @@ impl Upstream {
             };
             tried.insert(index);
             let call = Call { upstream: self, endpoints: &endpoints, index, until };
-            let (index, outcome) = match self.hedge_after(&request) {
+            let (index, outcome) = match self.hedge.as_ref().filter(|hedge| hedge.is_for(request.method())) {
                 // On the heap: few upstreams hedge, and the futures of all others would be twice as large.
-                Some((hedge, delay)) => Box::pin(call.hedged(hedge, delay, request, key, tried)).await,
+                Some(hedge) => Box::pin(call.hedged(hedge, request, key, tried)).await,
                 None => (index, call.plain(request).await),
             };
             match outcome {
@@ -203,11 +203,6 @@ impl Upstream {
                 outcome => return outcome.map(|answered| (endpoints.all[index].clone(), answered)),
             }
         }
-    }
-
-    fn hedge_after(&self, request: &Request) -> Option<(&Hedge, Duration)> {
-        let hedge = self.hedge.as_ref()?;
-        Some((hedge, hedge.delay(request.method())?))
     }
 
     /// What becomes of the call in the end.
@@ -238,8 +233,21 @@ impl Upstream {
     fn take_up(&self, targets: &discovery::Targets) {
         let before = self.endpoints.load_full();
         let after = Endpoints::new(&self.name, &self.config, &self.metrics, targets, Some(&before));
-        self.found.send_if_modified(|found| !after.all.is_empty() && !std::mem::replace(found, true));
+        let any = !after.all.is_empty();
         self.endpoints.store(Arc::new(after));
+        // Told once they are in use: who waited for an endpoint must meet it.
+        self.found.send_if_modified(|found| any && !std::mem::replace(found, true));
+    }
+
+    /// The endpoints in use. A gateway that has just started or reloaded may not have looked a name up yet: that is waited
+    /// for as connecting is.
+    async fn known_endpoints(&self, deadline: Deadline) -> Arc<Endpoints> {
+        let endpoints = self.endpoints.load_full();
+        if !endpoints.all.is_empty() {
+            return endpoints;
+        }
+        _ = deadline.at_most(self.config.connect_timeout.0).bound(pin!(self.until_found())).await;
+        self.endpoints.load_full()
     }
 
     /// Waits until an endpoint has been found.
@@ -290,14 +298,18 @@ impl Call<'_> {
     async fn hedged(
         &self,
         hedge: &Hedge,
-        delay: Duration,
         request: Request,
         key: Option<u64>,
         tried: &mut Set,
     ) -> (usize, Result<Answered, Failed>) {
         let (begun, spare) = (Instant::now(), copy(&request));
         let mut first = pin!(self.plain(request));
-        if let Ok(outcome) = tokio::time::timeout(delay, first.as_mut()).await {
+        let outcome = match hedge.delay() {
+            Some(delay) => tokio::time::timeout(delay, first.as_mut()).await.ok(),
+            // The times of the first calls are what a delay is found from.
+            None => Some(first.as_mut().await),
+        };
+        if let Some(outcome) = outcome {
             hedge.record(begun.elapsed(), Instant::now());
             return (self.index, outcome);
         }

@@ -69,7 +69,7 @@ fn retry(calls: u32, threads: usize, now: Instant) {
 fn hedge(calls: u32, threads: usize, now: Instant) {
     let hedge = Hedge::new(&HedgeConfig::default(), now);
     measure("hedge: delay, record", calls, threads, |_| {
-        black_box(hedge.delay(&Method::GET));
+        black_box(hedge.delay());
         hedge.record(TOOK, now);
     });
 }

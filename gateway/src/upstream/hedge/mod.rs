@@ -52,13 +52,15 @@ impl Hedge {
         }
     }
 
-    /// How long to wait for the first endpoint's head before another is asked; none when the method is not safe (RFC
-    /// 9110, section 9.2.1), or when too few calls were seen to know.
+    /// Whether a call of this method may be sent twice: only a safe one (RFC 9110, section 9.2.1).
     #[must_use]
-    pub fn delay(&self, method: &Method) -> Option<Duration> {
-        if !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
-            return None;
-        }
+    pub fn is_for(&self, method: &Method) -> bool {
+        matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+    }
+
+    /// How long to wait for the first endpoint's head before another is asked; none when too few calls were seen to know.
+    #[must_use]
+    pub fn delay(&self) -> Option<Duration> {
         match &self.delay {
             Delay::Tracked(quantile) => quantile.get(),
             Delay::Fixed(delay) => Some(*delay),
@@ -81,14 +83,19 @@ mod tests {
 
     #[test]
     fn only_safe_methods_are_hedged() {
-        let config = HedgeConfig { after: After::Fixed(Span::millis(20)), ..HedgeConfig::default() };
-        let hedge = Hedge::new(&config, Instant::now());
+        let hedge = Hedge::new(&HedgeConfig::default(), Instant::now());
         for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
-            assert_eq!(hedge.delay(&method), Some(20 * MILLI));
+            assert!(hedge.is_for(&method));
         }
         for method in [Method::PUT, Method::DELETE, Method::POST, Method::PATCH] {
-            assert_eq!(hedge.delay(&method), None);
+            assert!(!hedge.is_for(&method));
         }
+    }
+
+    #[test]
+    fn a_time_that_was_typed_is_known_from_the_first_call() {
+        let config = HedgeConfig { after: After::Fixed(Span::millis(20)), ..HedgeConfig::default() };
+        assert_eq!(Hedge::new(&config, Instant::now()).delay(), Some(20 * MILLI));
     }
 
     #[test]
@@ -115,7 +122,7 @@ mod tests {
         let (mut took, mut sent_twice) = (Vec::new(), 0);
         for call in 0..20_000_u32 {
             let (now, first) = (born + call * MILLI, draw());
-            let delay = hedge.delay(&Method::GET).filter(|delay| first > *delay && hedge.permit(now));
+            let delay = hedge.delay().filter(|delay| first > *delay && hedge.permit(now));
             let answered = delay.map_or(first, |delay| first.min(delay + draw()));
             sent_twice += u32::from(delay.is_some());
             hedge.record(answered, now);

@@ -41,6 +41,11 @@ impl Fading {
         if value == 0.0 { 0.0 } else { value * self.left(stamp, now_ms) }
     }
 
+    /// Whether nothing was noted for as long as the decay.
+    pub(super) fn is_old(&self, now_ms: u64) -> bool {
+        self.left(unpack(self.word.load(Relaxed)).1, now_ms) < (-1.0_f32).exp()
+    }
+
     /// e^(-age/decay), 0 to 1.
     fn left(&self, stamp: u32, now_ms: u64) -> f32 {
         // Negative when another worker was quicker to note something later.

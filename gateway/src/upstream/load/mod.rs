@@ -100,12 +100,15 @@ impl Load {
         self.in_flight.load(Relaxed)
     }
 
-    /// Peak EWMA of the latency in microseconds. 0 when nothing is known and nothing is in progress, so that an endpoint
-    /// that was never tried is tried by one.
+    /// Peak EWMA of the latency in microseconds. 0 when nothing is known, or nothing was learnt for as long as the decay,
+    /// and nothing is in progress, so that an endpoint that was never tried, or not of late, is tried by one. One that
+    /// looked bad would else get no call, and so no chance to look better, until all of that has faded: for a minute.
     #[must_use]
     pub fn latency(&self, now_ms: u64) -> f32 {
+        let busy = self.in_flight() > 0;
         match self.latency.at(now_ms) {
-            0.0 if self.in_flight() > 0 => UNKNOWN,
+            0.0 if busy => UNKNOWN,
+            _ if !busy && self.latency.is_old(now_ms) => 0.0,
             known => known,
         }
     }
@@ -226,7 +229,7 @@ mod tests {
         let load = load();
         ends(&load, Outcome::Ok, 100, 0);
         assert!((load.latency(10_000) - 36_788.0).abs() < 1.0);
-        assert!((load.latency(30_000) - 4_979.0).abs() < 1.0);
+        assert!((load.latency(5_000) - 60_653.0).abs() < 1.0);
     }
 
     #[test]
@@ -263,6 +266,16 @@ mod tests {
         (0..100).for_each(|_| ends(&load, Outcome::ServerError, 1, 0));
         assert!(load.merit(5_000) < 0.2);
         assert!(load.merit(60_000) > 0.99);
+    }
+
+    #[test]
+    fn an_endpoint_that_looked_bad_is_tried_by_one_again_after_the_decay() {
+        let load = load();
+        ends(&load, Outcome::Refused, 1, 0);
+        assert!(load.latency(9_000) > 100_000.0);
+        assert_eq!(load.latency(10_001), 0.0);
+        let _trying = load.begin();
+        assert!(load.latency(10_001) > 100_000.0);
     }
 
     #[test]
