@@ -143,13 +143,11 @@ impl Load {
         self.failing.step_towards(0.0, now_ms);
     }
 
-    /// At least as slow as before: an answer that is of no use says nothing about how quick a useful one would be.
+    /// At least as slow as before: an answer that is of no use says nothing about how quick a useful one would be. Where
+    /// nothing is known yet, only the merit keeps calls away: a penalty in the latency would have to be lived down for a
+    /// minute after the endpoint is well again.
     fn failed(&self, took: f32, now_ms: u64) {
-        let known = match self.latency.value() {
-            0.0 => UNKNOWN,
-            known => known,
-        };
-        self.latency.peak(took.max(known), now_ms);
+        self.latency.peak(took.max(self.latency.value()), now_ms);
         self.failing.step_towards(1.0, now_ms);
     }
 }
@@ -244,10 +242,12 @@ mod tests {
     }
 
     #[test]
-    fn failures_before_any_answer_do_not_look_like_speed() {
+    fn failures_before_any_answer_cost_the_merit_and_are_no_latency_to_live_down() {
         let load = load();
-        ends(&load, Outcome::Refused, 0, 0);
-        assert_eq!(load.latency(0), UNKNOWN);
+        (0..100).for_each(|_| ends(&load, Outcome::Refused, 1, 0));
+        assert!(load.merit(0) <= LEAST_MERIT && load.latency(0) < 1_001.0);
+        (0..50).for_each(|_| ends(&load, Outcome::Ok, 5, 1));
+        assert!(load.merit(1) > 0.9 && load.latency(1) < 5_100.0, "believed at once when it is well");
     }
 
     #[test]
@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn an_endpoint_that_looked_bad_is_tried_by_one_again_after_the_decay() {
         let load = load();
-        ends(&load, Outcome::Refused, 1, 0);
+        ends(&load, Outcome::Refused, 1_000, 0);
         assert!(load.latency(9_000) > 100_000.0);
         assert_eq!(load.latency(10_001), 0.0);
         let _trying = load.begin();
