@@ -12,7 +12,7 @@ use gateway::{
     graphql::{Answers, Call, Loader, Refusal, Source},
     handler::Services,
     rate_limit::RateLimit,
-    upstream::{Fetched, Upstream},
+    upstream::{Fault, Fetched, Reason, Upstream},
 };
 use http::{HeaderValue, header::HeaderName, uri::PathAndQuery};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -153,12 +153,12 @@ impl Session {
     }
 
     async fn post<T: DeserializeOwned>(&self, upstream: &Upstream, write: Posting) -> Result<T, Refusal> {
-        let deadline = deadline(&self.call)?;
+        let deadline = deadline(&self.call, upstream)?;
         let mut request = self.call.caller.post(target(write.target)?, write.body, deadline);
         if let Some(key) = self.idempotency_key(write.key)? {
             request.headers_mut().insert(HeaderName::from_static("idempotency-key"), key);
         }
-        parsed(&fetch(upstream, request, deadline).await?.json, upstream)
+        parsed(&fetch(&self.call, upstream, request, deadline).await?.json, &self.call, upstream)
     }
 
     /// The mutation's own key, else the one that the client sent with the request.
@@ -187,32 +187,45 @@ fn target(text: String) -> Result<PathAndQuery, Refusal> {
 }
 
 /// By when a call that begins now must have ended.
-fn deadline(call: &Call) -> Result<Deadline, Refusal> {
+fn deadline(call: &Call, upstream: &Upstream) -> Result<Deadline, Refusal> {
     let deadline = call.deadline.keeping(RESERVE).at_most(CALL);
-    if deadline.remaining().is_zero() { Err(Refusal::timeout()) } else { Ok(deadline) }
+    if deadline.remaining().is_zero() {
+        return Err(failed(call, &Fault::new(upstream.name(), Reason::Timeout, "no time was left to ask")));
+    }
+    Ok(deadline)
+}
+
+/// What the client is told of a fault, which the log gets whole.
+fn failed(call: &Call, fault: &Fault) -> Refusal {
+    call.note(fault);
+    Refusal::from(fault)
 }
 
 async fn get<T: DeserializeOwned>(call: &Call, upstream: &Upstream, path: String) -> Result<T, Refusal> {
-    let deadline = deadline(call)?;
+    let deadline = deadline(call, upstream)?;
     let request = call.caller.get(target(path)?, deadline);
-    parsed(&fetch(upstream, request, deadline).await?.json, upstream)
+    parsed(&fetch(call, upstream, request, deadline).await?.json, call, upstream)
 }
 
-async fn fetch(upstream: &Upstream, request: Request, deadline: Deadline) -> Result<Fetched, Refusal> {
-    match upstream.fetch(request, deadline, MOST).await {
-        Ok(fetched) => Ok(fetched),
-        Err(fault) => {
-            tracing::debug!(%fault, "a resolver's call failed");
-            Err(Refusal::from(&fault))
-        }
-    }
+async fn fetch(
+    call: &Call,
+    upstream: &Upstream,
+    request: Request,
+    deadline: Deadline,
+) -> Result<Fetched, Refusal> {
+    upstream.fetch(request, deadline, MOST).await.map_err(|fault| failed(call, &fault))
 }
 
-fn parsed<'a, T: Deserialize<'a>>(json: &'a [u8], upstream: &Upstream) -> Result<T, Refusal> {
-    serde_json::from_slice(json).map_err(|error| {
-        tracing::warn!(upstream = upstream.name(), %error, "an answer makes no sense");
-        Refusal::unavailable()
-    })
+fn parsed<'a, T: Deserialize<'a>>(json: &'a [u8], call: &Call, upstream: &Upstream) -> Result<T, Refusal> {
+    serde_json::from_slice(json).map_err(|error| senseless(call, upstream, &error, "an answer"))
+}
+
+/// What is JSON, but not what was asked for. The line of the request says where; what there is instead is the warning's.
+fn senseless(call: &Call, upstream: &Upstream, error: &serde_json::Error, what: &str) -> Refusal {
+    let request_id = call.caller.request_id.to_str().unwrap_or_default();
+    tracing::warn!(upstream = upstream.name(), request_id, %error, "{what} makes no sense");
+    let place = format!("{what} makes no sense at line {}, column {}", error.line(), error.column());
+    failed(call, &Fault::new(upstream.name(), Reason::Malformed, place))
 }
 
 /// Records of one kind, many by one call.
@@ -233,9 +246,9 @@ impl<R: Record> Bulk<R> {
         for (at, key) in keys.iter().enumerate() {
             let _ = write!(path, "{}{key}", if at == 0 { "" } else { "," });
         }
-        let deadline = deadline(&self.call)?;
+        let deadline = deadline(&self.call, &self.upstream)?;
         let request = self.call.caller.get(target(path)?, deadline);
-        let json = fetch(&self.upstream, request, deadline).await?.json;
+        let json = fetch(&self.call, &self.upstream, request, deadline).await?.json;
         match serde_json::from_slice::<Vec<R>>(&json) {
             Ok(records) => {
                 Ok(records.into_iter().map(|record| (record.key(), Ok(Arc::new(record)))).collect())
@@ -246,15 +259,13 @@ impl<R: Record> Bulk<R> {
 
     /// One record that makes no sense must not take the others along: the keys that are left could be its own.
     fn salvage(&self, json: &[u8], keys: &[i64]) -> Result<Answers<i64, Arc<R>>, Refusal> {
-        let raw: Vec<&RawValue> = parsed(json, &self.upstream)?;
+        let raw: Vec<&RawValue> = parsed(json, &self.call, &self.upstream)?;
         let mut answers: Answers<i64, Arc<R>> =
             keys.iter().map(|key| (*key, Err(Refusal::unavailable()))).collect();
         for record in raw {
             match serde_json::from_str::<R>(record.get()) {
                 Ok(record) => drop(answers.insert(record.key(), Ok(Arc::new(record)))),
-                Err(error) => {
-                    tracing::warn!(upstream = self.upstream.name(), %error, "a record makes no sense");
-                }
+                Err(error) => drop(senseless(&self.call, &self.upstream, &error, "a record")),
             }
         }
         Ok(answers)

@@ -11,11 +11,11 @@ use std::{
 
 use gateway::{
     auth::Principal,
-    body::Body,
+    body::{Body, Response},
     deadline::Deadline,
     downstream::Downstream,
     handler::{Admitted, Caller, Services},
-    observability::trace::Trace,
+    observability::{record::Note, trace::Trace},
     rate_limit::RateLimit,
     routing::{Found, Params, Router},
     upstream::{Upstream, UpstreamMetrics},
@@ -37,6 +37,8 @@ fn answer(target: &str) -> Value {
         known
             .map(|id| json!({"orderId": id, "consumerId": 5, "restaurantId": 1, "state": "TELEPORTED"}))
             .collect()
+    } else if target.starts_with("/bills") {
+        json!({"nonsense": true})
     } else {
         let known = ids().flatten().filter(|id| *id != 10);
         known.map(|id| json!({"id": id, "name": format!("R{id}")})).collect()
@@ -59,6 +61,9 @@ fn serve(mut stream: TcpStream, asked: &Asked) -> std::io::Result<()> {
         lines.read_exact(&mut vec![0; length])?;
         let target = first.split(' ').nth(1).unwrap();
         asked.lock().unwrap().push(target.to_owned());
+        if target.starts_with("/tickets") {
+            return Ok(()); // the kitchen hangs up on everybody
+        }
         let body = answer(target).to_string();
         write!(
             stream,
@@ -102,6 +107,12 @@ fn params() -> Params {
 
 /// What the consumer 5 is answered, and what the services were asked for that.
 async fn ask(body: Value) -> (Value, Vec<String>) {
+    let (response, asked) = respond(body).await;
+    let json = response.into_body().collect().await.unwrap();
+    (serde_json::from_slice(&json).unwrap(), asked)
+}
+
+async fn respond(body: Value) -> (Response, Vec<String>) {
     let (services, asked) = services();
     let handler = crate::schema::closed(&services).unwrap();
     let claims =
@@ -120,9 +131,9 @@ async fn ask(body: Value) -> (Value, Vec<String>) {
         deadline: Deadline::after(Duration::from_secs(5)),
         downstream: Arc::new(Downstream::new("127.0.0.1:1".parse().unwrap(), false)),
     };
-    let json = handler.answer(request, admitted).await.unwrap().into_body().collect().await.unwrap();
+    let response = handler.answer(request, admitted).await.unwrap();
     let asked = asked.lock().unwrap().clone();
-    (serde_json::from_slice(&json).unwrap(), asked)
+    (response, asked)
 }
 
 #[tokio::test]
@@ -170,4 +181,66 @@ fn without_a_limit_on_registrations_there_is_no_handler() {
     services.limits.clear();
     let why = crate::schema::closed(&services).err().expect("it is refused");
     assert_eq!(why, "this handler needs a limit `registration` under `limits`");
+}
+
+/// The code and message of an only error.
+async fn refused(query: &str) -> (String, String) {
+    let (answer, asked) = ask(json!({ "query": query, "variables": {"i": "5"} })).await;
+    assert!(asked.is_empty() && answer["errors"].as_array().unwrap().len() == 1, "{query}: {answer}");
+    let error = &answer["errors"][0];
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    (text(&error["extensions"]["code"]), text(&error["message"]))
+}
+
+#[tokio::test]
+async fn a_variable_of_the_wrong_type_is_refused_and_ids_of_old_are_not() {
+    for declared in ["String!", "ID", "Int", "[ID!]!"] {
+        let (code, told) =
+            refused(&format!("query($i: {declared}) {{ order(orderId: $i) {{ state }} }}")).await;
+        assert_eq!(code, "GRAPHQL_VALIDATION_FAILED");
+        assert_eq!(told, format!("The variable `$i` is of type `{declared}`, where `ID!` is needed."));
+    }
+    for declared in ["Int!", "ID!", "Int = 5", "ID = 5"] {
+        let query = format!("query($i: {declared}) {{ order(orderId: $i) {{ orderId }} }}");
+        let (answer, _) = ask(json!({ "query": query, "variables": {"i": 5} })).await;
+        assert_eq!(answer, json!({"data": {"order": {"orderId": "5"}}}), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_subscription_is_one_clear_error() {
+    let (code, told) = refused("subscription { orderChanged(orderId: 1) { order { state } } }").await;
+    assert_eq!(
+        (code.as_str(), told.as_str()),
+        ("GRAPHQL_VALIDATION_FAILED", "Subscriptions are not offered here.")
+    );
+}
+
+#[tokio::test]
+async fn an_object_of_which_nothing_is_asked_is_empty_and_not_null() {
+    for (query, expected) in [
+        ("{ order(orderId: 100) @skip(if: true) { orderId } }", json!({})),
+        ("{ order(orderId: 100) { orderId @skip(if: true) } }", json!({"order": {}})),
+        ("{ orders(consumerId: 5) { orderId @include(if: false) } }", json!({"orders": vec![json!({}); 50]})),
+    ] {
+        let (answer, _) = ask(json!({ "query": query })).await;
+        assert_eq!(answer, json!({ "data": expected }), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn the_log_is_told_once_why_each_service_failed() {
+    let parts = "bill { state } ticket { state }";
+    let one = json!({"query": format!("{{ a: order(orderId: 100) {{ {parts} }} b: order(orderId: 101) {{ {parts} }} }}")});
+    for body in [one.clone(), json!([one, one])] {
+        let (response, _) = respond(body).await;
+        let Note(note) = response.extensions().get().expect("there is a note");
+        assert!(note.starts_with("missing: "), "{note}");
+        let malformed = "accounting: malformed: an answer makes no sense at line 1, column ";
+        for fault in [malformed, "kitchen: reset: "] {
+            assert_eq!(note.matches(fault).count(), 1, "{note}");
+        }
+    }
+    let (response, _) = respond(json!({"query": "{ order(orderId: 555) { state } }"})).await;
+    assert!(response.extensions().get::<Note>().is_none());
 }

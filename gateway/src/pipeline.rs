@@ -14,7 +14,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use http::{HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderValue, Method, StatusCode, Uri, Version, header, uri::Scheme};
 use hyper::body::Incoming;
 
 use crate::{
@@ -151,7 +151,10 @@ impl Gateway {
         let now = self.snapshot.load();
         check_head(request, now.max_header_size)?;
         let Some(target) = request.uri().path_and_query() else {
-            return Err(Error::new(Code::NotImplemented, "CONNECT"));
+            return Err(match *request.method() {
+                Method::CONNECT => Error::new(Code::NotImplemented, "CONNECT"),
+                _ => Error::new(Code::BadRequest, "a target that is no path and no URL"),
+            });
         };
         if *request.method() == http::Method::OPTIONS && target.path() == "*" {
             return Ok(Routed::Options(options(&HeaderValue::from_static(
@@ -254,11 +257,23 @@ fn check_head(request: &Request, max_header_size: usize) -> Result<(), Error> {
             format!("the header section is over {max_header_size} bytes"),
         ));
     }
+    check_target(request.uri())?;
     check_host(request)?;
     if !codings_are_known(headers) {
         return Err(Error::new(Code::NotImplemented, "a transfer coding that is not exactly `chunked`"));
     }
     Ok(())
+}
+
+/// A whole URL in place of a path (RFC 9112 section 3.2.2): its host counts as `Host` does, and is held to the same.
+fn check_target(target: &Uri) -> Result<(), Error> {
+    let known = target.scheme().is_none_or(|scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme));
+    let named = target.authority().is_none_or(|host| is_host(host.as_str().as_bytes()));
+    let refusal = || {
+        Error::new(Code::BadRequest, "a target of another scheme, or whose host names none")
+            .detail("The target must be a path, or a URL of http or https without user and password.")
+    };
+    if known && named { Ok(()) } else { Err(refusal()) }
 }
 
 /// RFC 9112 section 3.2: exactly one `Host` in HTTP/1.1, and one that names a host.

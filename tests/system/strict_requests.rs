@@ -67,6 +67,26 @@ async fn options_of_the_whole_server_are_answered_here() {
 }
 
 #[tokio::test]
+async fn a_target_with_a_user_of_another_scheme_or_without_a_path_is_a_bad_request() {
+    let (service, gate) = scripted().await;
+    for target in ["http://a:b@x/it", "http://a@x/it", "ftp://x/it", "ws://x/it", "restaurants", "x:80"] {
+        let request = format!("GET {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let answer = exchange(gate.address(), &request).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 400 ") && answer.contains("\"code\":\"bad_request\""),
+            "{target}: {answer}"
+        );
+    }
+    let request = "CONNECT x:80 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let answer = exchange(gate.address(), request).await;
+    assert!(answer.starts_with("HTTP/1.1 501 "), "{answer}");
+    let request = "GET HTTPS://x/it HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let answer = exchange(gate.address(), request).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(service.heads().len(), 1);
+}
+
+#[tokio::test]
 async fn the_host_of_a_whole_url_counts_and_not_the_field() {
     let (service, gate) = scripted().await;
     let request =

@@ -9,6 +9,8 @@ use async_graphql::{
     parser::types::{ExecutableDocument, Selection, SelectionSet},
 };
 
+use super::emptied::KEPT;
+
 /// The fields in their order, each with those below it.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Plan(Vec<(Name, Plan)>);
@@ -48,6 +50,7 @@ impl Plan {
             below.arrange(&mut value);
             arranged.insert(key.clone(), value);
         }
+        fields.swap_remove(KEPT);
         arranged.append(fields);
         *fields = arranged;
     }

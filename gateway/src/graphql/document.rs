@@ -1,26 +1,28 @@
 //! Documents, parsed, checked against the limits and planned once for each text, and kept.
 //!
-//! Not here: validation, which depends on the variables and is the schema's.
+//! Not here: the rest of validation, which depends on what is sent for the variables and is the schema's.
 
 use std::{borrow::Cow, sync::Arc};
 
 use async_graphql::{
-    ServerError,
+    ServerError, Variables,
     parser::{
         Error as ParseError, parse_query,
-        types::{ExecutableDocument, OperationType},
+        types::{DocumentOperations, ExecutableDocument, OperationDefinition, OperationType},
     },
 };
 use moka::sync::Cache;
 
-use super::{Limits, Refusal, arrange::Plan, lenient::Shapes, lexer, limits};
+use super::{Limits, Refusal, arrange::Plan, emptied, lenient::Shapes, lexer, limits, variables};
 
 /// A document that was let in.
 pub(super) struct Document {
-    pub(super) parsed: ExecutableDocument,
+    parsed: ExecutableDocument,
     /// The order of the answer's fields, of the only operation. Documents of several are rare, and each of their plans
     /// may be as large as the limits allow: those are made when they are needed.
     plan: Option<Plan>,
+    /// Whether anything in it is left out by `@skip` or `@include`.
+    conditional: bool,
 }
 
 /// Documents by their text.
@@ -63,13 +65,28 @@ impl Documents {
         if !self.introspection && limits::introspects(&parsed) {
             return Err(invalid("Introspection is not offered here."));
         }
+        variables::check(&self.shapes, &parsed)?;
         self.shapes.loosen(&mut parsed);
         let plan = (parsed.operations.iter().count() == 1).then(|| Plan::of(&parsed, None));
-        Ok(Document { parsed, plan })
+        let conditional = emptied::conditional(&parsed);
+        Ok(Document { parsed, plan, conditional })
     }
 }
 
 impl Document {
+    /// A copy that can be executed with those variables.
+    pub(super) fn ready(
+        &self,
+        operation_name: Option<&str>,
+        variables: &mut Variables,
+    ) -> ExecutableDocument {
+        let mut parsed = self.parsed.clone();
+        if self.conditional {
+            emptied::keep(&mut parsed, operation_name, variables);
+        }
+        parsed
+    }
+
     /// In which order the operation's fields are answered.
     pub(super) fn plan(&self, operation_name: Option<&str>) -> Cow<'_, Plan> {
         match &self.plan {
@@ -89,6 +106,18 @@ impl Document {
             None => operations.next(),
         };
         operation.map(|(_, operation)| operation.node.ty)
+    }
+}
+
+/// The operation of that name; the only one when none is given.
+pub(super) fn operation_mut<'a>(
+    operations: &'a mut DocumentOperations,
+    name: Option<&str>,
+) -> Option<&'a mut OperationDefinition> {
+    match (operations, name) {
+        (DocumentOperations::Single(operation), _) => Some(&mut operation.node),
+        (DocumentOperations::Multiple(all), Some(name)) => all.get_mut(name).map(|found| &mut found.node),
+        (DocumentOperations::Multiple(all), None) => all.values_mut().next().map(|found| &mut found.node),
     }
 }
 
@@ -118,7 +147,7 @@ fn unparsed(wrong: &ParseError) -> ServerError {
     error
 }
 
-fn invalid(why: &'static str) -> ServerError {
+pub(super) fn invalid(why: impl Into<Cow<'static, str>>) -> ServerError {
     Refusal { code: "GRAPHQL_VALIDATION_FAILED", message: why.into() }.into_server_error()
 }
 

@@ -14,10 +14,12 @@ use http::{HeaderName, HeaderValue, Method};
 
 use super::{
     Limits, Refusal,
-    document::{Document, Documents},
-    failure, graphiql,
+    document::{Document, Documents, invalid},
+    failure,
+    faults::Faults,
+    graphiql,
     lenient::Shapes,
-    read::{Asked, Batch, Unread, not_allowed, read},
+    read::{Asked, Batch, Unread, WRITES, not_allowed, read},
     render::{self, Media},
 };
 use crate::{
@@ -26,10 +28,12 @@ use crate::{
     downstream::Downstream,
     error::Error,
     handler::{Admitted, Answer, Caller, Handler},
+    observability::record::Note,
+    upstream::Fault,
 };
 
 /// What resolvers may know about the request that they work for.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Call {
     /// On whose behalf services are called.
     pub caller: Caller,
@@ -39,6 +43,14 @@ pub struct Call {
     pub downstream: Arc<Downstream>,
     /// The client's `Idempotency-Key`.
     pub idempotency_key: Option<HeaderValue>,
+    faults: Faults,
+}
+
+impl Call {
+    /// Has the log say, in the request's line, that a service failed.
+    pub fn note(&self, fault: &Fault) {
+        self.faults.add(fault);
+    }
 }
 
 /// What a GraphQL route offers.
@@ -92,12 +104,16 @@ where
         }
         let media = Media::of(request.headers());
         let call = Arc::new(call(&request, admitted));
-        match read(request, self.settings.limits.batch).await {
-            Ok(Batch::One(asked)) => self.one(*asked, get, &call, media).await,
-            Ok(Batch::Many(all)) => Ok(render::many(&self.many(all, &call).await, media)),
-            Err(Unread::Http(error)) => Err(error),
-            Err(Unread::Graphql(refusal)) => Ok(render::unread(refusal, media, request_id(&call))),
+        let mut response = match read(request, self.settings.limits.batch).await {
+            Ok(Batch::One(asked)) => self.one(*asked, get, &call, media).await?,
+            Ok(Batch::Many(all)) => render::many(&self.many(all, &call).await, media),
+            Err(Unread::Http(error)) => return Err(error),
+            Err(Unread::Graphql(refusal)) => render::unread(refusal, media, request_id(&call)),
+        };
+        if let Some(faults) = call.faults.note() {
+            response.extensions_mut().insert(Note(faults));
         }
+        Ok(response)
     }
 
     fn graphiql(&self, get: bool, request: &Request) -> Option<Response> {
@@ -110,9 +126,9 @@ where
             return Ok(render::unread(refusal, media, request_id(call)));
         }
         let ready = self.ready(asked);
-        if get && kind(&ready).is_some_and(|kind| kind != OperationType::Query) {
+        if get && kind(&ready) == Some(OperationType::Mutation) {
             // A link must not change anything (GraphQL over HTTP, section 5.3).
-            return Err(not_allowed());
+            return Err(not_allowed(WRITES));
         }
         Ok(render::one(&self.execute(ready, call, (self.open)(call)).await, media))
     }
@@ -133,6 +149,9 @@ where
 
     fn ready(&self, asked: Asked) -> Ready {
         let document = self.documents.get(asked.text().map_err(Refusal::into_server_error)?)?;
+        if document.kind(asked.operation_name.as_deref()) == Some(OperationType::Subscription) {
+            return Err(invalid("Subscriptions are not offered here."));
+        }
         Ok((asked, document))
     }
 
@@ -141,10 +160,12 @@ where
             Err(error) => (Executed::from_errors(vec![error]), String::new()),
             Ok((asked, document)) => {
                 let query = asked.query.unwrap_or_default();
-                let mut execution = Execution::new(String::new()).variables(asked.variables);
+                let mut variables = asked.variables;
+                let parsed = document.ready(asked.operation_name.as_deref(), &mut variables);
+                let mut execution = Execution::new(String::new()).variables(variables);
                 execution.operation_name = asked.operation_name;
                 execution.data.insert(shared);
-                execution.set_parsed_query(document.parsed.clone());
+                execution.set_parsed_query(parsed);
                 let plan = document.plan(execution.operation_name.as_deref());
                 let mut executed = self.schema.execute(execution).await;
                 plan.arrange(&mut executed.data);
@@ -177,7 +198,7 @@ fn call(request: &Request, admitted: Admitted) -> Call {
     const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
     let idempotency_key = request.headers().get(IDEMPOTENCY_KEY).cloned();
     let Admitted { caller, deadline, downstream, .. } = admitted;
-    Call { caller, deadline, downstream, idempotency_key }
+    Call { caller, deadline, downstream, idempotency_key, faults: Faults::default() }
 }
 
 fn request_id(call: &Call) -> &str {

@@ -3,23 +3,32 @@
 //!
 //! Not here: literals, which GraphQL itself takes at an ID position, and what an id looks like.
 
-use std::{collections::HashMap, convert::Infallible};
+use std::collections::HashMap;
 
 use async_graphql::{
-    Name, Value,
+    Name, Positioned,
     parser::types::{
-        BaseType, DocumentOperations, ExecutableDocument, InputValueDefinition, OperationDefinition,
-        OperationType, Selection, SelectionSet, ServiceDocument, Type, TypeKind, TypeSystemDefinition,
+        BaseType, DocumentOperations, ExecutableDocument, FieldDefinition, InputValueDefinition,
+        OperationDefinition, ServiceDocument, Type, TypeKind, TypeSystemDefinition, VariableDefinition,
     },
 };
-use async_graphql::{Positioned, parser::types::FieldDefinition};
 
-/// The names of the types behind arguments and input fields, lists and `!` left out.
-type Inputs = HashMap<Name, Name>;
+use super::variables::Uses;
 
-struct FieldShape {
-    ty: Name,
-    arguments: Inputs,
+/// What arguments and input fields take.
+pub(super) type Inputs = HashMap<Name, Expected>;
+
+/// What stands at one place.
+#[derive(Clone)]
+pub(super) struct Expected {
+    pub(super) ty: Type,
+    /// Whether it has a default of its own.
+    pub(super) defaulted: bool,
+}
+
+pub(super) struct FieldShape {
+    pub(super) ty: Name,
+    pub(super) arguments: Inputs,
 }
 
 /// What the schema says about the types of things.
@@ -54,19 +63,24 @@ impl Shapes {
         self.fields.insert(ty, fields.into_iter().map(shape).collect());
     }
 
+    pub(super) fn field(&self, ty: &str, name: &str) -> Option<&FieldShape> {
+        self.fields.get(ty)?.get(name)
+    }
+
+    pub(super) fn input(&self, ty: &str) -> Option<&Inputs> {
+        self.inputs.get(ty)
+    }
+
     /// Makes the `Int` variables that are used as nothing but an `ID` an `ID`.
     pub(super) fn loosen(&self, document: &mut ExecutableDocument) {
         if !operations(document).any(|operation| operation.variable_definitions.iter().any(declares_int)) {
             return;
         }
-        let mut uses = Uses { shapes: self, only_id: HashMap::new() };
-        uses.document(document);
-        let only_id = uses.only_id;
+        let ids = Uses::of(self, document).only_ids();
         for operation in operations_mut(document) {
             for definition in &mut operation.variable_definitions {
-                let id = only_id.get(definition.node.name.node.as_str()).copied().unwrap_or(false);
                 let ty = base_mut(&mut definition.node.var_type.node);
-                if id && ty.as_str() == "Int" {
+                if ty.as_str() == "Int" && ids.contains(&definition.node.name.node) {
                     *ty = Name::new("ID");
                 }
             }
@@ -75,10 +89,15 @@ impl Shapes {
 }
 
 fn inputs(fields: Vec<Positioned<InputValueDefinition>>) -> Inputs {
-    fields.into_iter().map(|field| (field.node.name.node, base(&field.node.ty.node).clone())).collect()
+    let expected = |field: Positioned<InputValueDefinition>| {
+        let InputValueDefinition { name, ty, default_value, .. } = field.node;
+        (name.node, Expected { ty: ty.node, defaulted: default_value.is_some() })
+    };
+    fields.into_iter().map(expected).collect()
 }
 
-fn base(ty: &Type) -> &Name {
+/// The name behind lists and `!`.
+pub(super) fn base(ty: &Type) -> &Name {
     match &ty.base {
         BaseType::Named(name) => name,
         BaseType::List(item) => base(item),
@@ -92,11 +111,11 @@ fn base_mut(ty: &mut Type) -> &mut Name {
     }
 }
 
-fn declares_int(definition: &Positioned<async_graphql::parser::types::VariableDefinition>) -> bool {
+fn declares_int(definition: &Positioned<VariableDefinition>) -> bool {
     base(&definition.node.var_type.node).as_str() == "Int"
 }
 
-fn operations(document: &ExecutableDocument) -> impl Iterator<Item = &OperationDefinition> {
+pub(super) fn operations(document: &ExecutableDocument) -> impl Iterator<Item = &OperationDefinition> {
     document.operations.iter().map(|(_, operation)| &operation.node)
 }
 
@@ -105,81 +124,6 @@ fn operations_mut(document: &mut ExecutableDocument) -> Vec<&mut OperationDefini
         DocumentOperations::Single(operation) => vec![&mut operation.node],
         DocumentOperations::Multiple(all) => all.values_mut().map(|operation| &mut operation.node).collect(),
     }
-}
-
-/// Which variables are used as ids only, over all operations of a document.
-struct Uses<'a> {
-    shapes: &'a Shapes,
-    only_id: HashMap<String, bool>,
-}
-
-impl Uses<'_> {
-    fn document(&mut self, document: &ExecutableDocument) {
-        for operation in operations(document) {
-            let root = match operation.ty {
-                OperationType::Query => "Query",
-                OperationType::Mutation => "Mutation",
-                OperationType::Subscription => "Subscription",
-            };
-            self.set(&operation.selection_set.node, root);
-        }
-        for fragment in document.fragments.values() {
-            let on = &fragment.node.type_condition.node.on.node;
-            self.set(&fragment.node.selection_set.node, on);
-        }
-    }
-
-    fn set(&mut self, set: &SelectionSet, ty: &str) {
-        for item in &set.items {
-            match &item.node {
-                Selection::Field(field) => self.field(&field.node, ty),
-                Selection::InlineFragment(inline) => {
-                    let on = inline.node.type_condition.as_ref().map(|on| on.node.on.node.as_str());
-                    self.set(&inline.node.selection_set.node, on.unwrap_or(ty));
-                }
-                Selection::FragmentSpread(_) => {}
-            }
-        }
-    }
-
-    fn field(&mut self, field: &async_graphql::parser::types::Field, ty: &str) {
-        let shapes = self.shapes;
-        let Some(shape) = shapes.fields.get(ty).and_then(|fields| fields.get(&*field.name.node)) else {
-            return;
-        };
-        for (name, value) in &field.arguments {
-            let Some(expected) = shape.arguments.get(&*name.node) else { continue };
-            let marked = value.node.clone().into_const_with(|name| Ok::<_, Infallible>(marker(&name)));
-            let Ok(marked) = marked;
-            self.value(&marked, expected);
-        }
-        self.set(&field.selection_set.node, &shape.ty);
-    }
-
-    fn value(&mut self, value: &Value, expected: &str) {
-        match value {
-            Value::Enum(name) => {
-                let Some(variable) = name.strip_prefix('$') else { return };
-                let id = expected == "ID";
-                self.only_id.entry(variable.to_owned()).and_modify(|only| *only &= id).or_insert(id);
-            }
-            Value::List(items) => items.iter().for_each(|item| self.value(item, expected)),
-            Value::Object(fields) => {
-                let Some(inputs) = self.shapes.inputs.get(expected) else { return };
-                for (name, value) in fields {
-                    if let Some(expected) = inputs.get(name) {
-                        self.value(value, expected);
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-/// A variable as a value of its own: no enum value begins with `$`.
-fn marker(variable: &Name) -> Value {
-    Value::Enum(Name::new(format!("${variable}")))
 }
 
 #[cfg(test)]

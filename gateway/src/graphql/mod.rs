@@ -7,7 +7,9 @@
 
 mod arrange;
 mod document;
+mod emptied;
 mod failure;
+mod faults;
 mod graphiql;
 mod handler;
 mod lenient;
@@ -18,6 +20,7 @@ mod read;
 mod refusal;
 mod render;
 mod turn;
+mod variables;
 
 pub use self::{
     handler::{Call, GraphqlHandler, Settings},

@@ -76,14 +76,18 @@ pub(super) async fn read(request: Request, most: usize) -> Result<Batch, Unread>
             let body = request.into_body().collect().await.map_err(|error| Unread::Http(of_body(&error)))?;
             Ok(of_body_text(&body, most)?)
         }
-        _ => Err(Unread::Http(not_allowed())),
+        _ => Err(Unread::Http(not_allowed(ALL))),
     }
 }
 
-/// 405, with the methods that are: what the router says of a route with GET and POST.
-pub(super) fn not_allowed() -> Error {
-    const OFFERED: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS, POST");
-    Error::new(Code::MethodNotAllowed, "graphql").header(header::ALLOW, OFFERED)
+/// What the router says of a route with GET and POST.
+const ALL: &str = "GET, HEAD, OPTIONS, POST";
+/// By which methods something may be changed.
+pub(super) const WRITES: &str = "OPTIONS, POST";
+
+/// 405, with the methods that are.
+pub(super) fn not_allowed(allowed: &'static str) -> Error {
+    Error::new(Code::MethodNotAllowed, "graphql").header(header::ALLOW, HeaderValue::from_static(allowed))
 }
 
 fn of_body(error: &BodyError) -> Error {
@@ -102,8 +106,14 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn of_query(query: &str) -> Result<Asked, Refusal> {
+    const READ: [&str; 4] = ["query", "operationName", "variables", "extensions"];
     let mut asked = Asked::default();
+    let mut seen = Vec::new();
     for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+        if seen.contains(&name) {
+            return Err(Refusal::bad_input("A parameter is given twice."));
+        }
+        seen.extend(READ.contains(&name).then_some(name));
         match name {
             "query" => asked.query = Some(decoded(value)?),
             "operationName" => asked.operation_name = Some(decoded(value)?).filter(|name| !name.is_empty()),
@@ -159,6 +169,18 @@ mod tests {
         assert_eq!(asked.text().unwrap(), "query A($a:Int){a}");
         assert_eq!(asked.operation_name.as_deref(), Some("A"));
         assert_eq!(asked.variables.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_parameter_that_is_given_twice_is_refused() {
+        for twice in
+            ["query=a&query=a", "variables=&x=1&variables=", "query=a&operationName=A&operationName="]
+        {
+            let request = http::Request::get(format!("/graphql?{twice}")).body(Body::Empty).unwrap();
+            assert!(matches!(read(request, 1).await, Err(Unread::Graphql(_))), "{twice}");
+        }
+        let request = http::Request::get("/graphql?query=a&x=1&x=2").body(Body::Empty).unwrap();
+        assert!(read(request, 1).await.is_ok());
     }
 
     #[tokio::test]

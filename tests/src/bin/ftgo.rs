@@ -54,22 +54,22 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
 fn introduce(stubs: &Stubs, web: &Instance, mobile: &Instance) {
     let consumer = stubs.token("1511300065921", &["consumer"], "consumers:read orders:read orders:write");
     println!("FTGO is up.\n");
-    println!("  bff-web        http://{}            REST", web.addresses()[0]);
+    println!("  bff-web          http://{}            REST", web.addresses()[0]);
     println!(
-        "  bff-mobile     http://{}/graphql    GraphQL, and GraphiQL in a browser",
+        "  bff-mobile       http://{}/graphql    GraphQL, and GraphiQL in a browser",
         mobile.addresses()[0]
     );
     for (name, instance) in [("bff-web", web), ("bff-mobile", mobile)] {
         if let Some(admin) = instance.admin() {
-            println!("  {:<14} http://{admin}            /healthz /readyz /metrics", format!("{name} admin"));
+            println!("  {:<16} http://{admin}            /healthz /readyz /metrics", format!("{name} admin"));
         }
     }
     for service in Service::ALL {
-        println!("  {:<14} http://{}", service.name(), stubs.address(service));
+        println!("  {:<16} http://{}", service.name(), stubs.address(service));
     }
-    println!("  order, gRPC    {}", stubs.grpc());
-    println!("  identity       http://{}", stubs.identity());
-    println!("  stub control   http://{}            faults, counters, tokens, seeds", stubs.control());
+    println!("  order, gRPC      {}", stubs.grpc());
+    println!("  identity         http://{}", stubs.identity());
+    println!("  stub control     http://{}            faults, counters, tokens, seeds", stubs.control());
     println!("\nA token of consumer 1511300065921 (John Doe), good for an hour:\n\n{consumer}\n");
     println!("Try:\n");
     let (web, mobile) = (web.addresses()[0], mobile.addresses()[0]);
