@@ -1,6 +1,5 @@
 //! SIGTERM at a gateway in a process of its own, with a thousand requests in flight over fifty connections.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{
     convert::Infallible,
