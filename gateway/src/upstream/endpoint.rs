@@ -110,14 +110,18 @@ impl Endpoint {
     }
 
     /// One attempt: the head of an answer before `until`, or how it failed. Dropped, it counts for nothing.
-    pub(super) async fn attempt(&self, mut request: Request, until: Deadline) -> Result<Answered, Failed> {
+    pub(super) async fn attempt(
+        &self,
+        mut request: Box<Request>,
+        until: Deadline,
+    ) -> Result<Answered, Failed> {
         let begun = Instant::now();
         let permit = match self.breaker.permit(begun) {
             Ok(permit) => permit,
             Err(open) => {
                 let fault = self.fault(Reason::CircuitOpen, "the circuit breaker is open");
                 let fault = Fault { retry_after: Some(open.retry_after), ..fault };
-                return Err(Failed { fault, failure: None, unsent: Some(Box::new(request)) });
+                return Err(Failed { fault, failure: None, unsent: Some(request) });
             }
         };
         let ticket = self.load.begin();
@@ -135,7 +139,10 @@ impl Endpoint {
         sent.map(|(response, connection)| Answered { response, connection, ticket })
     }
 
-    async fn send(&self, mut request: Request) -> Result<(http::Response<Incoming>, Connection), Failed> {
+    async fn send(
+        &self,
+        mut request: Box<Request>,
+    ) -> Result<(http::Response<Incoming>, Connection), Failed> {
         loop {
             let idle = self.pool.take();
             let reused = idle.is_some();
@@ -147,7 +154,7 @@ impl Endpoint {
                     Err(fault) => return Err(Failed::unsent(fault, request)),
                 },
             };
-            match connection.try_send_request(request).await {
+            match connection.try_send_request(*request).await {
                 Ok(response) if head_size(response.headers()) > self.pool.max_header_size => {
                     return Err(Failed::sent(
                         self.fault(Reason::TooLarge, "the header section is too large"),
@@ -156,7 +163,7 @@ impl Endpoint {
                 Ok(response) => return Ok((response, connection)),
                 Err(mut failed) => match failed.take_message() {
                     // The service had closed it before anything was written: not its fault, and not the client's.
-                    Some(unsent) if reused => request = unsent,
+                    Some(unsent) if reused => request = Box::new(unsent),
                     _ => return Err(Failed::sent(Fault::of_send(&self.upstream, failed.error()))),
                 },
             }
@@ -212,8 +219,8 @@ impl Failed {
         !matches!(self.fault.reason, Reason::Request(_) | Reason::CircuitOpen)
     }
 
-    fn unsent(fault: Fault, request: Request) -> Self {
-        Failed { fault, failure: Some(Failure::Connect), unsent: Some(Box::new(request)) }
+    fn unsent(fault: Fault, request: Box<Request>) -> Self {
+        Failed { fault, failure: Some(Failure::Connect), unsent: Some(request) }
     }
 
     fn sent(fault: Fault) -> Self {
@@ -262,11 +269,11 @@ fn told(upstream: &str, endpoint: std::net::SocketAddr, metrics: &EndpointMetric
 }
 
 /// A copy of a request whose body can be sent again; nothing of a request whose body is only streamed.
-pub(super) fn copy(request: &Request) -> Option<Request> {
+pub(super) fn copy(request: &Request) -> Option<Box<Request>> {
     let body = request.body().again()?;
     let mut copy = Head::new(body);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
-    Some(copy)
+    Some(Box::new(copy))
 }

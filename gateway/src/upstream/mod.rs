@@ -137,14 +137,14 @@ impl Upstream {
     /// A [`Fault`] when there is no answer. An answer of any status is an answer.
     pub async fn call(&self, request: Request, deadline: Deadline) -> Result<Response, Fault> {
         let flight = self.metrics.begin();
-        let outcome = self.answer(request, deadline, flight.begun).await;
+        let outcome = self.answer(Box::new(request), deadline, flight.begun).await;
         flight.end(&outcome);
         outcome
     }
 
     async fn answer(
         &self,
-        mut request: Request,
+        mut request: Box<Request>, // on the heap, since it goes down through many hands
         deadline: Deadline,
         begun: Instant,
     ) -> Result<Response, Fault> {
@@ -155,8 +155,7 @@ impl Upstream {
             let spare = if attempts.may_send_again() { copy(&request) } else { None };
             let mut outcome = self.attempt(request, key, &mut tried, deadline).await;
             let unsent = outcome.as_mut().err().and_then(|failed| failed.unsent.take());
-            let (Some(failure), Some(again)) = (failure(&outcome), unsent.map(|unsent| *unsent).or(spare))
-            else {
+            let (Some(failure), Some(again)) = (failure(&outcome), unsent.or(spare)) else {
                 return self.end(outcome, slot, begun);
             };
             match attempts.after(failure, retry_after(&outcome), deadline.remaining(), Instant::now()) {
@@ -174,7 +173,7 @@ impl Upstream {
     /// One attempt at the endpoint that the balance chooses; `tried` are those of before, and then of this one too.
     async fn attempt(
         &self,
-        mut request: Request,
+        mut request: Box<Request>,
         key: Option<u64>,
         tried: &mut Set,
         deadline: Deadline,
@@ -198,7 +197,7 @@ impl Upstream {
                 Err(Failed { fault, unsent: Some(unsent), .. })
                     if fault.reason == Reason::CircuitOpen && endpoints.all.len() > 1 =>
                 {
-                    request = *unsent;
+                    request = unsent;
                 }
                 outcome => return outcome.map(|answered| (endpoints.all[index].clone(), answered)),
             }
@@ -280,7 +279,7 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    async fn plain(&self, request: Request) -> Result<Answered, Failed> {
+    async fn plain(&self, request: Box<Request>) -> Result<Answered, Failed> {
         let outcome = self.endpoints.all[self.index].attempt(request, self.until).await;
         let verdict = match &outcome {
             Ok(answered) => Some(self.endpoints.all[self.index].breaker.verdict(answered.response.status())),
@@ -298,7 +297,7 @@ impl Call<'_> {
     async fn hedged(
         &self,
         hedge: &Hedge,
-        request: Request,
+        request: Box<Request>,
         key: Option<u64>,
         tried: &mut Set,
     ) -> (usize, Result<Answered, Failed>) {
