@@ -58,6 +58,8 @@ pub(super) struct Answered {
     pub(super) response: http::Response<Incoming>,
     pub(super) connection: Connection,
     pub(super) ticket: Ticket,
+    /// What it says about the endpoint.
+    pub(super) verdict: Verdict,
 }
 
 /// An attempt without an answer.
@@ -67,6 +69,8 @@ pub(super) struct Failed {
     pub(super) failure: Option<Failure>,
     /// The request, if nothing of it was sent.
     pub(super) unsent: Option<Box<Request>>,
+    /// What it says about the endpoint.
+    pub(super) verdict: Verdict,
 }
 
 /// When the clock of balancing began: one for all workers.
@@ -121,7 +125,7 @@ impl Endpoint {
             Err(open) => {
                 let fault = self.fault(Reason::CircuitOpen, "the circuit breaker is open");
                 let fault = Fault { retry_after: Some(open.retry_after), ..fault };
-                return Err(Failed { fault, failure: None, unsent: Some(request) });
+                return Err(Failed { unsent: Some(request), verdict: Verdict::Nothing, ..Failed::sent(fault) });
             }
         };
         let ticket = self.load.begin();
@@ -130,13 +134,17 @@ impl Endpoint {
         let upload = request.body().upload();
         let sent = until.bound(pin!(self.send(request))).await.unwrap_or_else(|_elapsed| {
             let slow_client = upload.is_some_and(|upload| upload.waits());
-            Err(if slow_client { self.client_late() } else { self.late() })
+            Err(Failed::sent(if slow_client { self.client_late() } else { self.late() }))
         });
+        let verdict = match &sent {
+            Ok((response, _)) => self.breaker.verdict(response.status()),
+            Err(failed) => failed.verdict,
+        };
         let now = Instant::now();
-        let (took, verdict) = (now.saturating_duration_since(begun), self.verdict(&sent));
+        let took = now.saturating_duration_since(begun);
         permit.record(verdict, took, now);
         ticket.end(outcome(&sent), took, millis(now));
-        sent.map(|(response, connection)| Answered { response, connection, ticket })
+        sent.map(|(response, connection)| Answered { response, connection, ticket, verdict })
     }
 
     async fn send(
@@ -189,43 +197,33 @@ impl Endpoint {
         }
     }
 
-    fn verdict(&self, sent: &Result<(http::Response<Incoming>, Connection), Failed>) -> Verdict {
-        match sent {
-            Ok((response, _)) => self.breaker.verdict(response.status()),
-            Err(failed) if matches!(failed.fault.reason, Reason::Request(_)) => Verdict::Nothing,
-            Err(_) => Verdict::Failure,
-        }
-    }
-
     fn fault(&self, reason: Reason, cause: &str) -> Fault {
         Fault::new(&self.upstream, reason, format!("{}: {cause}", self.target.address))
     }
 
-    fn late(&self) -> Failed {
-        let fault = self.fault(Reason::Timeout, "no answer in time");
-        Failed { fault, failure: Some(Failure::Timeout), unsent: None }
+    fn late(&self) -> Fault {
+        self.fault(Reason::Timeout, "no answer in time")
     }
 
-    fn client_late(&self) -> Failed {
-        let fault =
-            self.fault(Reason::Request(Code::RequestTimeout), "the client's body did not come in time");
-        Failed { fault, failure: None, unsent: None }
+    fn client_late(&self) -> Fault {
+        self.fault(Reason::Request(Code::RequestTimeout), "the client's body did not come in time")
     }
 }
 
 impl Failed {
-    /// Whether it says something about the endpoint: what was not sent, and what the client spoiled, does not.
-    pub(super) fn counts(&self) -> bool {
-        !matches!(self.fault.reason, Reason::Request(_) | Reason::CircuitOpen)
-    }
-
     fn unsent(fault: Fault, request: Box<Request>) -> Self {
-        Failed { fault, failure: Some(Failure::Connect), unsent: Some(request) }
+        Failed { failure: Some(Failure::Connect), unsent: Some(request), ..Failed::sent(fault) }
     }
 
-    fn sent(fault: Fault) -> Self {
-        let failure = matches!(fault.reason, Reason::Reset).then_some(Failure::Reset);
-        Failed { fault, failure, unsent: None }
+    /// What the client spoiled says nothing about the endpoint.
+    pub(super) fn sent(fault: Fault) -> Self {
+        let (failure, verdict) = match fault.reason {
+            Reason::Request(_) => (None, Verdict::Nothing),
+            Reason::Timeout => (Some(Failure::Timeout), Verdict::Failure),
+            Reason::Reset => (Some(Failure::Reset), Verdict::Failure),
+            _ => (None, Verdict::Failure),
+        };
+        Failed { fault, failure, unsent: None, verdict }
     }
 }
 

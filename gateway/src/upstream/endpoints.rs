@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Instant};
 use super::{
     Fault, Reason,
     balance::{Balance, Member, Set},
+    circuit_breaker::Verdict,
     config::UpstreamConfig,
     discovery::Targets,
     ejection::{Ejection, Sign},
@@ -84,11 +85,11 @@ impl Endpoints {
     }
 
     /// Notes how a call to an endpoint ended, which may eject one.
-    pub(super) fn note(&self, upstream: &str, index: usize, succeeded: bool) {
-        if self.all.len() < 2 {
+    pub(super) fn note(&self, upstream: &str, index: usize, verdict: Verdict) {
+        if self.all.len() < 2 || verdict == Verdict::Nothing {
             return; // the last one is never ejected
         }
-        let now = Instant::now();
+        let (now, succeeded) = (Instant::now(), verdict == Verdict::Success);
         let Some((ejected, sign)) = self.ejection.note(index, succeeded, millis(now)) else { return };
         let endpoint = &self.all[ejected];
         endpoint.load.warm_up(endpoint.standing.back_at());

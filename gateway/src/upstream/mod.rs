@@ -40,7 +40,6 @@ use tokio::sync::watch;
 
 use self::{
     balance::{BalanceConfig, HashOn, Set},
-    circuit_breaker::Verdict,
     config::UpstreamConfig,
     discovery::Source,
     endpoint::{Answered, Failed, copy},
@@ -183,7 +182,7 @@ impl Upstream {
         loop {
             let index = match endpoints.pick(&self.name, tried, key) {
                 Ok(index) => index,
-                Err(fault) => return Err(Failed { fault, failure: None, unsent: None }),
+                Err(fault) => return Err(Failed::sent(fault)),
             };
             tried.insert(index);
             let call = Call { upstream: self, endpoints: &endpoints, index, until };
@@ -210,7 +209,7 @@ impl Upstream {
             let dropped = outcome.as_ref().err().is_some_and(|failed| failed.fault.reason == Reason::Timeout);
             self.in_flight.sample(begun.elapsed(), dropped, Instant::now().into());
         }
-        let (endpoint, Answered { response, connection, ticket }) = outcome.map_err(|failed| failed.fault)?;
+        let (endpoint, Answered { response, connection, ticket, .. }) = outcome.map_err(|failed| failed.fault)?;
         let (head, body) = response.into_parts();
         let pooled = Pooled::new(body, Home { connection, endpoint, under_way: (ticket, slot) });
         let empty = http_body::Body::is_end_stream(&pooled);
@@ -281,14 +280,8 @@ struct Call<'a> {
 impl Call<'_> {
     async fn plain(&self, request: Box<Request>) -> Result<Answered, Failed> {
         let outcome = self.endpoints.all[self.index].attempt(request, self.until).await;
-        let verdict = match &outcome {
-            Ok(answered) => Some(self.endpoints.all[self.index].breaker.verdict(answered.response.status())),
-            Err(failed) => failed.counts().then_some(Verdict::Failure),
-        };
-        if let Some(verdict) = verdict {
-            let succeeded = verdict == Verdict::Success;
-            self.endpoints.note(&self.upstream.name, self.index, succeeded);
-        }
+        let verdict = outcome.as_ref().map_or_else(|failed| failed.verdict, |answered| answered.verdict);
+        self.endpoints.note(&self.upstream.name, self.index, verdict);
         outcome
     }
 
