@@ -42,6 +42,9 @@ pub enum BodyError {
     /// The service stopped sending in mid-body.
     #[error("the upstream's answer was cut short: {0}")]
     CutShort(hyper::Error),
+    /// The service's answer has more bytes than its upstream may send.
+    #[error("the upstream's answer is over the limit of {0} bytes")]
+    AnswerTooLarge(u64),
     /// The request's deadline passed in mid-body.
     #[error("the deadline passed in mid-body")]
     Deadline,

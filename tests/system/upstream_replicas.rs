@@ -145,7 +145,7 @@ async fn a_replica_leaves_and_another_joins_under_load_and_nobody_notices() {
 async fn an_unhealthy_replica_gets_no_traffic_until_it_is_well_again() {
     let all: [Replica; 3] = replicas(2 * MS).await;
     let health =
-        "health: { path: /health, interval: 100ms, timeout: 500ms, healthy_after: 2, unhealthy_after: 2 }";
+        "health: { path: /health, interval: 250ms, timeout: 250ms, healthy_after: 2, unhealthy_after: 2 }";
     let gate = Gate::start(&yaml(&format!("{}, slow_start: 0s, {health}", endpoints(&all))));
     let load = Load::new(gate.address(), 4);
     let mut samples = load.lasting(Duration::from_millis(300)).await;

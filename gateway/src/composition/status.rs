@@ -27,6 +27,9 @@ impl Status {
         {
             let _ = write!(self.0, ";code={}", status.as_u16());
         }
+        if asked.fallback.is_some() {
+            self.0.push_str(";fallback"); // a parameter without a value is true (RFC 9651 section 3.1.2)
+        }
         let _ = write!(self.0, ";t={}", asked.took.as_millis());
     }
 
@@ -46,11 +49,15 @@ mod tests {
     fn each_part_is_one_member_that_tells_how_it_went() {
         let mut status = Status::default();
         let fault = |reason| Err(Fault::new("delivery", reason, ""));
-        let asked = |answer| Asked { answer, took: Duration::from_millis(12) };
+        let asked = |answer| Asked { answer, fallback: None, took: Duration::from_millis(12) };
         status.add("orderInfo", &asked(Ok("{}".into())));
         status.add("deliveryInfo", &asked(fault(Reason::Timeout)));
         status.add("billInfo", &asked(fault(Reason::Status(http::StatusCode::INTERNAL_SERVER_ERROR))));
         let text = "orderInfo;s=ok;t=12, deliveryInfo;s=missing;reason=timeout;t=12, billInfo;s=missing;reason=status;code=500;t=12";
         assert_eq!(status.value(), text);
+        let mut status = Status::default();
+        let stood_in = Asked { fallback: Some("[]".into()), ..asked(fault(Reason::Timeout)) };
+        status.add("deliveryInfo", &stood_in);
+        assert_eq!(status.value(), "deliveryInfo;s=missing;reason=timeout;fallback;t=12");
     }
 }

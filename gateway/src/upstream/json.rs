@@ -32,8 +32,27 @@ impl Upstream {
     /// # Errors
     /// A [`Fault`] for whatever is not a whole 2xx JSON answer: any other status, another media type, too many bytes, a
     /// body that ends early, no answer in time.
-    pub async fn fetch(&self, request: Request, deadline: Deadline, max_size: u64) -> Result<Fetched, Fault> {
-        let response = self.call(request, deadline).await?;
+    pub fn fetch(
+        &self,
+        request: Request,
+        deadline: Deadline,
+        max_size: u64,
+    ) -> impl Future<Output = Result<Fetched, Fault>> + Send {
+        self.fetch_by(None, request, deadline, max_size)
+    }
+
+    /// The same, kept together with the calls of the same `key` ([`Upstream::path_key`]).
+    ///
+    /// # Errors
+    /// As [`Upstream::fetch`].
+    pub async fn fetch_by(
+        &self,
+        key: Option<u64>,
+        request: Request,
+        deadline: Deadline,
+        max_size: u64,
+    ) -> Result<Fetched, Fault> {
+        let response = self.call_by(key, request, deadline).await?;
         self.check(&response, max_size)?;
         let (head, body) = response.into_parts();
         let json = match deadline.bound(pin!(self.collect(body, max_size))).await {

@@ -21,6 +21,7 @@ pub mod hedge;
 pub mod in_flight;
 mod json;
 pub mod load;
+mod max_response;
 mod metrics;
 mod pool;
 pub mod retry;
@@ -59,6 +60,7 @@ use crate::{
     deadline::Deadline,
     handler::USER_ID,
     mistake::{Mistake, Mistakes, below},
+    routing::{Params, path},
 };
 
 /// A service behind the gateway.
@@ -70,8 +72,8 @@ pub struct Upstream {
     in_flight: Arc<InFlight>,
     retry: Retry,
     hedge: Option<Hedge>,
-    /// What calls are kept together by, if by a header field.
-    hash: Option<HeaderName>,
+    /// What calls are kept together by, if anything.
+    hash: Option<HashBy>,
     metrics: Arc<UpstreamMetrics>,
     /// Ends what follows the endpoints when this is dropped, and says whether any endpoint has been found.
     found: watch::Sender<bool>,
@@ -134,9 +136,32 @@ impl Upstream {
     ///
     /// # Errors
     /// A [`Fault`] when there is no answer. An answer of any status is an answer.
-    pub async fn call(&self, request: Request, deadline: Deadline) -> Result<Response, Fault> {
+    pub fn call(
+        &self,
+        request: Request,
+        deadline: Deadline,
+    ) -> impl Future<Output = Result<Response, Fault>> + Send {
+        self.call_by(None, request, deadline)
+    }
+
+    /// The same, kept together with the calls of the same `key` ([`Upstream::path_key`]).
+    ///
+    /// # Errors
+    /// As [`Upstream::call`].
+    pub async fn call_by(
+        &self,
+        key: Option<u64>,
+        request: Request,
+        deadline: Deadline,
+    ) -> Result<Response, Fault> {
         let flight = self.metrics.begin();
-        let outcome = self.answer(Box::new(request), deadline, flight.begun).await;
+        let outcome = self.answer(Box::new(request), key, deadline, flight.begun).await;
+        let outcome = match self.config.max_response {
+            Some(limit) => {
+                outcome.and_then(|response| max_response::bound(response, limit.0, &self.name, &self.metrics))
+            }
+            None => outcome,
+        };
         flight.end(&outcome);
         outcome
     }
@@ -144,12 +169,13 @@ impl Upstream {
     async fn answer(
         &self,
         mut request: Box<Request>, // on the heap, since it goes down through many hands
+        key: Option<u64>,
         deadline: Deadline,
         begun: Instant,
     ) -> Result<Response, Fault> {
         let slot = self.in_flight.acquire(deadline).await.map_err(|_full| self.limited())?;
         let mut attempts = self.retry.attempts(request.method());
-        let (key, mut tried) = (self.key(&request), Set::EMPTY);
+        let (key, mut tried) = (key.or_else(|| self.key(&request)), Set::EMPTY);
         loop {
             let spare = if attempts.may_send_again() { copy(&request) } else { None };
             let mut outcome = self.attempt(request, key, &mut tried, deadline).await;
@@ -222,9 +248,20 @@ impl Upstream {
 
     fn key(&self, request: &Request) -> Option<u64> {
         match &self.hash {
-            Some(name) => request.headers().get(name).map(|value| balance::key(value.as_bytes())),
-            None => None,
+            Some(HashBy::Header(name)) => {
+                request.headers().get(name).map(|value| balance::key(value.as_bytes()))
+            }
+            Some(HashBy::Path(_)) | None => None,
         }
+    }
+
+    /// What the calls for a request with these path parameters are kept together by, if by one of them. By its text,
+    /// however it was escaped.
+    #[must_use]
+    pub fn path_key(&self, params: &Params) -> Option<u64> {
+        let Some(HashBy::Path(name)) = &self.hash else { return None };
+        let raw = params.get(name)?;
+        Some(balance::key(path::decode(raw).as_deref().unwrap_or(raw).as_bytes()))
     }
 
     /// Another set of endpoints: what is known of those that stay, stays known.
@@ -253,10 +290,15 @@ impl Upstream {
         _ = self.found.subscribe().wait_for(|found| *found).await;
     }
 
-    /// Whether an endpoint has been found.
+    /// Whether an endpoint is known now. One that has gone again is not.
     #[must_use]
     pub fn is_found(&self) -> bool {
-        *self.found.borrow()
+        !self.endpoints.load().all.is_empty()
+    }
+
+    /// Counts an answer that was given in the place of this service's.
+    pub(crate) fn fell_back(&self) {
+        self.metrics.fallbacks.inc();
     }
 
     /// Closes this worker's connections that nobody has used for long.
@@ -365,16 +407,26 @@ fn retry_after(outcome: &Outcomes) -> Option<Duration> {
     json::retry_after(outcome.as_ref().ok()?.1.response.headers())
 }
 
-/// The header field that calls are kept together by.
-fn hash(balance: &BalanceConfig, name: &str, at: &str, mistakes: &mut Mistakes) -> Option<HeaderName> {
+/// What calls are kept together by.
+enum HashBy {
+    /// A field of the request to the service.
+    Header(HeaderName),
+    /// A parameter of the route's path.
+    Path(Box<str>),
+}
+
+fn hash(balance: &BalanceConfig, name: &str, at: &str, mistakes: &mut Mistakes) -> Option<HashBy> {
     match balance {
-        BalanceConfig::Hash(HashOn::Principal) => Some(USER_ID),
-        BalanceConfig::Hash(HashOn::Header(header)) => mistakes.keep(header.parse().map_err(|_invalid| {
-            Mistake::new(
-                below(at, "balance.hash.header"),
-                format!("upstream `{name}`: `{header}` is no header field"),
-            )
-        })),
+        BalanceConfig::Hash(HashOn::Principal) => Some(HashBy::Header(USER_ID)),
+        // Whether there is such a parameter is for those to say who know the routes (`config/`).
+        BalanceConfig::Hash(HashOn::Path(parameter)) => Some(HashBy::Path(parameter.as_str().into())),
+        BalanceConfig::Hash(HashOn::Header(header)) => {
+            let wrong = |_invalid| {
+                let message = format!("upstream `{name}`: `{header}` is no header field");
+                Mistake::new(below(at, "balance.hash.header"), message)
+            };
+            mistakes.keep(header.parse().map(HashBy::Header).map_err(wrong))
+        }
         _ => None,
     }
 }

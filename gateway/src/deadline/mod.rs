@@ -2,9 +2,14 @@
 //!
 //! Not here: durations as typed (`units.rs`).
 
+mod budget;
+pub mod config;
+
 use std::{future::Future, pin::Pin, time::Duration};
 
 use tokio::time::{Instant, error::Elapsed};
+
+pub use self::budget::{Budget, BudgetField};
 
 /// An absolute point in time; cheap to copy into every call made for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
