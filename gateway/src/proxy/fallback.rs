@@ -159,3 +159,52 @@ fn check(config: &FallbackConfig, path: &str, methods: &[Method], at: &str, mist
         wrong("", "is for safe methods, and it has none", "`methods: all` under `fallback`, or none of it");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::error::Code;
+
+    fn fallback(typed: serde_json::Value) -> Fallback {
+        let config = serde_json::from_value(typed).unwrap();
+        let mut mistakes = Mistakes::default();
+        let built = Fallback::build(&config, "/menu", &[Method::GET], "", &mut mistakes);
+        built.unwrap_or_else(|| panic!("{mistakes:?}"))
+    }
+
+    fn menu() -> Arc<Upstream> {
+        let config = serde_json::from_value(serde_json::json!({ "url": "http://10.0.0.1:80" })).unwrap();
+        Upstream::build("menu", &config, Arc::default(), "", None).unwrap()
+    }
+
+    #[test]
+    fn the_log_is_told_why_and_the_client_what() {
+        let (fallback, menu) = (fallback(serde_json::json!({ "value": [] })), menu());
+        let fault = Fault::new("menu", Reason::CircuitOpen, "all are open");
+        let response = fallback.instead_of(Err(fault), &menu).unwrap();
+        let Note(note) = response.extensions().get().unwrap();
+        assert_eq!(note, "fallback: menu: circuit-open: all are open");
+        assert_eq!(response.headers()["proxy-status"], "gateway;error=destination_unavailable");
+    }
+
+    #[test]
+    fn what_the_client_did_wrong_stays_its_own() {
+        let (fallback, menu) = (fallback(serde_json::json!({ "value": [], "methods": "all" })), menu());
+        let fault = Fault::new("menu", Reason::Request(Code::BodyTooLarge), "");
+        let outcome = fallback.instead_of(Err(fault), &menu);
+        assert!(outcome.is_err_and(|fault| fault.reason == Reason::Request(Code::BodyTooLarge)));
+    }
+
+    #[test]
+    fn it_is_for_safe_methods_unless_said_otherwise() {
+        let (safe, all) =
+            (serde_json::json!({ "value": 1 }), serde_json::json!({ "value": 1, "methods": "all" }));
+        let fits = |typed| {
+            let fallback = fallback(typed);
+            [Method::GET, Method::HEAD, Method::POST].map(|method| fallback.is_for(&method))
+        };
+        assert_eq!((fits(safe), fits(all)), ([true, true, false], [true; 3]));
+    }
+}
