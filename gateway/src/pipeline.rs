@@ -121,8 +121,8 @@ impl Gateway {
             Routed::Options(response) => return Ok(response),
         };
         record.routed(&route.name, &route.metrics);
-        let timeout = route.budget.of(request.headers(), route.timeout)?; // 400, or 504 when no time is given
-        let deadline = Deadline::of(record.begun(), timeout); // everything below spends it
+        // Everything below spends it: 400 when a client's own is none, 504 when it is over already.
+        let deadline = route.budget.deadline(record.begun(), request.headers(), route.timeout)?;
         *until = Some(deadline);
         check_limits(&route.limits_by_address, from.peer, None)?; // before auth, so that guessing tokens costs: 429
         request

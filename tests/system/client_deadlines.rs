@@ -118,3 +118,22 @@ async fn a_composition_answers_without_its_slow_part_within_the_clients_time() {
     assert_eq!(answer.bytes(), r#"{"a":{}}"#);
     assert!(answer.header("composition-status").contains("b;s=missing;reason=timeout;t="), "{answer:?}");
 }
+
+#[tokio::test]
+async fn clients_in_a_hurry_spoil_nothing_for_the_others() {
+    let replica = Replica::start(Duration::from_millis(100)).await;
+    let gate = Gate::start(&format!(
+        "deadline: {{ read: x-wait }}\nupstreams:\n  it: {{ url: \"http://{}\", circuit_breaker: {{ min_calls: 5 }} }}\n\
+         routes:\n  - {{ path: /it, auth: none, timeout: 5s, forward: {{ to: it }} }}\n  \
+         - {{ path: /short, auth: none, timeout: 20ms, forward: {{ to: it }} }}\n",
+        replica.address
+    ));
+    for _ in 0..20 {
+        gate.get("/it").header("x-wait", "20").send().await.expect(504);
+    }
+    gate.get("/it").send().await.expect(200);
+    for _ in 0..20 {
+        gate.get("/short").send().await;
+    }
+    gate.get("/it").send().await.expect(503); // what a route gives a service is another matter
+}

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use tokio::time::Instant;
 
 use super::{Deadline, config::DeadlineConfig};
 use crate::{
@@ -57,16 +58,22 @@ impl Budget {
         Some(Budget { read, send, ours })
     }
 
-    /// How long a request of these fields may take on a route of this `timeout`.
+    /// By when a request of these fields, `begun` on a route of this `timeout`, must be answered.
     ///
     /// # Errors
     /// 400 for a time that is none, or told twice; 504 for no time at all.
-    pub fn of(&self, headers: &HeaderMap, timeout: Duration) -> Result<Duration, Error> {
-        let Some(field) = &self.read else { return Ok(timeout) };
-        match field.read(headers)? {
+    pub fn deadline(
+        &self,
+        begun: Instant,
+        headers: &HeaderMap,
+        timeout: Duration,
+    ) -> Result<Deadline, Error> {
+        let wanted = self.read.as_ref().map_or(Ok(None), |field| field.read(headers))?;
+        match wanted {
             Some(Duration::ZERO) => Err(Error::new(Code::UpstreamTimeout, "the client gives no time")
                 .detail("The time that the request gives is over.")),
-            wanted => Ok(wanted.map_or(timeout, |wanted| wanted.min(timeout))),
+            Some(wanted) if wanted < timeout => Ok(Deadline::of(begun, wanted).hurried()),
+            _ => Ok(Deadline::of(begun, timeout)),
         }
     }
 }
@@ -204,8 +211,15 @@ mod tests {
         for value in values {
             headers.append(name, HeaderValue::from_str(value).unwrap());
         }
-        let time = budget(name, "x-request-timeout-ms").unwrap().of(&headers, Duration::from_secs(2));
-        time.map(|time| time.as_micros()).map_err(|error| error.status().as_u16())
+        let begun = Instant::now();
+        let budget = budget(name, "x-request-timeout-ms").unwrap();
+        let deadline = budget.deadline(begun, &headers, Duration::from_secs(2));
+        let time = deadline.map(|deadline| (deadline.at() - begun, deadline.is_hurried()));
+        time.map(|(time, hurried)| {
+            assert_eq!(hurried, time < Duration::from_secs(2));
+            time.as_micros()
+        })
+        .map_err(|error| error.status().as_u16())
     }
 
     #[test]

@@ -125,7 +125,11 @@ impl Endpoint {
             Err(open) => {
                 let fault = self.fault(Reason::CircuitOpen, "the circuit breaker is open");
                 let fault = Fault { retry_after: Some(open.retry_after), ..fault };
-                return Err(Failed { unsent: Some(request), verdict: Verdict::Nothing, ..Failed::sent(fault) });
+                return Err(Failed {
+                    unsent: Some(request),
+                    verdict: Verdict::Nothing,
+                    ..Failed::sent(fault)
+                });
             }
         };
         let ticket = self.load.begin();
@@ -134,7 +138,7 @@ impl Endpoint {
         let upload = request.body().upload();
         let sent = until.bound(pin!(self.send(request))).await.unwrap_or_else(|_elapsed| {
             let slow_client = upload.is_some_and(|upload| upload.waits());
-            Err(Failed::sent(if slow_client { self.client_late() } else { self.late() }))
+            Err(if slow_client { Failed::sent(self.client_late()) } else { self.too_late(until) })
         });
         let verdict = match &sent {
             Ok((response, _)) => self.breaker.verdict(response.status()),
@@ -143,6 +147,10 @@ impl Endpoint {
         let now = Instant::now();
         let took = now.saturating_duration_since(begun);
         permit.record(verdict, took, now);
+        let timed_out = sent.as_ref().is_err_and(|failed| failed.fault.reason == Reason::Timeout);
+        if until.is_hurried() && timed_out {
+            ticket.outrun(took, millis(now));
+        }
         ticket.end(outcome(&sent), took, millis(now));
         sent.map(|(response, connection)| Answered { response, connection, ticket, verdict })
     }
@@ -201,8 +209,14 @@ impl Endpoint {
         Fault::new(&self.upstream, reason, format!("{}: {cause}", self.target.address))
     }
 
-    fn late(&self) -> Fault {
-        self.fault(Reason::Timeout, "no answer in time")
+    /// No answer in time. A client in a hurry could otherwise open the breaker for all others.
+    fn too_late(&self, until: Deadline) -> Failed {
+        let failed = Failed::sent(self.fault(Reason::Timeout, "no answer in time"));
+        if until.is_hurried() {
+            Failed { failure: None, verdict: Verdict::Nothing, ..failed }
+        } else {
+            failed
+        }
     }
 
     fn client_late(&self) -> Fault {
@@ -244,6 +258,7 @@ impl Candidate for Arc<Endpoint> {
 fn outcome(sent: &Result<(http::Response<Incoming>, Connection), Failed>) -> Outcome {
     match sent {
         Ok((response, _)) => Outcome::of_status(response.status()),
+        Err(failed) if failed.verdict == Verdict::Nothing => Outcome::Cancelled,
         Err(failed) => Outcome::of_reason(failed.fault.reason),
     }
 }

@@ -41,6 +41,7 @@ use tokio::sync::watch;
 
 use self::{
     balance::{BalanceConfig, HashOn, Set},
+    circuit_breaker::Verdict,
     config::UpstreamConfig,
     discovery::Source,
     endpoint::{Answered, Failed, copy},
@@ -231,11 +232,13 @@ impl Upstream {
 
     /// What becomes of the call in the end.
     fn end(&self, outcome: Outcomes, slot: Slot, begun: Instant) -> Result<Response, Fault> {
-        if self.config.in_flight.adaptive.is_some() {
+        let says_nothing = outcome.as_ref().is_err_and(|failed| failed.verdict == Verdict::Nothing);
+        if self.config.in_flight.adaptive.is_some() && !says_nothing {
             let dropped = outcome.as_ref().err().is_some_and(|failed| failed.fault.reason == Reason::Timeout);
             self.in_flight.sample(begun.elapsed(), dropped, Instant::now().into());
         }
-        let (endpoint, Answered { response, connection, ticket, .. }) = outcome.map_err(|failed| failed.fault)?;
+        let (endpoint, Answered { response, connection, ticket, .. }) =
+            outcome.map_err(|failed| failed.fault)?;
         let (head, body) = response.into_parts();
         let pooled = Pooled::new(body, Home { connection, endpoint, under_way: (ticket, slot) });
         let empty = http_body::Body::is_end_stream(&pooled);
