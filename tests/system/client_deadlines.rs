@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    harness::Gate,
+    harness::{Gate, after_listen},
     replicas::{Replica, Then},
     wire::{Scripted, field},
 };
@@ -136,4 +136,22 @@ async fn clients_in_a_hurry_spoil_nothing_for_the_others() {
         gate.get("/short").send().await;
     }
     gate.get("/it").send().await.expect(503); // what a route gives a service is another matter
+}
+
+#[tokio::test]
+async fn another_field_is_read_after_a_reload() {
+    let service = Scripted::start(OK).await;
+    let gate = gate("deadline: { read: x-wait }\n", &service);
+    gate.get("/it").header("x-other", "0").send().await.expect(200);
+    gate.rewrite(&after_listen(&format!(
+        "deadline: {{ read: x-other }}\n{}",
+        service.yaml("    timeout: 2s\n")
+    )));
+    let reloaded = async {
+        while gate.get("/it").header("x-other", "0").send().await.status != 504 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), reloaded).await.expect("it is taken up");
+    gate.get("/it").header("x-wait", "0").send().await.expect(200);
 }

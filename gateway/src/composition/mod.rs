@@ -127,3 +127,31 @@ impl Handler for Compose {
         Box::pin(self.compose(admitted))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::{Fault, Reason};
+
+    #[test]
+    fn the_log_is_told_why_parts_are_missing_and_where_a_fallback_stands() {
+        let fault = |upstream| Err(Fault::new(upstream, Reason::Timeout, "no answer in time"));
+        let asked = |answer, fallback| Asked { answer, fallback, took: Duration::ZERO };
+        let parts = [
+            asked(Ok("{}".into()), None),
+            asked(fault("kitchen"), None),
+            asked(fault("delivery"), Some("[]".into())),
+        ];
+        let told = "missing parts: kitchen: timeout: no answer in time; delivery: timeout: no answer in time (fallback)";
+        assert_eq!(missing(&parts).as_deref(), Some(told));
+        assert_eq!(missing(&parts[..1]), None);
+    }
+
+    #[test]
+    fn what_is_kept_back_fits_into_the_time_that_is_left() {
+        let millis = Duration::from_millis;
+        for (left, kept) in [(10_000, 100), (1_500, 75), (100, 10), (10, 5), (0, 0)] {
+            assert_eq!(reserve(millis(left)), millis(kept), "{left}");
+        }
+    }
+}

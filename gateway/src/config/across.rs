@@ -20,13 +20,6 @@ impl Builder<'_> {
         self.bound("server", "header_timeout", "the server", server.header_timeout > none, "1ms or more");
         let header = server.max_header_size >= Size::kib(1);
         self.bound("server", "max_header_size", "the server", header, "1KiB or more");
-        for (name, provider) in &self.config.providers {
-            if provider.jwt.refresh < Span::millis(100) {
-                let at = below(&below("providers", name), "jwt.refresh");
-                let wrong = format!("provider `{name}`: its keys would be fetched all the time");
-                self.mistakes.add(Mistake::new(at, wrong).expected("100ms or more"));
-            }
-        }
         for (index, route) in self.config.routes.iter().enumerate() {
             let (at, whose) = (format!("routes[{index}]"), format!("route `{}`", route.path));
             self.bound(&at, "timeout", &whose, route.timeout > none, "1ms or more");

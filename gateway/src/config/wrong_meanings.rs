@@ -104,6 +104,7 @@ wrong! {
     a_retry_out_of_bounds: kitchen(
         "url: \"http://kitchen:8083\", retry: { attempts: 0, statuses: [404], budget: { percent: 150 } }");
     a_hedge_for_every_call: kitchen("url: \"http://kitchen:8083\", hedge: { at_most: 80 }");
+    a_hedge_at_once: kitchen("url: \"http://kitchen:8083\", hedge: { after: 0ms }");
     no_call_at_all: kitchen("url: \"http://kitchen:8083\", in_flight: { limit: 0, adaptive: { min: 9, max: 5 } }");
     percentages_of_more_than_all:
         kitchen("url: \"http://kitchen:8083\", panic_threshold: 120, ejection: { max_percent: 101 }");
@@ -118,7 +119,7 @@ wrong! {
             .replace("routes: []\n", ""),
         "routes:\n  - path: /a\n    auth: none\n    timeout: 0s\n    compose:\n      \
            a: { get: order/a, timeout: 0ms, max_size: 0B }\n");
-    keys_that_are_fetched_all_the_time: format!("{RIGHT}routes: []\n").replace("/jwks\"", "/jwks\", refresh: 1ms");
+    keys_that_are_fetched_all_the_time: format!("{RIGHT}routes: []\n").replace("/jwks\"", "/jwks\", refresh: 0s");
     a_hash_by_a_path_parameter_that_no_route_has: hashed("oderId");
     a_hash_by_a_path_parameter_of_other_routes: hashed("id");
     a_deadline_in_fields_that_mean_something_else:

@@ -156,8 +156,9 @@ fn field(name: &str, at: &str) -> Result<BudgetField, Mistake> {
     if is_taken(&parsed) {
         return Err(wrong("means something else already"));
     }
-    // Kept as the constant, so that copies of it count no references.
-    Ok(BudgetField::new(if parsed == REQUEST_TIMEOUT { REQUEST_TIMEOUT } else { parsed }))
+    // The usual ones are kept as constants: workers would share a count of the copies of any other.
+    let usual = [REQUEST_TIMEOUT, GRPC_TIMEOUT].into_iter().find(|usual| *usual == parsed);
+    Ok(BudgetField::new(usual.unwrap_or(parsed)))
 }
 
 /// Whether a field has a meaning of its own: for connections and messages (RFC 9110), or from the gateway to services.
