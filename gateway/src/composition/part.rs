@@ -7,6 +7,7 @@ use serde::de::IgnoredAny;
 
 use super::config::PartConfig;
 use crate::{
+    body::Body,
     deadline::Deadline,
     handler::Caller,
     routing::Params,
@@ -86,9 +87,10 @@ impl Part {
     /// The [`Fault`] that left the gateway without it.
     pub async fn fetch(&self, caller: &Caller, params: &Params, deadline: Deadline) -> Result<Bytes, Fault> {
         let deadline = self.timeout.map_or(deadline, |timeout| deadline.at_most(timeout));
-        let request = caller.get(self.target.target(params, false), deadline);
+        let target = self.target.target(params, false);
+        let ask = |_no_body| caller.get(&target, deadline);
         let key = self.upstream.path_key(params);
-        let fetched = self.upstream.fetch_by(key, request, deadline, self.max_size).await?;
+        let fetched = self.upstream.fetch_by(key, &ask, Body::Empty, deadline, self.max_size).await?;
         // What is spliced into an answer must not be able to break it. Nothing is built, only looked at.
         match serde_json::from_slice::<IgnoredAny>(&fetched.json) {
             Ok(_) => Ok(fetched.json),

@@ -8,11 +8,11 @@ pub mod headers;
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Uri, header, uri::PathAndQuery};
+use http::{HeaderValue, Uri, header, request::Parts, uri::PathAndQuery};
 
 pub use self::fallback::Fallback;
 use crate::{
-    body::{Request, Response},
+    body::{Body, Request, Response},
     error::Error,
     handler::{Admitted, Answer, Handler},
     template::Template,
@@ -44,19 +44,16 @@ impl Forward {
         Forward { upstream, path, token, fallback }
     }
 
-    /// What the service is asked: the client's request with our header fields.
-    fn outgoing(&self, mut request: Request, admitted: &Admitted) -> Request {
-        let target = self.target(admitted);
-        let host = host(&request);
-        let version = std::mem::replace(request.version_mut(), http::Version::HTTP_11);
-        *request.uri_mut() = Uri::from(target);
+    /// What the service is asked: what the client asked for, with our header fields.
+    fn outgoing(&self, client: &Parts, body: Body, admitted: &Admitted) -> Request {
+        let mut request = Request::new(body);
+        *request.method_mut() = client.method.clone();
+        *request.uri_mut() = Uri::from(self.target(admitted));
         let sent = request.headers_mut();
-        sent.reserve(OURS); // once, instead of growing twice
-        headers::remove_hop_by_hop(sent);
-        headers::add_forwarded(sent, &admitted.downstream, host);
-        headers::add_via(sent, version);
-        sent.remove(header::TRAILER); // those of a client go no further (`body.rs`)
-        sent.remove(header::AUTHORIZATION);
+        sent.reserve(client.headers.len() + OURS); // once, instead of growing often
+        headers::pass_on(&client.headers, sent);
+        headers::add_forwarded(sent, &admitted.downstream, host(client));
+        headers::add_via(sent, client.version);
         if let Some(principal) = admitted.caller.principal.as_ref().filter(|_| self.token) {
             sent.insert(header::AUTHORIZATION, principal.authorization.clone());
         }
@@ -72,10 +69,11 @@ impl Forward {
     }
 
     async fn pass(&self, request: Request, admitted: Admitted) -> Result<Response, Error> {
-        let (deadline, key) = (admitted.deadline, self.upstream.path_key(&admitted.params));
+        let key = self.upstream.path_key(&admitted.params);
         let fallback = self.fallback.as_ref().filter(|fallback| fallback.is_for(request.method()));
-        let request = self.outgoing(request, &admitted);
-        let outcome = self.upstream.call_by(key, request, deadline).await;
+        let (client, body) = request.into_parts();
+        let ask = |body| self.outgoing(&client, body, &admitted);
+        let outcome = self.upstream.call_by(key, &ask, body, admitted.deadline).await;
         let outcome = outcome.and_then(|response| self.understood(response));
         let outcome = match fallback {
             Some(fallback) => fallback.instead_of(outcome, &self.upstream),
@@ -104,8 +102,8 @@ impl Handler for Forward {
 
 /// The host that the client asked for: that of the target where it has one (RFC 9112 section 3.2.2, and `:authority` in
 /// HTTP/2), else `Host`.
-fn host(request: &Request) -> Option<HeaderValue> {
+fn host(client: &Parts) -> Option<HeaderValue> {
     let of_target =
-        request.uri().authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
-    of_target.or_else(|| request.headers().get(header::HOST).cloned())
+        client.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    of_target.or_else(|| client.headers.get(header::HOST).cloned())
 }

@@ -9,9 +9,9 @@ use http::{HeaderMap, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
-use super::{Fault, Reason, Upstream};
+use super::{Ask, Fault, Reason, Upstream};
 use crate::{
-    body::{Request, Response},
+    body::{Body, Response},
     deadline::Deadline,
 };
 
@@ -27,18 +27,19 @@ pub struct Fetched {
 }
 
 impl Upstream {
-    /// Sends `request` and reads the JSON answer, all before `deadline`, of at most `max_size` bytes.
+    /// Calls as [`Upstream::call`] does and reads the JSON answer, all before `deadline`, of at most `max_size` bytes.
     ///
     /// # Errors
     /// A [`Fault`] for whatever is not a whole 2xx JSON answer: any other status, another media type, too many bytes, a
     /// body that ends early, no answer in time.
-    pub fn fetch(
-        &self,
-        request: Request,
+    pub fn fetch<'a>(
+        &'a self,
+        ask: &'a Ask<'_>,
+        body: Body,
         deadline: Deadline,
         max_size: u64,
-    ) -> impl Future<Output = Result<Fetched, Fault>> + Send {
-        self.fetch_by(None, request, deadline, max_size)
+    ) -> impl Future<Output = Result<Fetched, Fault>> + Send + 'a {
+        self.fetch_by(None, ask, body, deadline, max_size)
     }
 
     /// The same, kept together with the calls of the same `key` ([`Upstream::path_key`]).
@@ -48,11 +49,12 @@ impl Upstream {
     pub async fn fetch_by(
         &self,
         key: Option<u64>,
-        request: Request,
+        ask: &Ask<'_>,
+        body: Body,
         deadline: Deadline,
         max_size: u64,
     ) -> Result<Fetched, Fault> {
-        let response = self.call_by(key, request, deadline).await?;
+        let response = self.call_by(key, ask, body, deadline).await?;
         self.check(&response, max_size)?;
         let (head, body) = response.into_parts();
         let json = match deadline.bound(pin!(self.collect(body, max_size))).await {
@@ -80,7 +82,7 @@ impl Upstream {
         Ok(())
     }
 
-    async fn collect(&self, mut body: crate::body::Body, max_size: u64) -> Result<Bytes, Fault> {
+    async fn collect(&self, mut body: Body, max_size: u64) -> Result<Bytes, Fault> {
         let mut all = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| Fault::of_body(self.name(), &error))?;

@@ -44,7 +44,7 @@ use self::{
     circuit_breaker::Verdict,
     config::UpstreamConfig,
     discovery::Source,
-    endpoint::{Answered, Failed, copy},
+    endpoint::{Answered, Failed},
     endpoints::Endpoints,
     hedge::Hedge,
     in_flight::{InFlight, Slot},
@@ -63,6 +63,10 @@ use crate::{
     mistake::{Mistake, Mistakes, below},
     routing::{Params, path},
 };
+
+/// Makes a request around its body: for each attempt anew, since its header fields say how much time is left. Its URI is a
+/// path with an optional query.
+pub type Ask<'a> = dyn Fn(Body) -> Request + Sync + 'a;
 
 /// A service behind the gateway.
 pub struct Upstream {
@@ -131,18 +135,19 @@ impl Upstream {
         &self.config
     }
 
-    /// Sends `request`, whose URI is a path with an optional query, to one of the endpoints, and again to another while
-    /// that can help. Gives back the head of the answer with its body still to come. Dropping either cancels the call: its
-    /// connection is closed.
+    /// Sends what `ask` makes of `body` to one of the endpoints, and again to another while that can help and the body is
+    /// one that can be sent again. Gives back the head of the answer with its body still to come. Dropping either cancels
+    /// the call: its connection is closed.
     ///
     /// # Errors
     /// A [`Fault`] when there is no answer. An answer of any status is an answer.
-    pub fn call(
-        &self,
-        request: Request,
+    pub fn call<'a>(
+        &'a self,
+        ask: &'a Ask<'_>,
+        body: Body,
         deadline: Deadline,
-    ) -> impl Future<Output = Result<Response, Fault>> + Send {
-        self.call_by(None, request, deadline)
+    ) -> impl Future<Output = Result<Response, Fault>> + Send + 'a {
+        self.call_by(None, ask, body, deadline)
     }
 
     /// The same, kept together with the calls of the same `key` ([`Upstream::path_key`]).
@@ -152,11 +157,12 @@ impl Upstream {
     pub async fn call_by(
         &self,
         key: Option<u64>,
-        request: Request,
+        ask: &Ask<'_>,
+        body: Body,
         deadline: Deadline,
     ) -> Result<Response, Fault> {
         let flight = self.metrics.begin();
-        let outcome = self.answer(Box::new(request), key, deadline, flight.begun).await;
+        let outcome = self.answer(ask, body, key, deadline, flight.begun).await;
         let outcome = match self.config.max_response {
             Some(limit) => {
                 outcome.and_then(|response| max_response::bound(response, limit.0, &self.name, &self.metrics))
@@ -169,19 +175,21 @@ impl Upstream {
 
     async fn answer(
         &self,
-        mut request: Box<Request>, // on the heap, since it goes down through many hands
+        ask: &Ask<'_>,
+        body: Body,
         key: Option<u64>,
         deadline: Deadline,
         begun: Instant,
     ) -> Result<Response, Fault> {
         let slot = self.in_flight.acquire(deadline).await.map_err(|_full| self.limited())?;
+        let mut request = Box::new(ask(body)); // on the heap, since it goes down through many hands
         let mut attempts = self.retry.attempts(request.method());
         let (key, mut tried) = (key.or_else(|| self.key(&request)), Set::EMPTY);
         loop {
-            let spare = if attempts.may_send_again() { copy(&request) } else { None };
-            let mut outcome = self.attempt(request, key, &mut tried, deadline).await;
+            let spare = if attempts.may_send_again() { request.body().again() } else { None };
+            let mut outcome = self.attempt(ask, request, key, &mut tried, deadline).await;
             let unsent = outcome.as_mut().err().and_then(|failed| failed.unsent.take());
-            let (Some(failure), Some(again)) = (failure(&outcome), unsent.or(spare)) else {
+            let Some(failure) = failure(&outcome).filter(|_| unsent.is_some() || spare.is_some()) else {
                 return self.end(outcome, slot, begun);
             };
             match attempts.after(failure, retry_after(&outcome), deadline.remaining(), Instant::now()) {
@@ -190,7 +198,8 @@ impl Upstream {
                     drop(outcome);
                     self.metrics.retries.inc();
                     Box::pin(tokio::time::sleep(pause)).await;
-                    request = again;
+                    let body = unsent.map(|request| request.into_body()).or(spare).unwrap_or_default();
+                    request = Box::new(ask(body));
                 }
             }
         }
@@ -199,6 +208,7 @@ impl Upstream {
     /// One attempt at the endpoint that the balance chooses; `tried` are those of before, and then of this one too.
     async fn attempt(
         &self,
+        ask: &Ask<'_>,
         mut request: Box<Request>,
         key: Option<u64>,
         tried: &mut Set,
@@ -215,7 +225,7 @@ impl Upstream {
             let call = Call { upstream: self, endpoints: &endpoints, index, until };
             let (index, outcome) = match self.hedge.as_ref().filter(|hedge| hedge.is_for(request.method())) {
                 // On the heap: few upstreams hedge, and the futures of all others would be twice as large.
-                Some(hedge) => Box::pin(call.hedged(hedge, request, key, tried)).await,
+                Some(hedge) => Box::pin(call.hedged(hedge, ask, request, key, tried)).await,
                 None => (index, call.plain(request).await),
             };
             match outcome {
@@ -335,11 +345,12 @@ impl Call<'_> {
     async fn hedged(
         &self,
         hedge: &Hedge,
+        ask: &Ask<'_>,
         request: Box<Request>,
         key: Option<u64>,
         tried: &mut Set,
     ) -> (usize, Result<Answered, Failed>) {
-        let (begun, spare) = (Instant::now(), copy(&request));
+        let (begun, spare) = (Instant::now(), request.body().again());
         let mut first = pin!(self.plain(request));
         let outcome = match hedge.delay() {
             Some(delay) => tokio::time::timeout(delay, first.as_mut()).await.ok(),
@@ -360,7 +371,7 @@ impl Call<'_> {
         tried.insert(other);
         self.upstream.metrics.hedges.inc();
         let beside = Call { index: other, ..*self };
-        let second = pin!(beside.plain(spare));
+        let second = pin!(beside.plain(Box::new(ask(spare))));
         let (index, outcome) = self.faster(first, second, other, begun).await;
         hedge.record(begun.elapsed(), Instant::now());
         (index, outcome)
