@@ -83,7 +83,7 @@ impl Compose {
     fn join(&self, asked: &[Asked]) -> Response {
         let size = asked.iter().map(|asked| asked.json().map_or(0, |json| json.len() + 32)).sum::<usize>();
         let mut out = BytesMut::with_capacity(size + 2);
-        let mut status = Status::default();
+        let mut status = Status::of(asked.len());
         for (part, asked) in self.parts.iter().zip(asked) {
             status.add(part.name(), asked);
             let Some(json) = asked.json() else { continue };
