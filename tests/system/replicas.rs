@@ -39,8 +39,12 @@ pub(crate) enum Then {
     CutByLength,
     /// The same between two chunks.
     CutChunked,
-    /// The same with a RST.
+    /// The same in the middle of a chunk.
+    CutInChunk,
+    /// By length, with a RST.
     ResetInBody,
+    /// Between two chunks, with a RST.
+    ResetChunked,
 }
 
 /// What a replica has been told.
@@ -236,13 +240,15 @@ async fn write(stream: &mut TcpStream, status: u16) -> io::Result<()> {
 
 async fn break_off(mut stream: TcpStream, then: Then) -> io::Result<()> {
     const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nonly\r\n";
+    const IN_CHUNK: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n40\r\nonly";
     const BY_LENGTH: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nonly this much";
     match then {
-        Then::CutChunked => stream.write_all(CHUNKED).await?,
+        Then::CutChunked | Then::ResetChunked => stream.write_all(CHUNKED).await?,
+        Then::CutInChunk => stream.write_all(IN_CHUNK).await?,
         Then::CutByLength | Then::ResetInBody => stream.write_all(BY_LENGTH).await?,
         _ => {}
     }
-    if matches!(then, Then::Reset | Then::ResetInBody) {
+    if matches!(then, Then::Reset | Then::ResetInBody | Then::ResetChunked) {
         socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
         return Ok(());
     }
