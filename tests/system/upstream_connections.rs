@@ -51,7 +51,9 @@ async fn an_answer_that_breaks_off_is_never_delivered_as_complete() {
             status => panic!("{:?} becomes a {status}", WAYS[way]),
         }
     }
-    eprintln!("broken off: {tries} tried, none delivered as complete; cut and refused over HTTP/1.1, HTTP/2:");
+    eprintln!(
+        "broken off: {tries} tried, none delivered as complete; cut and refused over HTTP/1.1, HTTP/2:"
+    );
     WAYS.iter().zip(seen).for_each(|(way, seen)| eprintln!("  {way:?}: {seen:?}"));
     for (way, seen) in WAYS.iter().zip(seen) {
         // Only a reset may overtake the head that was sent before it.

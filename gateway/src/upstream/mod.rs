@@ -35,7 +35,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures_util::future::{Either, select};
-use http::HeaderName;
+use http::{HeaderName, StatusCode};
 use tokio::sync::watch;
 
 use self::{
@@ -136,7 +136,7 @@ impl Upstream {
     /// A [`Fault`] when there is no answer. An answer of any status is an answer.
     pub async fn call(&self, request: Request, deadline: Deadline) -> Result<Response, Fault> {
         let flight = self.metrics.begin();
-        let outcome = self.answer(Box::new(request), deadline, flight.begun).await;
+        let outcome = self.answer(Box::new(request), deadline).await;
         flight.end(&outcome);
         outcome
     }
@@ -145,9 +145,10 @@ impl Upstream {
         &self,
         mut request: Box<Request>, // on the heap, since it goes down through many hands
         deadline: Deadline,
-        begun: Instant,
     ) -> Result<Response, Fault> {
         let slot = self.in_flight.acquire(deadline).await.map_err(|_full| self.limited())?;
+        // Of the last attempt: what a call waited for here is not the service's time, and would lower the limit further.
+        let mut sent = self.config.in_flight.adaptive.as_ref().map(|_| Instant::now());
         let mut attempts = self.retry.attempts(request.method());
         let (key, mut tried) = (self.key(&request), Set::EMPTY);
         loop {
@@ -155,15 +156,16 @@ impl Upstream {
             let mut outcome = self.attempt(request, key, &mut tried, deadline).await;
             let unsent = outcome.as_mut().err().and_then(|failed| failed.unsent.take());
             let (Some(failure), Some(again)) = (failure(&outcome), unsent.or(spare)) else {
-                return self.end(outcome, slot, begun);
+                return self.end(outcome, slot, sent);
             };
             match attempts.after(failure, retry_after(&outcome), deadline.remaining(), Instant::now()) {
-                Next::Return => return self.end(outcome, slot, begun),
+                Next::Return => return self.end(outcome, slot, sent),
                 Next::Again { pause } => {
                     drop(outcome);
                     self.metrics.retries.inc();
                     Box::pin(tokio::time::sleep(pause)).await;
                     request = again;
+                    sent = sent.map(|_| Instant::now());
                 }
             }
         }
@@ -203,13 +205,13 @@ impl Upstream {
         }
     }
 
-    /// What becomes of the call in the end.
-    fn end(&self, outcome: Outcomes, slot: Slot, begun: Instant) -> Result<Response, Fault> {
-        if self.config.in_flight.adaptive.is_some() {
-            let dropped = outcome.as_ref().err().is_some_and(|failed| failed.fault.reason == Reason::Timeout);
-            self.in_flight.sample(begun.elapsed(), dropped, Instant::now().into());
+    /// What becomes of the call in the end. `sent` is when its last attempt began, if the limit wants to know.
+    fn end(&self, outcome: Outcomes, slot: Slot, sent: Option<Instant>) -> Result<Response, Fault> {
+        if let Some((sent, dropped)) = sent.zip(dropped(&outcome)) {
+            self.in_flight.sample(sent.elapsed(), dropped, Instant::now().into());
         }
-        let (endpoint, Answered { response, connection, ticket, .. }) = outcome.map_err(|failed| failed.fault)?;
+        let (endpoint, Answered { response, connection, ticket, .. }) =
+            outcome.map_err(|failed| failed.fault)?;
         let (head, body) = response.into_parts();
         let pooled = Pooled::new(body, Home { connection, endpoint, under_way: (ticket, slot) });
         let empty = http_body::Body::is_end_stream(&pooled);
@@ -348,6 +350,21 @@ impl Call<'_> {
 
 fn is_of_use(outcome: &Result<Answered, Failed>) -> bool {
     outcome.as_ref().is_ok_and(|answered| !answered.response.status().is_server_error())
+}
+
+/// What the adaptive limit is told of an outcome: whether the service was overloaded, or that the time of the answer says
+/// how busy it is. Nothing of what fails for other reasons: failures are quick, and would pass for a service without a
+/// queue.
+fn dropped(outcome: &Outcomes) -> Option<bool> {
+    match outcome {
+        Ok((_, answered)) => match answered.response.status() {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+                Some(true)
+            }
+            status => (!status.is_server_error()).then_some(false),
+        },
+        Err(failed) => (failed.fault.reason == Reason::Timeout).then_some(true),
+    }
 }
 
 /// How an attempt failed, if it did and may be made again.
