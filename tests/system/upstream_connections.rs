@@ -10,7 +10,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::{
     harness::{Gate, until},
-    replicas::{Load, Replica, Then, failed, replicas, tries, yaml},
+    replicas::{Load, Replica, Then, failed, replicas, seconds, tries, yaml},
 };
 
 /// How often a connection is ended, unless `TRIES` says otherwise.
@@ -18,13 +18,23 @@ const USUAL: usize = 300;
 
 #[tokio::test]
 async fn a_service_that_closes_idle_connections_is_never_noticed() {
+    let often = closing_idle(100, || Duration::from_micros(fastrand::u64(85_000..115_000)));
+    let after_a_second = closing_idle(1_000, || Duration::from_micros(fastrand::u64(985_000..1_015_000)));
+    tokio::join!(often, after_a_second);
+}
+
+/// Clients whose pauses are about as long as the service keeps a connection that is not used.
+async fn closing_idle(after_ms: u64, around: fn() -> Duration) {
     let replica = Replica::start(Duration::ZERO).await;
-    replica.close_idle(Duration::from_millis(100));
+    replica.close_idle(Duration::from_millis(after_ms));
     let gate = Gate::start(&yaml(&format!("url: \"http://{}\"", replica.address)));
-    let around = || Duration::from_micros(fastrand::u64(85_000..115_000));
-    let samples = Load::new(gate.address(), 16).pausing(around).times(16 * 30).await;
-    eprintln!("idle close: {} asked with pauses around it, {} failed", samples.len(), failed(&samples));
-    assert_eq!(failed(&samples), 0);
+    let samples = Load::new(gate.address(), 16).pausing(around).lasting(seconds(4)).await;
+    let failures = failed(&samples);
+    eprintln!(
+        "idle close after {after_ms} ms: {} asked with pauses around it, {failures} failed",
+        samples.len()
+    );
+    assert_eq!(failures, 0);
 }
 
 #[tokio::test]

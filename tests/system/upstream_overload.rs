@@ -9,8 +9,8 @@ use crate::{
     replicas::{Replica, Sample, quantile, seconds, yaml},
 };
 
-/// Usually: 400 a second. A machine that runs other tests at the same time can do no more.
-const TAKES: Duration = Duration::from_millis(20);
+/// Usually: 200 a second. A machine that runs other tests at the same time can do no more.
+const TAKES: Duration = Duration::from_millis(40);
 /// By hand: 800 a second.
 const QUICK: Duration = Duration::from_millis(10);
 const THREADS: usize = 8;
