@@ -7,7 +7,7 @@ use std::{collections::HashMap, fmt::Write, marker::PhantomData, sync::Arc, time
 use async_graphql::Context;
 use futures_util::{FutureExt, future::BoxFuture};
 use gateway::{
-    body::Request,
+    body::Body,
     deadline::Deadline,
     graphql::{Answers, Call, Loader, Refusal, Source},
     handler::Services,
@@ -154,11 +154,16 @@ impl Session {
 
     async fn post<T: DeserializeOwned>(&self, upstream: &Upstream, write: Posting) -> Result<T, Refusal> {
         let deadline = deadline(&self.call, upstream)?;
-        let mut request = self.call.caller.post(target(write.target)?, write.body, deadline);
-        if let Some(key) = self.idempotency_key(write.key)? {
-            request.headers_mut().insert(HeaderName::from_static("idempotency-key"), key);
-        }
-        parsed(&fetch(&self.call, upstream, request, deadline).await?.json, &self.call, upstream)
+        let (target, key) = (target(write.target)?, self.idempotency_key(write.key)?);
+        let ask = |json| {
+            let mut request = self.call.caller.post(&target, json, deadline);
+            if let Some(key) = &key {
+                request.headers_mut().insert(HeaderName::from_static("idempotency-key"), key.clone());
+            }
+            request
+        };
+        let fetched = upstream.fetch(&ask, Body::full(write.body), deadline, MOST).await;
+        parsed(&fetched.map_err(|fault| failed(&self.call, &fault))?.json, &self.call, upstream)
     }
 
     /// The mutation's own key, else the one that the client sent with the request.
@@ -202,18 +207,14 @@ fn failed(call: &Call, fault: &Fault) -> Refusal {
 }
 
 async fn get<T: DeserializeOwned>(call: &Call, upstream: &Upstream, path: String) -> Result<T, Refusal> {
-    let deadline = deadline(call, upstream)?;
-    let request = call.caller.get(target(path)?, deadline);
-    parsed(&fetch(call, upstream, request, deadline).await?.json, call, upstream)
+    parsed(&read(call, upstream, path).await?.json, call, upstream)
 }
 
-async fn fetch(
-    call: &Call,
-    upstream: &Upstream,
-    request: Request,
-    deadline: Deadline,
-) -> Result<Fetched, Refusal> {
-    upstream.fetch(request, deadline, MOST).await.map_err(|fault| failed(call, &fault))
+async fn read(call: &Call, upstream: &Upstream, path: String) -> Result<Fetched, Refusal> {
+    let (deadline, target) = (deadline(call, upstream)?, target(path)?);
+    let ask = |_no_body| call.caller.get(&target, deadline);
+    let fetched = upstream.fetch(&ask, Body::Empty, deadline, MOST).await;
+    fetched.map_err(|fault| failed(call, &fault))
 }
 
 fn parsed<'a, T: Deserialize<'a>>(json: &'a [u8], call: &Call, upstream: &Upstream) -> Result<T, Refusal> {
@@ -246,9 +247,7 @@ impl<R: Record> Bulk<R> {
         for (at, key) in keys.iter().enumerate() {
             let _ = write!(path, "{}{key}", if at == 0 { "" } else { "," });
         }
-        let deadline = deadline(&self.call, &self.upstream)?;
-        let request = self.call.caller.get(target(path)?, deadline);
-        let json = fetch(&self.call, &self.upstream, request, deadline).await?.json;
+        let json = read(&self.call, &self.upstream, path).await?.json;
         match serde_json::from_slice::<Vec<R>>(&json) {
             Ok(records) => {
                 Ok(records.into_iter().map(|record| (record.key(), Ok(Arc::new(record)))).collect())

@@ -127,7 +127,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Sets the gateway's own header fields, replacing whatever was there.
+    /// Sets the gateway's own header fields, in a section that has no `traceparent` and no `tracestate` yet.
     pub fn stamp(&self, headers: &mut HeaderMap, deadline: Deadline) {
         headers.insert(REQUEST_ID, self.request_id.clone());
         headers.insert(REQUEST_TIMEOUT, millis(deadline));
@@ -140,9 +140,9 @@ impl Caller {
 
     /// A GET of `target` for JSON.
     #[must_use]
-    pub fn get(&self, target: PathAndQuery, deadline: Deadline) -> Request {
+    pub fn get(&self, target: &PathAndQuery, deadline: Deadline) -> Request {
         let mut request = Request::new(Body::Empty);
-        *request.uri_mut() = http::Uri::from(target);
+        *request.uri_mut() = http::Uri::from(target.clone());
         let headers = request.headers_mut();
         headers.reserve(8);
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
@@ -152,11 +152,11 @@ impl Caller {
 
     /// A POST of a JSON body to `target`.
     #[must_use]
-    pub fn post(&self, target: PathAndQuery, json: impl Into<bytes::Bytes>, deadline: Deadline) -> Request {
+    pub fn post(&self, target: &PathAndQuery, json: Body, deadline: Deadline) -> Request {
         let mut request = self.get(target, deadline);
         *request.method_mut() = Method::POST;
         request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        *request.body_mut() = Body::full(json);
+        *request.body_mut() = json;
         request
     }
 }

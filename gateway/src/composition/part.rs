@@ -7,6 +7,7 @@ use serde::de::IgnoredAny;
 
 use super::config::PartConfig;
 use crate::{
+    body::Body,
     deadline::Deadline,
     handler::Caller,
     routing::Params,
@@ -69,8 +70,9 @@ impl Part {
     /// The [`Fault`] that left the gateway without it.
     pub async fn fetch(&self, caller: &Caller, params: &Params, deadline: Deadline) -> Result<Bytes, Fault> {
         let deadline = self.timeout.map_or(deadline, |timeout| deadline.at_most(timeout));
-        let request = caller.get(self.target.target(params, false), deadline);
-        let fetched = self.upstream.fetch(request, deadline, self.max_size).await?;
+        let target = self.target.target(params, false);
+        let ask = |_no_body| caller.get(&target, deadline);
+        let fetched = self.upstream.fetch(&ask, Body::Empty, deadline, self.max_size).await?;
         // What is spliced into an answer must not be able to break it. Nothing is built, only looked at.
         match serde_json::from_slice::<IgnoredAny>(&fetched.json) {
             Ok(_) => Ok(fetched.json),

@@ -45,16 +45,15 @@ impl Trace {
         std::str::from_utf8(&self.id).expect("hexadecimal digits")
     }
 
-    /// Writes the `traceparent` of a new span, and the `tracestate` that came along.
+    /// Writes the `traceparent` of a new span, and the `tracestate` that came along. Neither may be there yet.
     pub fn stamp(&self, headers: &mut HeaderMap) {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
         text[3..35].copy_from_slice(&self.id);
         text[36..52].copy_from_slice(&hex::<16>(u128::from(fastrand::u64(1..))));
         text[53..55].copy_from_slice(&self.flags);
         headers.insert(TRACEPARENT, HeaderValue::from_bytes(&text).expect("hexadecimal digits and dashes"));
-        match &self.state {
-            Some(state) => drop(headers.insert(TRACESTATE, state.clone())),
-            None => drop(headers.remove(TRACESTATE)),
+        if let Some(state) = &self.state {
+            headers.insert(TRACESTATE, state.clone());
         }
     }
 }

@@ -49,37 +49,68 @@ pub fn reframe(response: &mut Response) {
     add_via(headers, version);
 }
 
+/// Copies what a client sent and a service should know. Not what concerns one connection only, what the gateway says itself,
+/// trailers, which go no further (`body.rs`), and credentials, which are meant for the gateway.
+pub fn pass_on(client: &HeaderMap, sent: &mut HeaderMap) {
+    for (name, value) in client {
+        if !stays_here(name.as_str()) {
+            sent.append(name, value.clone());
+        }
+    }
+    for name in named(client) {
+        sent.remove(name);
+    }
+}
+
+/// One comparison of lengths for each name, where a look into a map would cost a hash.
+fn stays_here(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "proxy-authorization"
+            | "trailer"
+            | "host"
+            | "authorization"
+            | "forwarded"
+            | "x-forwarded-for"
+            | "x-forwarded-host"
+            | "x-forwarded-proto"
+            | "traceparent"
+            | "tracestate"
+    )
+}
+
 /// Removes what concerns one connection only, with all that `Connection` names. Looked for in one pass, since most messages
 /// have none of it and each removal costs a hash.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
         return;
     }
-    if headers.contains_key(header::CONNECTION) {
-        remove_named(headers);
-    }
-    for name in HOP_BY_HOP {
+    for name in named(headers).into_iter().chain(HOP_BY_HOP) {
         headers.remove(name);
     }
 }
 
-fn remove_named(headers: &mut HeaderMap) {
-    let values: Vec<HeaderValue> = headers.get_all(header::CONNECTION).iter().cloned().collect();
-    let named = values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    for name in named.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()) {
-        headers.remove(name);
-    }
+/// What `Connection` names (RFC 9110 section 7.6.1).
+fn named(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(header::CONNECTION).iter();
+    let named = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    named.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()).collect()
 }
 
-/// Tells the service where the request came from. What the client said about that is replaced: nobody vouches for it.
+/// Tells the service where the request came from. What the client said about that has been left out: nobody vouches for it.
 pub fn add_forwarded(headers: &mut HeaderMap, downstream: &Downstream, host: Option<HeaderValue>) {
     let proto = HeaderValue::from_static(if downstream.tls { "https" } else { "http" });
     headers.insert(FORWARDED_FOR, downstream.forwarded_for.clone());
     headers.insert(FORWARDED_PROTO, proto);
     headers.insert(FORWARDED, downstream.forwarded(host.as_ref()));
-    match host {
-        Some(host) => drop(headers.insert(FORWARDED_HOST, host)),
-        None => drop(headers.remove(FORWARDED_HOST)),
+    if let Some(host) = host {
+        headers.insert(FORWARDED_HOST, host);
     }
 }
 
@@ -106,22 +137,29 @@ mod tests {
 
     #[test]
     fn what_concerns_one_connection_and_what_connection_names_does_not_go_on() {
-        let mut sent = headers(&[
+        let mut client = headers(&[
             ("keep-alive", "5"),
             ("te", "trailers"),
             ("upgrade", "h2c"),
             ("x-mine", "1"),
             ("accept", "*/*"),
         ]);
-        sent.append(header::CONNECTION, HeaderValue::from_static("close, X-Mine"));
-        sent.append(header::CONNECTION, HeaderValue::from_static("te"));
-        remove_hop_by_hop(&mut sent);
+        client.append(header::CONNECTION, HeaderValue::from_static("close, X-Mine"));
+        client.append(header::CONNECTION, HeaderValue::from_static("te"));
+        let mut sent = HeaderMap::new();
+        pass_on(&client, &mut sent);
         assert_eq!(sent, headers(&[("accept", "*/*")]));
+        remove_hop_by_hop(&mut client);
+        assert_eq!(client, sent);
     }
 
     #[test]
     fn what_a_client_says_about_where_it_comes_from_is_replaced() {
-        let mut sent = headers(&[("x-forwarded-for", "6.6.6.6"), ("forwarded", "for=6.6.6.6")]);
+        let mut sent = HeaderMap::new();
+        let client =
+            headers(&[("x-forwarded-for", "6.6.6.6"), ("forwarded", "for=6.6.6.6"), ("accept", "*/*")]);
+        pass_on(&client, &mut sent);
+        assert_eq!(sent, headers(&[("accept", "*/*")]));
         let downstream = Downstream::new("192.0.2.7:99".parse().unwrap(), false);
         add_forwarded(&mut sent, &downstream, Some(HeaderValue::from_static("api.ftgo.example:8087")));
         assert_eq!(sent["x-forwarded-for"], "192.0.2.7");

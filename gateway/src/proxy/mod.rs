@@ -7,14 +7,14 @@ pub mod headers;
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Uri, header, uri::PathAndQuery};
+use http::{HeaderValue, Uri, header, request::Parts, uri::PathAndQuery};
 
 use crate::{
-    body::{Request, Response},
+    body::{Body, Request, Response},
     error::{Code, Error},
     handler::{Admitted, Answer, Handler},
     template::Template,
-    upstream::Upstream,
+    upstream::{Fault, Upstream},
 };
 
 /// The most header fields that the gateway adds to a request.
@@ -35,19 +35,16 @@ impl Forward {
         Forward { upstream, path, token }
     }
 
-    /// What the service is asked: the client's request with our header fields.
-    fn outgoing(&self, mut request: Request, admitted: &Admitted) -> Request {
-        let target = self.target(admitted);
-        let host = host(&request);
-        let version = std::mem::replace(request.version_mut(), http::Version::HTTP_11);
-        *request.uri_mut() = Uri::from(target);
+    /// What the service is asked: what the client asked for, with our header fields.
+    fn outgoing(&self, client: &Parts, body: Body, admitted: &Admitted) -> Request {
+        let mut request = Request::new(body);
+        *request.method_mut() = client.method.clone();
+        *request.uri_mut() = Uri::from(self.target(admitted));
         let sent = request.headers_mut();
-        sent.reserve(OURS); // once, instead of growing twice
-        headers::remove_hop_by_hop(sent);
-        headers::add_forwarded(sent, &admitted.downstream, host);
-        headers::add_via(sent, version);
-        sent.remove(header::TRAILER); // those of a client go no further (`body.rs`)
-        sent.remove(header::AUTHORIZATION);
+        sent.reserve(client.headers.len() + OURS); // once, instead of growing often
+        headers::pass_on(&client.headers, sent);
+        headers::add_forwarded(sent, &admitted.downstream, host(client));
+        headers::add_via(sent, client.version);
         if let Some(principal) = admitted.caller.principal.as_ref().filter(|_| self.token) {
             sent.insert(header::AUTHORIZATION, principal.authorization.clone());
         }
@@ -63,10 +60,10 @@ impl Forward {
     }
 
     async fn pass(&self, request: Request, admitted: Admitted) -> Result<Response, Error> {
-        let deadline = admitted.deadline;
-        let request = self.outgoing(request, &admitted);
+        let (client, body) = request.into_parts();
+        let ask = |body| self.outgoing(&client, body, &admitted);
         let mut response =
-            self.upstream.call(request, deadline).await.map_err(crate::upstream::Fault::into_error)?;
+            self.upstream.call(&ask, body, admitted.deadline).await.map_err(Fault::into_error)?;
         if response.status().is_informational() || !headers::codings_are_known(response.headers()) {
             let why =
                 "an answer that switches protocols, or in a transfer coding that is not exactly `chunked`";
@@ -85,8 +82,8 @@ impl Handler for Forward {
 
 /// The host that the client asked for: that of the target where it has one (RFC 9112 section 3.2.2, and `:authority` in
 /// HTTP/2), else `Host`.
-fn host(request: &Request) -> Option<HeaderValue> {
+fn host(client: &Parts) -> Option<HeaderValue> {
     let of_target =
-        request.uri().authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
-    of_target.or_else(|| request.headers().get(header::HOST).cloned())
+        client.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    of_target.or_else(|| client.headers.get(header::HOST).cloned())
 }

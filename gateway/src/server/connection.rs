@@ -35,6 +35,7 @@ use super::{
     accept::Draining,
     config::ServerConfig,
     opening::Opened,
+    seldom::Seldom,
     tls,
     watched::{Reset, Watched},
 };
@@ -150,12 +151,18 @@ impl<S: Serve> Serving<S> {
             self.draining.begun().await;
             sleep(GRACE).await;
         };
+        let mut seldom = pin!(async {
+            tokio::select! {
+                () = idle_too_long => Ok(()),
+                () = self.quiet(peer) => Err(Broken::Quiet),
+            }
+        });
         tokio::select! {
             biased; // a request that has come within the grace is seen first
             ended = connection.as_mut() => return Ok(ended?),
-            () = idle_too_long => connection.as_mut().graceful_shutdown(),
-            () = self.quiet(peer) => return Err(Broken::Quiet),
+            idle_too_long = Seldom::new(seldom.as_mut()) => idle_too_long?,
         }
+        connection.as_mut().graceful_shutdown();
         Ok(connection.await?)
     }
 

@@ -13,6 +13,7 @@ pub mod config;
 mod connection;
 mod listeners;
 mod opening;
+mod seldom;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, Request as Head, header};
+use http::{HeaderValue, header};
 use hyper::body::Incoming;
 
 use super::{
@@ -125,7 +125,11 @@ impl Endpoint {
             Err(open) => {
                 let fault = self.fault(Reason::CircuitOpen, "the circuit breaker is open");
                 let fault = Fault { retry_after: Some(open.retry_after), ..fault };
-                return Err(Failed { unsent: Some(request), verdict: Verdict::Nothing, ..Failed::sent(fault) });
+                return Err(Failed {
+                    unsent: Some(request),
+                    verdict: Verdict::Nothing,
+                    ..Failed::sent(fault)
+                });
             }
         };
         let ticket = self.load.begin();
@@ -264,14 +268,4 @@ fn told(upstream: &str, endpoint: std::net::SocketAddr, metrics: &EndpointMetric
         State::HalfOpen => tracing::info!(upstream, %endpoint, "circuit breaker half-open"),
         State::Closed => tracing::info!(upstream, %endpoint, "circuit breaker closed"),
     }
-}
-
-/// A copy of a request whose body can be sent again; nothing of a request whose body is only streamed.
-pub(super) fn copy(request: &Request) -> Option<Box<Request>> {
-    let body = request.body().again()?;
-    let mut copy = Head::new(body);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    Some(Box::new(copy))
 }

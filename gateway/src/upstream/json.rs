@@ -9,9 +9,9 @@ use http::{HeaderMap, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
-use super::{Fault, Reason, Upstream};
+use super::{Ask, Fault, Reason, Upstream};
 use crate::{
-    body::{Request, Response},
+    body::{Body, Response},
     deadline::Deadline,
 };
 
@@ -27,13 +27,19 @@ pub struct Fetched {
 }
 
 impl Upstream {
-    /// Sends `request` and reads the JSON answer, all before `deadline`, of at most `max_size` bytes.
+    /// Calls as [`Upstream::call`] does and reads the JSON answer, all before `deadline`, of at most `max_size` bytes.
     ///
     /// # Errors
     /// A [`Fault`] for whatever is not a whole 2xx JSON answer: any other status, another media type, too many bytes, a
     /// body that ends early, no answer in time.
-    pub async fn fetch(&self, request: Request, deadline: Deadline, max_size: u64) -> Result<Fetched, Fault> {
-        let response = self.call(request, deadline).await?;
+    pub async fn fetch(
+        &self,
+        ask: &Ask<'_>,
+        body: Body,
+        deadline: Deadline,
+        max_size: u64,
+    ) -> Result<Fetched, Fault> {
+        let response = self.call(ask, body, deadline).await?;
         self.check(&response, max_size)?;
         let (head, body) = response.into_parts();
         let json = match deadline.bound(pin!(self.collect(body, max_size))).await {
@@ -61,7 +67,7 @@ impl Upstream {
         Ok(())
     }
 
-    async fn collect(&self, mut body: crate::body::Body, max_size: u64) -> Result<Bytes, Fault> {
+    async fn collect(&self, mut body: Body, max_size: u64) -> Result<Bytes, Fault> {
         let mut all = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| Fault::of_body(self.name(), &error))?;

@@ -42,7 +42,7 @@ use self::{
     balance::{BalanceConfig, HashOn, Set},
     config::UpstreamConfig,
     discovery::Source,
-    endpoint::{Answered, Failed, copy},
+    endpoint::{Answered, Failed},
     endpoints::Endpoints,
     hedge::Hedge,
     in_flight::{InFlight, Slot},
@@ -60,6 +60,10 @@ use crate::{
     handler::USER_ID,
     mistake::{Mistake, Mistakes, below},
 };
+
+/// Makes a request around its body: for each attempt anew, since its header fields say how much time is left. Its URI is a
+/// path with an optional query.
+pub type Ask<'a> = dyn Fn(Body) -> Request + Sync + 'a;
 
 /// A service behind the gateway.
 pub struct Upstream {
@@ -128,34 +132,31 @@ impl Upstream {
         &self.config
     }
 
-    /// Sends `request`, whose URI is a path with an optional query, to one of the endpoints, and again to another while
-    /// that can help. Gives back the head of the answer with its body still to come. Dropping either cancels the call: its
-    /// connection is closed.
+    /// Sends what `ask` makes of `body` to one of the endpoints, and again to another while that can help and the body is
+    /// one that can be sent again. Gives back the head of the answer with its body still to come. Dropping either cancels
+    /// the call: its connection is closed.
     ///
     /// # Errors
     /// A [`Fault`] when there is no answer. An answer of any status is an answer.
-    pub async fn call(&self, request: Request, deadline: Deadline) -> Result<Response, Fault> {
+    pub async fn call(&self, ask: &Ask<'_>, body: Body, deadline: Deadline) -> Result<Response, Fault> {
         let flight = self.metrics.begin();
-        let outcome = self.answer(Box::new(request), deadline).await;
+        let outcome = self.answer(ask, body, deadline).await;
         flight.end(&outcome);
         outcome
     }
 
-    async fn answer(
-        &self,
-        mut request: Box<Request>, // on the heap, since it goes down through many hands
-        deadline: Deadline,
-    ) -> Result<Response, Fault> {
+    async fn answer(&self, ask: &Ask<'_>, body: Body, deadline: Deadline) -> Result<Response, Fault> {
         let slot = self.in_flight.acquire(deadline).await.map_err(|_full| self.limited())?;
         // Of the last attempt: what a call waited for here is not the service's time, and would lower the limit further.
         let mut sent = self.config.in_flight.adaptive.as_ref().map(|_| Instant::now());
+        let mut request = Box::new(ask(body)); // on the heap, since it goes down through many hands
         let mut attempts = self.retry.attempts(request.method());
         let (key, mut tried) = (self.key(&request), Set::EMPTY);
         loop {
-            let spare = if attempts.may_send_again() { copy(&request) } else { None };
-            let mut outcome = self.attempt(request, key, &mut tried, deadline).await;
+            let spare = if attempts.may_send_again() { request.body().again() } else { None };
+            let mut outcome = self.attempt(ask, request, key, &mut tried, deadline).await;
             let unsent = outcome.as_mut().err().and_then(|failed| failed.unsent.take());
-            let (Some(failure), Some(again)) = (failure(&outcome), unsent.or(spare)) else {
+            let Some(failure) = failure(&outcome).filter(|_| unsent.is_some() || spare.is_some()) else {
                 return self.end(outcome, slot, sent);
             };
             match attempts.after(failure, retry_after(&outcome), deadline.remaining(), Instant::now()) {
@@ -164,7 +165,8 @@ impl Upstream {
                     drop(outcome);
                     self.metrics.retries.inc();
                     Box::pin(tokio::time::sleep(pause)).await;
-                    request = again;
+                    let body = unsent.map(|request| request.into_body()).or(spare).unwrap_or_default();
+                    request = Box::new(ask(body));
                     sent = sent.map(|_| Instant::now());
                 }
             }
@@ -174,6 +176,7 @@ impl Upstream {
     /// One attempt at the endpoint that the balance chooses; `tried` are those of before, and then of this one too.
     async fn attempt(
         &self,
+        ask: &Ask<'_>,
         mut request: Box<Request>,
         key: Option<u64>,
         tried: &mut Set,
@@ -190,7 +193,7 @@ impl Upstream {
             let call = Call { upstream: self, endpoints: &endpoints, index, until };
             let (index, outcome) = match self.hedge.as_ref().filter(|hedge| hedge.is_for(request.method())) {
                 // On the heap: few upstreams hedge, and the futures of all others would be twice as large.
-                Some(hedge) => Box::pin(call.hedged(hedge, request, key, tried)).await,
+                Some(hedge) => Box::pin(call.hedged(hedge, ask, request, key, tried)).await,
                 None => (index, call.plain(request).await),
             };
             match outcome {
@@ -292,11 +295,12 @@ impl Call<'_> {
     async fn hedged(
         &self,
         hedge: &Hedge,
+        ask: &Ask<'_>,
         request: Box<Request>,
         key: Option<u64>,
         tried: &mut Set,
     ) -> (usize, Result<Answered, Failed>) {
-        let (begun, spare) = (Instant::now(), copy(&request));
+        let (begun, spare) = (Instant::now(), request.body().again());
         let mut first = pin!(self.plain(request));
         let outcome = match hedge.delay() {
             Some(delay) => tokio::time::timeout(delay, first.as_mut()).await.ok(),
@@ -317,7 +321,7 @@ impl Call<'_> {
         tried.insert(other);
         self.upstream.metrics.hedges.inc();
         let beside = Call { index: other, ..*self };
-        let second = pin!(beside.plain(spare));
+        let second = pin!(beside.plain(Box::new(ask(spare))));
         let (index, outcome) = self.faster(first, second, other, begun).await;
         hedge.record(begun.elapsed(), Instant::now());
         (index, outcome)

@@ -5,6 +5,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use async_graphql::{Context, EmptyMutation, EmptySubscription, Object, Schema, SimpleObject};
 use gateway::{
+    body::Body,
     cli::{self, Program},
     graphql::{Call, GraphqlHandler, Settings},
     handler::{Handler, Handlers, Services},
@@ -25,8 +26,9 @@ struct Origin {
 impl Origin {
     async fn read<T: DeserializeOwned>(&self, path: String) -> async_graphql::Result<T> {
         let deadline = self.call.deadline.at_most(Duration::from_millis(1_500));
-        let request = self.call.caller.get(path.try_into()?, deadline);
-        let fetched = self.upstream.fetch(request, deadline, 1 << 20).await?;
+        let target = path.try_into()?;
+        let ask = |_no_body| self.call.caller.get(&target, deadline);
+        let fetched = self.upstream.fetch(&ask, Body::Empty, deadline, 1 << 20).await?;
         Ok(serde_json::from_slice(&fetched.json)?)
     }
 }

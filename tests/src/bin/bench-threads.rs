@@ -94,5 +94,7 @@ async fn pass(upstream: &Upstream, request: Request) -> Response {
             std::hint::spin_loop();
         }
     }
-    upstream.call(request, Deadline::after(Duration::from_secs(5))).await.expect("the origin answers")
+    let (client, body) = request.into_parts();
+    let ask = |body| Request::from_parts(client.clone(), body);
+    upstream.call(&ask, body, Deadline::after(Duration::from_secs(5))).await.expect("the origin answers")
 }
