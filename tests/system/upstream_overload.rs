@@ -71,6 +71,7 @@ async fn three_times_the_load_costs_neither_goodput_nor_time() {
         eprintln!("overload: {load} of {capacity}/s for {lasting:?}: {came:?}");
     }
     assert_eq!(unloaded.refused, 0);
+    assert!(overloaded.median <= 3 * unloaded.median, "{overloaded:?} against {unloaded:?}");
     // A machine that runs other tests may take some of both.
     let (goodput, times) = if by_hand() { (0.9, 3) } else { (0.75, 6) };
     assert!(overloaded.goodput >= goodput * peak.goodput, "{overloaded:?} of {peak:?}");
