@@ -7,6 +7,7 @@ mod client;
 mod framing;
 mod harness;
 mod mobile;
+mod open_load;
 mod replicas;
 mod wire;
 
@@ -42,6 +43,7 @@ mod upstream_dns;
 mod upstream_hashing;
 mod upstream_hedging;
 mod upstream_limits;
+mod upstream_overload;
 mod upstream_replicas;
 mod upstream_retry;
 mod who_may_do_what;

@@ -113,13 +113,13 @@ impl Endpoint {
         }
     }
 
-    /// One attempt: the head of an answer before `until`, or how it failed. Dropped, it counts for nothing.
+    /// One attempt, at `begun`: the head of an answer before `until`, or how it failed. Dropped, it counts for nothing.
     pub(super) async fn attempt(
         &self,
         mut request: Box<Request>,
         until: Deadline,
+        begun: Instant,
     ) -> Result<Answered, Failed> {
-        let begun = Instant::now();
         let permit = match self.breaker.permit(begun) {
             Ok(permit) => permit,
             Err(open) => {

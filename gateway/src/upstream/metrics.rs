@@ -191,7 +191,7 @@ impl UpstreamMetrics {
 /// One call under way; counted as cancelled when it is dropped before its end.
 pub(super) struct Flight<'a> {
     metrics: &'a UpstreamMetrics,
-    pub(super) begun: Instant,
+    begun: Instant,
     outcome: Outcome,
 }
 

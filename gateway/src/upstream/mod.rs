@@ -36,7 +36,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures_util::future::{Either, select};
-use http::HeaderName;
+use http::{HeaderName, StatusCode};
 use tokio::sync::watch;
 
 use self::{
@@ -162,7 +162,7 @@ impl Upstream {
         deadline: Deadline,
     ) -> Result<Response, Fault> {
         let flight = self.metrics.begin();
-        let outcome = self.answer(ask, body, key, deadline, flight.begun).await;
+        let outcome = self.answer(ask, body, key, deadline).await;
         let outcome = match self.config.max_response {
             Some(limit) => {
                 outcome.and_then(|response| max_response::bound(response, limit.0, &self.name, &self.metrics))
@@ -179,9 +179,10 @@ impl Upstream {
         body: Body,
         key: Option<u64>,
         deadline: Deadline,
-        begun: Instant,
     ) -> Result<Response, Fault> {
         let slot = self.in_flight.acquire(deadline).await.map_err(|_full| self.limited())?;
+        // Of the last attempt: what a call waited for here is not the service's time, and would lower the limit further.
+        let mut sent = self.config.in_flight.adaptive.as_ref().map(|_| Instant::now());
         let mut request = Box::new(ask(body)); // on the heap, since it goes down through many hands
         let mut attempts = self.retry.attempts(request.method());
         let (key, mut tried) = (key.or_else(|| self.key(&request)), Set::EMPTY);
@@ -190,16 +191,17 @@ impl Upstream {
             let mut outcome = self.attempt(ask, request, key, &mut tried, deadline).await;
             let unsent = outcome.as_mut().err().and_then(|failed| failed.unsent.take());
             let Some(failure) = failure(&outcome).filter(|_| unsent.is_some() || spare.is_some()) else {
-                return self.end(outcome, slot, begun);
+                return self.end(outcome, slot, sent);
             };
             match attempts.after(failure, retry_after(&outcome), deadline.remaining(), Instant::now()) {
-                Next::Return => return self.end(outcome, slot, begun),
+                Next::Return => return self.end(outcome, slot, sent),
                 Next::Again { pause } => {
                     drop(outcome);
                     self.metrics.retries.inc();
                     Box::pin(tokio::time::sleep(pause)).await;
                     let body = unsent.map(|request| request.into_body()).or(spare).unwrap_or_default();
                     request = Box::new(ask(body));
+                    sent = sent.map(|_| Instant::now());
                 }
             }
         }
@@ -217,7 +219,8 @@ impl Upstream {
         let endpoints = self.known_endpoints(deadline).await;
         let until = self.config.attempt_timeout.map_or(deadline, |timeout| deadline.at_most(timeout.0));
         loop {
-            let index = match endpoints.pick(&self.name, tried, key) {
+            let now = Instant::now();
+            let index = match endpoints.pick(&self.name, tried, key, now) {
                 Ok(index) => index,
                 Err(fault) => return Err(Failed::sent(fault)),
             };
@@ -226,7 +229,7 @@ impl Upstream {
             let (index, outcome) = match self.hedge.as_ref().filter(|hedge| hedge.is_for(request.method())) {
                 // On the heap: few upstreams hedge, and the futures of all others would be twice as large.
                 Some(hedge) => Box::pin(call.hedged(hedge, ask, request, key, tried)).await,
-                None => (index, call.plain(request).await),
+                None => (index, call.plain(request, now).await),
             };
             match outcome {
                 // Another worker's call closed it between the choice and the permit.
@@ -240,12 +243,10 @@ impl Upstream {
         }
     }
 
-    /// What becomes of the call in the end.
-    fn end(&self, outcome: Outcomes, slot: Slot, begun: Instant) -> Result<Response, Fault> {
-        let says_nothing = outcome.as_ref().is_err_and(|failed| failed.verdict == Verdict::Nothing);
-        if self.config.in_flight.adaptive.is_some() && !says_nothing {
-            let dropped = outcome.as_ref().err().is_some_and(|failed| failed.fault.reason == Reason::Timeout);
-            self.in_flight.sample(begun.elapsed(), dropped, Instant::now().into());
+    /// What becomes of the call in the end. `sent` is when its last attempt began, if the limit wants to know.
+    fn end(&self, outcome: Outcomes, slot: Slot, sent: Option<Instant>) -> Result<Response, Fault> {
+        if let Some((sent, dropped)) = sent.zip(dropped(&outcome)) {
+            self.in_flight.sample(sent.elapsed(), dropped, Instant::now().into());
         }
         let (endpoint, Answered { response, connection, ticket, .. }) =
             outcome.map_err(|failed| failed.fault)?;
@@ -333,8 +334,8 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    async fn plain(&self, request: Box<Request>) -> Result<Answered, Failed> {
-        let outcome = self.endpoints.all[self.index].attempt(request, self.until).await;
+    async fn plain(&self, request: Box<Request>, now: Instant) -> Result<Answered, Failed> {
+        let outcome = self.endpoints.all[self.index].attempt(request, self.until, now).await;
         let verdict = outcome.as_ref().map_or_else(|failed| failed.verdict, |answered| answered.verdict);
         self.endpoints.note(&self.upstream.name, self.index, verdict);
         outcome
@@ -351,7 +352,7 @@ impl Call<'_> {
         tried: &mut Set,
     ) -> (usize, Result<Answered, Failed>) {
         let (begun, spare) = (Instant::now(), request.body().again());
-        let mut first = pin!(self.plain(request));
+        let mut first = pin!(self.plain(request, begun));
         let outcome = match hedge.delay() {
             Some(delay) => tokio::time::timeout(delay, first.as_mut()).await.ok(),
             // The times of the first calls are what a delay is found from.
@@ -361,9 +362,10 @@ impl Call<'_> {
             hedge.record(begun.elapsed(), Instant::now());
             return (self.index, outcome);
         }
-        let other = self.endpoints.pick(&self.upstream.name, tried, key);
+        let now = Instant::now();
+        let other = self.endpoints.pick(&self.upstream.name, tried, key, now);
         let (Some(spare), Ok(other)) = (spare, other) else { return (self.index, first.await) };
-        if other == self.index || !hedge.permit(Instant::now()) {
+        if other == self.index || !hedge.permit(now) {
             let outcome = first.await;
             hedge.record(begun.elapsed(), Instant::now());
             return (self.index, outcome);
@@ -371,7 +373,7 @@ impl Call<'_> {
         tried.insert(other);
         self.upstream.metrics.hedges.inc();
         let beside = Call { index: other, ..*self };
-        let second = pin!(beside.plain(Box::new(ask(spare))));
+        let second = pin!(beside.plain(Box::new(ask(spare)), now));
         let (index, outcome) = self.faster(first, second, other, begun).await;
         hedge.record(begun.elapsed(), Instant::now());
         (index, outcome)
@@ -404,6 +406,22 @@ impl Call<'_> {
 
 fn is_of_use(outcome: &Result<Answered, Failed>) -> bool {
     outcome.as_ref().is_ok_and(|answered| !answered.response.status().is_server_error())
+}
+
+/// What the adaptive limit is told of an outcome: whether the service was overloaded, or that the time of the answer says
+/// how busy it is. Nothing of what fails for other reasons: failures are quick, and would pass for a service without a
+/// queue.
+fn dropped(outcome: &Outcomes) -> Option<bool> {
+    match outcome {
+        Ok((_, answered)) => match answered.response.status() {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+                Some(true)
+            }
+            status => (!status.is_server_error()).then_some(false),
+        },
+        Err(Failed { verdict: Verdict::Nothing, .. }) => None,
+        Err(failed) => (failed.fault.reason == Reason::Timeout).then_some(true),
+    }
 }
 
 /// How an attempt failed, if it did and may be made again.
