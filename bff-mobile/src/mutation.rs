@@ -111,7 +111,7 @@ struct Registered {
 }
 
 async fn create_consumer(session: &Session, info: Option<ConsumerInfo>) -> Result<Consumer, Refusal> {
-    session.count_registration()?;
+    session.count_registration().await?;
     let (first, last) = info.and_then(|info| info.first_name.zip(info.last_name)).ok_or_else(nameless)?;
     let body = NewConsumer { name: NewName { first_name: &first, last_name: &last } };
     let Registered { consumer_id } = session.post_consumer(&body).await?;

@@ -114,11 +114,12 @@ impl Session {
     ///
     /// # Errors
     /// `RATE_LIMITED`.
-    pub(crate) fn count_registration(&self) -> Result<(), Refusal> {
+    pub(crate) async fn count_registration(&self) -> Result<(), Refusal> {
         let sub = self.call.caller.principal.as_ref().map(|principal| &*principal.sub);
         self.backends
             .registration
             .check(self.call.downstream.peer.ip(), sub)
+            .await
             .map_err(|error| Refusal::from(&error))
     }
 

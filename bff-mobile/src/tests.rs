@@ -93,7 +93,8 @@ fn services() -> (Services, Asked) {
             .insert(name.to_owned(), Upstream::build(name, &config, metrics, "", None).ok().unwrap());
     }
     let limit = serde_json::from_value(json!({"rate": "50/s", "by": "address"})).unwrap();
-    services.limits.insert("registration".to_owned(), RateLimit::build("registration", &limit, "").unwrap());
+    let limit = RateLimit::build("registration", &limit, "", None, Arc::default()).unwrap();
+    services.limits.insert("registration".to_owned(), limit);
     (services, asked)
 }
 
@@ -132,6 +133,7 @@ async fn respond(body: Value) -> (Response, Vec<String>) {
         params: params(),
         deadline: Deadline::after(Duration::from_secs(5)),
         downstream: Arc::new(Downstream::new("127.0.0.1:1".parse().unwrap(), false)),
+        bill: None,
     };
     let response = handler.answer(request, admitted).await.unwrap();
     let asked = asked.lock().unwrap().clone();

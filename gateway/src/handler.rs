@@ -12,7 +12,7 @@ use crate::{
     downstream::Downstream,
     error::{Code, Error},
     identity::Caller,
-    rate_limit::RateLimit,
+    rate_limit::{Bill, RateLimit},
     routing::Params,
     upstream::Upstream,
 };
@@ -24,6 +24,11 @@ pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response, Error>> + Sen
 pub trait Handler: Send + Sync {
     /// The answer, before `admitted.deadline`. Dropped, it must stop all that it has begun.
     fn answer<'a>(&'a self, request: Request, admitted: Admitted) -> Answer<'a>;
+
+    /// Whether only it can say what a request costs. Then it pays `admitted.bill`, if there is one, before it answers.
+    fn prices(&self) -> bool {
+        false
+    }
 }
 
 /// A handler that a binary brings along, held to the deadline. The gateway's own need no second timer: all that they wait
@@ -35,6 +40,10 @@ impl Handler for InTime {
         let deadline = admitted.deadline;
         let mut answer = self.0.answer(request, admitted);
         Box::pin(async move { deadline.bound(answer.as_mut()).await.unwrap_or_else(|_elapsed| Err(late())) })
+    }
+
+    fn prices(&self) -> bool {
+        self.0.prices()
     }
 }
 
@@ -99,4 +108,6 @@ pub struct Admitted {
     pub deadline: Deadline,
     /// Where the request came from.
     pub downstream: Arc<Downstream>,
+    /// What the handler has to charge, if it is the one who knows what a request costs.
+    pub bill: Option<Arc<Bill>>,
 }

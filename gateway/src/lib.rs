@@ -58,6 +58,7 @@ pub mod observability;
 pub mod pipeline;
 pub mod proxy;
 pub mod rate_limit;
+pub mod redis;
 pub mod route;
 pub mod routing;
 pub mod server;

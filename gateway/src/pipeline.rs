@@ -3,7 +3,6 @@
 //! Not here: how a policy decides (its folder), what a refusal looks like on the wire (`error.rs`).
 
 use std::{
-    net::SocketAddr,
     panic::AssertUnwindSafe,
     pin::pin,
     sync::{
@@ -18,7 +17,6 @@ use http::{HeaderValue, Method, StatusCode, Uri, Version, header, uri::Scheme};
 use hyper::body::Incoming;
 
 use crate::{
-    auth::Principal,
     body::{self, Body, Request, Response},
     config::{Config, build::Snapshot},
     deadline::Deadline,
@@ -33,7 +31,7 @@ use crate::{
         trace::Trace,
     },
     proxy::headers::codings_are_known,
-    rate_limit::RateLimit,
+    rate_limit::{Asker, Tally},
     route::Route,
     routing::{Found, Params, path},
 };
@@ -69,11 +67,10 @@ impl Gateway {
         let (version, head) = (request.version(), request.method() == Method::HEAD);
         let upload = request.body().upload();
         let mut record = Record::begin(&self.log, &self.unrouted, &request, from); // written when dropped: aborted requests too
-        let mut deadline = None;
-        let responded = AssertUnwindSafe(pin!(self.respond(&mut request, from, &mut record, &mut deadline)))
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|_panic| Err(broken()));
+        let (mut deadline, mut tally) = (None, Tally::default());
+        let responding = self.respond(&mut request, from, &mut record, &mut deadline, &mut tally);
+        let responded =
+            AssertUnwindSafe(pin!(responding)).catch_unwind().await.unwrap_or_else(|_panic| Err(broken()));
         let mut response = match responded {
             Ok(response) => response,
             Err(error) => {
@@ -87,6 +84,7 @@ impl Gateway {
             response = without_body(response);
         }
         response.headers_mut().insert(REQUEST_ID, record.request_id().clone());
+        tally.tell(response.headers_mut()); // how the client stands, whatever the answer
         if let Some(Note(note)) = response.extensions_mut().remove() {
             record.note(note);
         }
@@ -116,6 +114,7 @@ impl Gateway {
         from: &Arc<Downstream>,
         record: &mut Record,
         until: &mut Option<Deadline>,
+        tally: &mut Tally,
     ) -> Result<Response, Error> {
         let (route, params) = match self.route(request)? {
             Routed::Route(route, params) => (route, params), // 400, 404, 405, 431
@@ -125,12 +124,14 @@ impl Gateway {
         // Everything below spends it: 400 when a client's own is none, 504 when it is over already.
         let deadline = route.budget.deadline(record.begun(), request.headers(), route.timeout)?;
         *until = Some(deadline);
-        check_limits(&route.limits_by_address, from.peer, None)?; // before auth, so that guessing tokens costs: 429
+        identity::strip(request.headers_mut(), &route.budget.ours); // nobody but us says who the caller is
+        let asker =
+            Asker { address: from.peer.ip(), sub: None, headers: request.headers(), params: Some(&params) };
+        route.limits.check_early(&asker, tally).await?; // before auth, so that guessing tokens costs: 429
         request
             .body_mut()
             .limit(route.max_body)
             .map_err(|error| Error::new(Code::BodyTooLarge, error.to_string()))?; // 413
-        identity::strip(request.headers_mut(), &route.budget.ours); // nobody but us says who the caller is
         let trace = Trace::of(request.headers());
         record.traced(&trace);
         let admitted = async {
@@ -138,10 +139,13 @@ impl Gateway {
             if let Some(principal) = &principal {
                 record.called_by(&principal.user_id);
             }
-            check_limits(&route.limits_by_principal, from.peer, principal.as_deref())?; // 429
+            let sub = principal.as_deref().map(|principal| &*principal.sub);
+            let headers = request.headers();
+            let asker = Asker { address: from.peer.ip(), sub, headers, params: Some(&params) };
+            let bill = route.limits.check_late(&asker, tally).await?; // 429
             let budget = route.budget.send.clone();
             let caller = Caller { request_id: record.request_id().clone(), principal, trace, budget };
-            let admitted = Admitted { caller, params, deadline, downstream: from.clone() };
+            let admitted = Admitted { caller, params, deadline, downstream: from.clone(), bill };
             route.guard.authorize(request, &admitted).await?; // 403, or 404 where that would tell too much
             Ok(admitted)
         };
@@ -193,11 +197,16 @@ impl Gateway {
         self.snapshot.load().config.clone()
     }
 
-    /// What each worker does ten times a second: hands over its log lines, closes connections that nobody uses.
+    /// What each worker does ten times a second: hands over its log lines, closes connections that nobody uses,
+    /// connects to Redis if it is not connected.
     pub fn tick(&self) {
         self.log.flush();
-        for upstream in self.snapshot.load().services.upstreams.values() {
+        let now = self.snapshot.load();
+        for upstream in now.services.upstreams.values() {
             upstream.sweep();
+        }
+        if let Some(redis) = &now.redis {
+            redis.tick();
         }
     }
 
@@ -298,14 +307,6 @@ fn check_host(request: &Request) -> Result<(), Error> {
 fn is_host(host: &[u8]) -> bool {
     let known = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
     !host.is_empty() && host[0] != b':' && host.iter().all(known)
-}
-
-fn check_limits(
-    limits: &[Arc<RateLimit>],
-    peer: SocketAddr,
-    principal: Option<&Principal>,
-) -> Result<(), Error> {
-    limits.iter().try_for_each(|limit| limit.check(peer.ip(), principal.map(|principal| &*principal.sub)))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     deadline::Budget, guard::Guard, handler::Handler, observability::metrics::RouteMetrics,
-    rate_limit::RateLimit,
+    rate_limit::RouteLimits,
 };
 
 /// One route of a configuration.
@@ -19,10 +19,8 @@ pub struct Route {
     pub budget: Budget,
     /// The most bytes of a request's body.
     pub max_body: u64,
-    /// Limits that are checked before a token is looked at, so that guessing costs.
-    pub limits_by_address: Vec<Arc<RateLimit>>,
-    /// Limits that are checked once the caller is known.
-    pub limits_by_principal: Vec<Arc<RateLimit>>,
+    /// How often it may be asked.
+    pub limits: RouteLimits,
     /// What answers.
     pub handler: Arc<dyn Handler>,
     /// What is counted.

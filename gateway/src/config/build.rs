@@ -18,7 +18,8 @@ use crate::{
     handler::{Handlers, Services},
     mistake::{Mistake, Mistakes, below},
     observability::metrics::Metrics,
-    rate_limit::{RateLimit, config::Key},
+    rate_limit::RateLimit,
+    redis::Redis,
     route::Route,
     routing::{self, Router},
     server::tls,
@@ -34,6 +35,8 @@ pub struct Snapshot {
     pub providers: IndexMap<String, Arc<Provider>>,
     /// Upstreams and limits, by name.
     pub services: Services,
+    /// What instances share.
+    pub redis: Option<Arc<Redis>>,
     /// The most bytes of a request's header section.
     pub max_header_size: usize,
     /// As typed.
@@ -86,15 +89,17 @@ impl Builder<'_> {
         let budget = Budget::build(&self.config.deadline, "deadline", &mut self.mistakes);
         self.budget = budget.unwrap_or_default();
         let providers = self.providers();
-        let services = Services { upstreams: self.upstreams(), limits: self.limits() };
+        let redis = self.redis();
+        let services = Services { upstreams: self.upstreams(), limits: self.limits(redis.as_ref()) };
         self.check_default_limits(&services);
         let mut routes = Router::default();
         for (index, typed) in self.config.routes.iter().enumerate() {
             self.add_route(&mut routes, typed, &format!("routes[{index}]"), &providers, &services);
         }
         self.check_path_keys();
+        self.check_limits_by_path();
         let max_header_size = self.config.server.max_header_size.0 as usize;
-        Snapshot { routes, providers, services, max_header_size, config: Arc::default() }
+        Snapshot { routes, providers, services, redis, max_header_size, config: Arc::default() }
     }
 
     fn check_certificates(&mut self) {
@@ -153,13 +158,28 @@ impl Builder<'_> {
         self.mistakes.0.extend(wrong.0.into_iter().filter(|mistake| !erased || mistake.at != at));
     }
 
-    fn limits(&mut self) -> IndexMap<String, Arc<RateLimit>> {
+    fn redis(&mut self) -> Option<Arc<Redis>> {
+        let typed = self.config.redis.as_ref()?;
+        let before = self.ground.before.and_then(|before| before.redis.as_ref());
+        match before.filter(|before| before.config() == typed) {
+            Some(unchanged) => Some(unchanged.clone()),
+            None => Redis::build(typed, "redis", self.ground.metrics.redis(), &mut self.mistakes),
+        }
+    }
+
+    fn limits(&mut self, redis: Option<&Arc<Redis>>) -> IndexMap<String, Arc<RateLimit>> {
         let mut built = IndexMap::new();
         for (name, typed) in &self.config.limits {
             let before = self.ground.before.and_then(|before| before.services.limits.get(name));
-            let limit = match before.filter(|before| before.config() == typed) {
+            let unchanged = |before: &&Arc<RateLimit>| before.config() == typed && before.is_in(redis);
+            let at = below("limits", name);
+            self.check_shared(name, typed, &at);
+            let limit = match before.filter(unchanged) {
                 Some(unchanged) => Some(unchanged.clone()),
-                None => self.mistakes.keep(RateLimit::build(name, typed, &below("limits", name))),
+                None => {
+                    let metrics = self.ground.metrics.limit(name);
+                    self.mistakes.keep(RateLimit::build(name, typed, &at, redis, metrics))
+                }
             };
             built.extend(limit.map(|limit| (name.clone(), limit)));
         }
@@ -196,9 +216,8 @@ impl Builder<'_> {
         self.names = routing::parameters(&typed.path).unwrap_or_default(); // a path that is none is told by the router
         let guard = Arc::new(self.guard(typed, at, providers, services));
         let limits = self.route_limits(typed, at, services);
-        let (by_address, by_principal) =
-            limits.into_iter().partition(|limit| limit.config().by == Key::Address);
         let handler = self.handler(typed, at, &guard, services);
+        let limits = self.charges(limits, typed, at, handler.as_deref());
         let listed = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(",");
         let name: Arc<str> = format!("{listed} {}", typed.path).into();
         let route = Arc::new(Route {
@@ -206,8 +225,7 @@ impl Builder<'_> {
             timeout: typed.timeout.0,
             budget: self.budget.clone(),
             max_body: typed.max_body.unwrap_or(self.config.server.max_body).0,
-            limits_by_address: by_address,
-            limits_by_principal: by_principal,
+            limits,
             handler: handler.unwrap_or_else(|| Arc::new(Compose::new(Vec::new(), &Arc::default()))),
             metrics: self.ground.metrics.route(&name),
             name,

@@ -15,6 +15,7 @@ use crate::{
     deadline::config::DeadlineConfig,
     proxy::config::{FallbackConfig, ForwardConfig, ProblemConfig},
     rate_limit::config::LimitConfig,
+    redis::config::RedisConfig,
     server::config::{AdminConfig, ListenerConfig, ServerConfig, TlsConfig},
     upstream::{
         circuit_breaker::CircuitBreakerConfig,
@@ -90,6 +91,7 @@ fn every_key_has_a_row_in_the_readme() {
         missing::<EjectionConfig>("`upstreams.NAME.ejection`"),
         missing::<HealthConfig>("`upstreams.NAME.health`"),
         missing::<LimitConfig>("`limits.NAME`"),
+        missing::<RedisConfig>("`redis`"),
         missing::<RouteConfig>("`routes[]`"),
         missing::<AuthRule>("`routes[].auth`"),
         missing::<ForwardConfig>("`routes[].forward`"),

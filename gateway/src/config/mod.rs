@@ -12,6 +12,7 @@ mod documented;
 mod fault;
 mod handlers;
 pub mod interpolate;
+mod limits;
 pub mod load;
 mod node;
 mod path;
@@ -31,6 +32,7 @@ use crate::{
     deadline::config::DeadlineConfig,
     proxy::config::ForwardConfig,
     rate_limit::config::LimitConfig,
+    redis::config::RedisConfig,
     server::config::{AdminConfig, ListenerConfig, ServerConfig},
     units::{Size, Span},
     upstream::config::UpstreamConfig,
@@ -63,6 +65,9 @@ pub struct Config {
     /// Names under `limits:` that every route counts against, besides its own.
     #[serde(default)]
     pub default_limits: Vec<String>,
+    /// The Redis that instances share; none when absent.
+    #[serde(default)]
+    pub redis: Option<RedisConfig>,
     /// Where the access log goes.
     #[serde(default)]
     pub access_log: AccessLogTarget,
@@ -101,6 +106,9 @@ pub struct RouteConfig {
     /// Names under `limits:` that this route counts against.
     #[serde(default)]
     pub limits: Vec<String>,
+    /// How many a request is for limits that count by cost; 1 unless given.
+    #[serde(default)]
+    pub cost: Option<u32>,
     /// Parts that are read before the decision when `auth.allow` speaks of them, for routes that compose nothing.
     #[serde(default)]
     pub ask: IndexMap<String, PartConfig>,

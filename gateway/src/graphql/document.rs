@@ -5,7 +5,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use async_graphql::{
-    ServerError, Variables,
+    Name, ServerError, Variables,
     parser::{
         Error as ParseError, parse_query,
         types::{DocumentOperations, ExecutableDocument, OperationDefinition, OperationType},
@@ -18,6 +18,8 @@ use super::{Limits, Refusal, arrange::Plan, emptied, lenient::Shapes, lexer, lim
 /// A document that was let in.
 pub(super) struct Document {
     parsed: ExecutableDocument,
+    /// What each operation costs, in their order.
+    costs: Vec<u32>,
     /// The order of the answer's fields, of the only operation. Documents of several are rare, and each of their plans
     /// may be as large as the limits allow: those are made when they are needed.
     plan: Option<Plan>,
@@ -65,11 +67,12 @@ impl Documents {
         if !self.introspection && limits::introspects(&parsed) {
             return Err(invalid("Introspection is not offered here."));
         }
+        let costs = limits::costs(&parsed);
         variables::check(&self.shapes, &parsed)?;
         self.shapes.loosen(&mut parsed);
         let plan = (parsed.operations.iter().count() == 1).then(|| Plan::of(&parsed, None));
         let conditional = emptied::conditional(&parsed);
-        Ok(Document { parsed, plan, conditional })
+        Ok(Document { parsed, costs, plan, conditional })
     }
 }
 
@@ -97,15 +100,20 @@ impl Document {
 
     /// What kind the operation is that would be executed; none when there is none of that name.
     pub(super) fn kind(&self, operation_name: Option<&str>) -> Option<OperationType> {
-        let mut operations = self.parsed.operations.iter();
-        let of_name = |name: &str| {
-            operations.clone().find(|(known, _)| known.is_some_and(|known| known.as_str() == name))
-        };
-        let operation = match operation_name {
-            Some(name) => of_name(name),
-            None => operations.next(),
-        };
-        operation.map(|(_, operation)| operation.node.ty)
+        self.operation(operation_name).map(|(_, operation)| operation.ty)
+    }
+
+    /// What the operation costs that would be executed; 1 when there is none of that name.
+    pub(super) fn cost(&self, operation_name: Option<&str>) -> u32 {
+        self.operation(operation_name).map_or(1, |(index, _)| self.costs[index])
+    }
+
+    fn operation(&self, name: Option<&str>) -> Option<(usize, &OperationDefinition)> {
+        let mut operations = self.parsed.operations.iter().enumerate();
+        let of_name =
+            |known: Option<&Name>| name.is_none_or(|name| known.is_some_and(|known| known.as_str() == name));
+        let found = operations.find(|(_, (known, _))| of_name(*known));
+        found.map(|(index, (_, operation))| (index, &operation.node))
     }
 }
 
@@ -216,5 +224,8 @@ mod tests {
         assert_eq!(document.kind(Some("A")), Some(OperationType::Query));
         assert_eq!(document.kind(Some("B")), Some(OperationType::Mutation));
         assert_eq!(document.kind(Some("C")), None);
+        let document = documents(true).get("query A { a } query B { b { c } }").ok().unwrap();
+        let cost = |name| document.cost(Some(name));
+        assert_eq!((cost("A"), cost("B"), cost("C")), (2, 4, 1));
     }
 }

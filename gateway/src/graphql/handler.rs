@@ -30,6 +30,7 @@ use crate::{
     handler::{Admitted, Answer, Handler},
     identity::Caller,
     observability::record::Note,
+    rate_limit::Bill,
     upstream::Fault,
 };
 
@@ -104,10 +105,11 @@ where
             return Ok(page);
         }
         let media = Media::of(request.headers());
+        let bill = admitted.bill.clone();
         let call = Arc::new(call(&request, admitted));
         let mut response = match read(request, self.settings.limits.batch).await {
-            Ok(Batch::One(asked)) => self.one(*asked, get, &call, media).await?,
-            Ok(Batch::Many(all)) => render::many(&self.many(all, &call).await, media),
+            Ok(Batch::One(asked)) => self.one(*asked, get, &call, bill.as_deref(), media).await?,
+            Ok(Batch::Many(all)) => render::many(&self.many(all, &call, bill.as_deref()).await?, media),
             Err(Unread::Http(error)) => return Err(error),
             Err(Unread::Graphql(refusal)) => render::unread(refusal, media, request_id(&call)),
         };
@@ -122,7 +124,14 @@ where
         offered.then(|| graphiql::answer(request.uri(), request.headers())).flatten()
     }
 
-    async fn one(&self, asked: Asked, get: bool, call: &Arc<Call>, media: Media) -> Result<Response, Error> {
+    async fn one(
+        &self,
+        asked: Asked,
+        get: bool,
+        call: &Arc<Call>,
+        bill: Option<&Bill>,
+        media: Media,
+    ) -> Result<Response, Error> {
         if let Err(refusal) = asked.text() {
             return Ok(render::unread(refusal, media, request_id(call)));
         }
@@ -131,21 +140,33 @@ where
             // A link must not change anything (GraphQL over HTTP, section 5.3).
             return Err(not_allowed(WRITES));
         }
+        if let Some(bill) = bill {
+            bill.pay(cost(&ready)).await?;
+        }
         Ok(render::one(&self.execute(ready, call, (self.open)(call)).await, media))
     }
 
     /// Queries run side by side and share what they load; as soon as one operation writes, all run in their order.
-    async fn many(&self, all: Vec<Asked>, call: &Arc<Call>) -> Vec<Executed> {
+    async fn many(
+        &self,
+        all: Vec<Asked>,
+        call: &Arc<Call>,
+        bill: Option<&Bill>,
+    ) -> Result<Vec<Executed>, Error> {
         let all: Vec<Ready> = all.into_iter().map(|asked| self.ready(asked)).collect();
+        if let Some(bill) = bill {
+            bill.pay(all.iter().map(cost).fold(0, u32::saturating_add)).await?;
+        }
         if !all.iter().any(|ready| kind(ready) == Some(OperationType::Mutation)) {
             let shared = (self.open)(call);
-            return join_all(all.into_iter().map(|ready| self.execute(ready, call, shared.clone()))).await;
+            let all = all.into_iter().map(|ready| self.execute(ready, call, shared.clone()));
+            return Ok(join_all(all).await);
         }
         let mut answers = Vec::with_capacity(all.len());
         for ready in all {
             answers.push(self.execute(ready, call, (self.open)(call)).await);
         }
-        answers
+        Ok(answers)
     }
 
     fn ready(&self, asked: Asked) -> Ready {
@@ -188,6 +209,15 @@ where
     fn answer<'a>(&'a self, request: Request, admitted: Admitted) -> Answer<'a> {
         Box::pin(self.respond(request, admitted))
     }
+
+    fn prices(&self) -> bool {
+        true
+    }
+}
+
+/// What cannot be executed costs as little as can be: it was read all the same.
+fn cost(ready: &Ready) -> u32 {
+    ready.as_ref().map_or(1, |(asked, document)| document.cost(asked.operation_name.as_deref()))
 }
 
 fn kind(ready: &Ready) -> Option<OperationType> {

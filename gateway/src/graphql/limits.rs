@@ -68,6 +68,15 @@ pub(super) fn check(document: &ExecutableDocument, limits: &Limits) -> Result<()
     Ok(())
 }
 
+/// What each operation costs, in their order: its fields and its depth, with fragments spread out.
+pub(super) fn costs(document: &ExecutableDocument) -> Vec<u32> {
+    let mut counter = Counter { document, counted: HashMap::new() };
+    let operations = document.operations.iter();
+    let counts = operations.map(|(_, operation)| counter.set(&operation.node.selection_set.node));
+    let cost = |count: Count| u32::try_from(count.fields.saturating_add(count.depth)).unwrap_or(u32::MAX);
+    counts.map(|count| count.map_or(1, cost)).collect()
+}
+
 /// Whether a document asks what the schema is.
 pub(super) fn introspects(document: &ExecutableDocument) -> bool {
     let operations = document.operations.iter().map(|(_, operation)| &operation.node.selection_set.node);
@@ -145,6 +154,16 @@ mod tests {
         assert!(verdict(query, &Limits { depth: 2, ..tight }).is_err());
         assert!(verdict(query, &Limits { fields: 3, ..tight }).is_err());
         assert!(verdict(query, &Limits { aliases: 0, ..tight }).is_err());
+    }
+
+    #[test]
+    fn an_operation_costs_its_fields_and_its_depth() {
+        let costs = |query: &str| costs(&parse_query(query).unwrap());
+        assert_eq!(costs("{ a }"), [2]);
+        assert_eq!(costs("{ a { ...F } } fragment F on T { b { c } ... on T { d } }"), [4 + 3]);
+        let mut several = costs("query A { a } query B { b { c } }");
+        several.sort_unstable();
+        assert_eq!(several, [2, 4]);
     }
 
     #[test]

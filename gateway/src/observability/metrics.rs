@@ -4,7 +4,11 @@
 //! discovery only. Names seen once live on across reloads: a counter never goes back. Endpoints are forgotten when they
 //! are gone, since their addresses would add up.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Weak},
+};
 
 use parking_lot::Mutex;
 use prometheus_client::{
@@ -20,6 +24,8 @@ use prometheus_client::{
 
 use crate::{
     histogram::Histogram,
+    rate_limit::LimitMetrics,
+    redis::RedisMetrics,
     upstream::{EndpointMetrics, Outcome, UpstreamMetrics},
 };
 
@@ -56,6 +62,9 @@ struct All {
     process: ProcessMetrics,
     routes: Mutex<HashMap<String, Arc<RouteMetrics>>>,
     upstreams: Mutex<HashMap<String, Arc<UpstreamMetrics>>>,
+    limits: Mutex<HashMap<String, Arc<LimitMetrics>>>,
+    /// Told while there is one.
+    redis: Mutex<Weak<RedisMetrics>>,
     lost_log_batches: Mutex<Counter>,
 }
 
@@ -70,6 +79,23 @@ impl Metrics {
     #[must_use]
     pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
         self.0.upstreams.lock().entry(name.to_owned()).or_default().clone()
+    }
+
+    /// The counters of the limit so named.
+    #[must_use]
+    pub fn limit(&self, name: &str) -> Arc<LimitMetrics> {
+        self.0.limits.lock().entry(name.to_owned()).or_default().clone()
+    }
+
+    /// How Redis is.
+    #[must_use]
+    pub fn redis(&self) -> Arc<RedisMetrics> {
+        let mut known = self.0.redis.lock();
+        known.upgrade().unwrap_or_else(|| {
+            let new = Arc::default();
+            *known = Arc::downgrade(&new);
+            new
+        })
     }
 
     /// The counters of the process.
@@ -104,6 +130,7 @@ impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         self.encode_process(&mut encoder)?;
         self.encode_routes(&mut encoder)?;
+        self.encode_limits(&mut encoder)?;
         self.encode_upstreams(&mut encoder)?;
         self.encode_policies(&mut encoder)?;
         self.encode_endpoints(&mut encoder)
@@ -173,6 +200,21 @@ impl Metrics {
             route.duration.encode(family.encode_family(&[("route", name.as_str())])?)?;
         }
         Ok(())
+    }
+
+    fn encode_limits(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let (name, help) = ("gateway_limit_decisions", "Decisions of limits, and where they were made");
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (name, limit) in &*self.0.limits.lock() {
+            for (outcome, store, count) in limit.all().filter(|(_, _, count)| *count > 0) {
+                let labels = [("limit", name.as_str()), ("outcome", outcome), ("store", store)];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let Some(redis) = self.0.redis.lock().upgrade() else { return Ok(()) };
+        let help = "Whether Redis answers";
+        let gauge = encoder.encode_descriptor("gateway_redis_up", help, None, MetricType::Gauge)?;
+        ConstGauge::new(i64::from(redis.up())).encode(gauge)
     }
 
     fn encode_upstreams(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {

@@ -8,19 +8,28 @@
 //! Not here: what a key is (`key.rs`).
 
 use std::{
+    convert::Infallible,
     hash::{BuildHasher, RandomState},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use governor::{
     Quota, RateLimiter,
     clock::{Clock, Reference},
-    middleware::NoOpMiddleware,
-    state::keyed::DashMapStateStore,
+    middleware::StateInformationMiddleware,
+    nanos::Nanos,
+    state::{
+        InMemoryState, NotKeyed, StateStore,
+        keyed::{DashMapStateStore, ShrinkableKeyedStateStore},
+    },
 };
 
-use super::key::Counted;
+use super::{Refused, key::Counted};
 
 /// Some five megabytes a limit.
 const MOST_KEYS: usize = 100_000;
@@ -34,11 +43,17 @@ const LOOK_EVERY: u32 = 64;
 /// A sweep visits every key.
 const SWEEP_AT_MOST_EVERY: Duration = Duration::from_secs(1);
 
-type Store = DashMapStateStore<Counted>;
+/// The store of governor, within reach for what governor does not do: giving back, and taking over what others counted.
+#[derive(Clone, Default)]
+struct Store(Arc<DashMapStateStore<Counted>>);
 
 /// All buckets of one limit.
 pub(super) struct Counter<C: Clock> {
-    limiter: RateLimiter<Counted, Store, C, NoOpMiddleware<C::Instant>>,
+    limiter: RateLimiter<Counted, Store, C, StateInformationMiddleware>,
+    store: Store,
+    /// What one is worth, and what a whole bucket is, in time.
+    step: u64,
+    full: u64,
     clock: C,
     start: C::Instant,
     hasher: RandomState,
@@ -50,9 +65,14 @@ pub(super) struct Counter<C: Clock> {
 
 impl<C: Clock + Clone> Counter<C> {
     pub(super) fn new(quota: Quota, clock: C) -> Self {
+        let store = Store::default();
+        let step = quota.replenish_interval().as_nanos() as u64;
         Counter {
-            limiter: RateLimiter::new(quota, Store::default(), clock.clone()),
             start: clock.now(),
+            limiter: RateLimiter::new(quota, store.clone(), clock.clone()),
+            store,
+            step,
+            full: step * u64::from(quota.burst_size().get()),
             clock,
             hasher: RandomState::new(),
             most_keys: MOST_KEYS,
@@ -61,13 +81,68 @@ impl<C: Clock + Clone> Counter<C> {
         }
     }
 
-    /// Counts one, or says how long to wait for the next to be let in.
-    pub(super) fn count(&self, counted: Counted) -> Result<(), Duration> {
+    /// The bucket of that key, or while there are too many keys, the one that it shares.
+    pub(super) fn bucket(&self, counted: Counted) -> Counted {
         if fastrand::u32(..LOOK_EVERY) == 0 {
             self.look();
         }
-        let counted = if self.crowded.load(Ordering::Relaxed) { self.in_crowd(counted) } else { counted };
-        self.limiter.check_key(&counted).map_err(|until| until.wait_time_from(self.clock.now()))
+        if self.crowded.load(Ordering::Relaxed) { self.in_crowd(counted) } else { counted }
+    }
+
+    /// Counts `cost`, which is at most the burst, and says how much is left; or says how long to wait until it is let in.
+    pub(super) fn take(&self, bucket: Counted, cost: NonZeroU32) -> Result<u32, Refused> {
+        let taken = self.limiter.check_key_n(&bucket, cost).expect("a cost is at most the burst");
+        taken.map(|after| after.remaining_burst_capacity()).map_err(|until| {
+            let wait = until.wait_time_from(self.clock.now());
+            Refused { wait, remaining: cost.get().saturating_sub(self.steps_up(wait)) }
+        })
+    }
+
+    /// Gives back what was counted for nothing.
+    pub(super) fn give_back(&self, bucket: Counted, cost: NonZeroU32) {
+        let back = Nanos::new(self.step * u64::from(cost.get()));
+        _ = self.store.measure_and_replace(&bucket, |due| {
+            due.map(|due| ((), due.saturating_sub(back))).ok_or(()) // swept: it was full
+        });
+    }
+
+    /// Nanoseconds on the clock of the buckets.
+    pub(super) fn now(&self) -> u64 {
+        self.clock.now().duration_since(self.start).as_u64()
+    }
+
+    /// How long the bucket will take to be full, looked at without counting.
+    pub(super) fn ahead(&self, bucket: Counted, now: u64) -> Duration {
+        let due = self.store.0.get(&bucket).map_or(0, |state| due(&state));
+        Duration::from_nanos(due.saturating_sub(now))
+    }
+
+    /// Takes over that others counted as well: at `now` it took so long to be full. It never gets fuller by that.
+    pub(super) fn take_over(&self, bucket: Counted, now: u64, ahead: Duration) {
+        let known = now.saturating_add(ahead.as_nanos() as u64);
+        let raised =
+            |due: Option<Nanos>| Ok::<_, Infallible>(((), Nanos::new(known.max(due.map_or(0, u64::from)))));
+        _ = self.store.measure_and_replace(&bucket, raised);
+    }
+
+    /// Whether keys share buckets at the moment.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.crowded.load(Ordering::Relaxed)
+    }
+
+    /// What is left in a bucket that takes so long to be full.
+    pub(super) fn left(&self, ahead: Duration) -> u32 {
+        (self.full.saturating_sub(ahead.as_nanos() as u64) / self.step) as u32
+    }
+
+    /// How long until a bucket that takes so long to be full lets `cost` in; zero if it does.
+    pub(super) fn wait(&self, ahead: Duration, cost: NonZeroU32) -> Duration {
+        let after = ahead.as_nanos() as u64 + self.step * u64::from(cost.get());
+        Duration::from_nanos(after.saturating_sub(self.full))
+    }
+
+    fn steps_up(&self, wait: Duration) -> u32 {
+        (wait.as_nanos() as u64).div_ceil(self.step) as u32
     }
 
     fn in_crowd(&self, counted: Counted) -> Counted {
@@ -93,10 +168,44 @@ impl<C: Clock + Clone> Counter<C> {
     }
 }
 
+/// When the bucket will be full. The state tells by a closure only.
+fn due(state: &InMemoryState) -> u64 {
+    let read =
+        state.measure_and_replace(&NotKeyed::NonKey, |due| Err::<((), Nanos), u64>(due.map_or(0, u64::from)));
+    read.err().unwrap_or(0)
+}
+
+impl StateStore for Store {
+    type Key = Counted;
+
+    fn measure_and_replace<T, F, E>(&self, key: &Counted, f: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        self.0.measure_and_replace(key, f)
+    }
+}
+
+impl ShrinkableKeyedStateStore<Counted> for Store {
+    fn retain_recent(&self, drop_below: Nanos) {
+        ShrinkableKeyedStateStore::retain_recent(&*self.0, drop_below);
+    }
+
+    fn shrink_to_fit(&self) {
+        ShrinkableKeyedStateStore::shrink_to_fit(&*self.0);
+    }
+
+    fn len(&self) -> usize {
+        ShrinkableKeyedStateStore::len(&*self.0)
+    }
+
+    fn is_empty(&self) -> bool {
+        ShrinkableKeyedStateStore::is_empty(&*self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
-
     use governor::clock::FakeRelativeClock;
 
     use super::*;
@@ -105,6 +214,14 @@ mod tests {
         let clock = FakeRelativeClock::default();
         let quota = Quota::per_second(NonZeroU32::new(burst).unwrap());
         (Counter { most_keys, ..Counter::new(quota, clock.clone()) }, clock)
+    }
+
+    const ONE: NonZeroU32 = NonZeroU32::MIN;
+
+    impl Counter<FakeRelativeClock> {
+        fn count(&self, counted: Counted) -> Result<u32, Duration> {
+            self.take(self.bucket(counted), ONE).map_err(|refused| refused.wait)
+        }
     }
 
     #[test]
@@ -153,5 +270,34 @@ mod tests {
         assert!(counter.may_sweep() && !counter.may_sweep());
         clock.advance(SWEEP_AT_MOST_EVERY);
         assert!(counter.may_sweep());
+    }
+
+    #[test]
+    fn what_costs_more_takes_more_and_all_of_it_can_be_given_back() {
+        let (counter, clock) = counter(10, 10);
+        let (bucket, four) = (Counted::V4(1), NonZeroU32::new(4).unwrap());
+        assert_eq!((counter.take(bucket, four).ok(), counter.take(bucket, four).ok()), (Some(6), Some(2)));
+        let refused = counter.take(bucket, four).unwrap_err();
+        assert_eq!((refused.wait, refused.remaining), (Duration::from_millis(200), 2));
+        counter.give_back(bucket, four);
+        assert_eq!(counter.take(bucket, four).ok(), Some(2));
+        clock.advance(refused.wait);
+        assert_eq!(counter.take(bucket, four).ok(), Some(0));
+        counter.give_back(Counted::V4(2), four); // nobody knows it: it is full
+        assert_eq!(counter.take(Counted::V4(2), four).ok(), Some(6));
+    }
+
+    #[test]
+    fn what_others_counted_is_taken_over_and_never_makes_a_bucket_fuller() {
+        let (counter, _clock) = counter(10, 10);
+        let bucket = Counted::V4(1);
+        counter.take_over(bucket, counter.now(), Duration::from_millis(700));
+        counter.take_over(bucket, counter.now(), Duration::from_millis(100));
+        let ahead = counter.ahead(bucket, counter.now());
+        assert_eq!(ahead, Duration::from_millis(700));
+        assert_eq!(counter.left(ahead), 3);
+        let wait = |cost| counter.wait(ahead, NonZeroU32::new(cost).unwrap());
+        assert_eq!((wait(3), wait(4)), (Duration::ZERO, Duration::from_millis(100)));
+        assert_eq!(counter.take(bucket, ONE).ok(), Some(2));
     }
 }

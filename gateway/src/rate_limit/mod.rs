@@ -1,45 +1,141 @@
-//! Rate limits: how often one address, or one principal, may ask.
+//! Rate limits: how often one address, one principal, or whoever else a request is counted as, may ask.
 //!
 //! A limit is a bucket per key (GCRA): `burst` requests may come at once, and the bucket refills at `rate`. A refused
 //! client gets 429 (RFC 6585 section 4) and is told in whole seconds when its next request will be let in.
 //!
-//! Not here: limits over several instances (each instance counts for itself), and overload, which does not ask who.
+//! A shared limit is counted in Redis. What Redis says of a bucket is taken over into the local one, so that a flood that
+//! is refused anyway does not reach Redis, and the count goes on from there when Redis is away: each instance then grants
+//! the whole rate by itself, never more and never without a limit.
+//!
+//! Not here: overload, which does not ask who.
 
 pub mod config;
+mod fields;
 mod key;
 mod local;
+mod route;
+mod shared;
+#[cfg(test)]
+mod tests;
 
 use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use governor::{Quota, clock::DefaultClock};
+use http::HeaderMap;
+use prometheus_client::metrics::counter::Counter as Metric;
 
-use self::{config::LimitConfig, key::Keys, local::Counter};
+pub(crate) use self::route::MOST;
+use self::{
+    config::{Key, LimitConfig},
+    key::{By, Counted, Keys, Subject},
+    local::Counter,
+    shared::Shared,
+};
+pub use self::{
+    key::Asker,
+    route::{Bill, RouteLimits, Tally},
+};
 use crate::{
     error::{Code, Error},
     mistake::{Mistake, below},
+    redis::Redis,
 };
 
 /// One limit, shared by all worker threads and all routes that name it.
 pub struct RateLimit {
     name: String,
     config: LimitConfig,
+    by: By,
     keys: Keys,
+    burst: NonZeroU32,
+    /// Nanoseconds that one is worth.
+    step: u64,
     counter: Counter<DefaultClock>,
+    shared: Option<Shared>,
+    /// The name as clients are told it, and `RateLimit-Policy`.
+    quoted: Option<String>,
+    policy: Option<String>,
+    metrics: Arc<LimitMetrics>,
+}
+
+/// What one limit decided.
+#[derive(Debug, Default)]
+pub struct LimitMetrics {
+    allowed: [Metric; 2],
+    refused: [Metric; 2],
+}
+
+/// Where a decision was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Store {
+    /// In this instance.
+    Local,
+    /// In Redis, or by what is known of the bucket there.
+    Shared,
+}
+
+/// A request that was counted.
+struct Taken {
+    remaining: u32,
+    store: Store,
+}
+
+/// A request that was not.
+#[derive(Debug)]
+struct Refused {
+    wait: Duration,
+    remaining: u32,
+}
+
+impl LimitMetrics {
+    /// Every count with its outcome and where it was decided.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        const STORES: [&str; 2] = ["local", "shared"];
+        let of = |outcome, counts: &[Metric; 2]| {
+            [(outcome, STORES[0], counts[0].get()), (outcome, STORES[1], counts[1].get())]
+        };
+        of("allowed", &self.allowed).into_iter().chain(of("refused", &self.refused))
+    }
 }
 
 impl RateLimit {
-    /// A limit with nobody counted yet. `at` is the key path of its configuration.
+    /// A limit with nobody counted yet. `at` is the key path of its configuration; `redis` is where it is counted if it is
+    /// shared.
     ///
     /// # Errors
-    /// [`Mistake`] for a burst of zero or one that takes years to refill, and for a rate above one a nanosecond.
-    pub fn build(name: &str, config: &LimitConfig, at: &str) -> Result<Arc<Self>, Mistake> {
+    /// [`Mistake`] for a burst of zero or one that takes years to refill, for a rate above one a nanosecond, for a header
+    /// field that is none, and for a name that clients cannot be told.
+    pub fn build(
+        name: &str,
+        config: &LimitConfig,
+        at: &str,
+        redis: Option<&Arc<Redis>>,
+        metrics: Arc<LimitMetrics>,
+    ) -> Result<Arc<Self>, Mistake> {
         let quota = quota(name, config, at)?;
-        let counter = Counter::new(quota, DefaultClock::default());
+        let by = By::of(&config.by).ok_or_else(|| {
+            let Key::Header(header) = &config.by else { unreachable!("all else is right") };
+            let message = format!("limit `{name}`: `{header}` is no header field");
+            Mistake::new(below(at, "by.header"), message)
+        })?;
+        let quoted = fields::quoted(name).filter(|_| config.headers);
+        if config.headers && quoted.is_none() {
+            let message = format!("limit `{name}` has a name that cannot be sent in a header field");
+            return Err(Mistake::new(at, message).help("write `headers: false`, or another name"));
+        }
+        let (count, seconds) = (config.rate.count, config.rate.per.as_secs());
         Ok(Arc::new(RateLimit {
             name: name.to_owned(),
             config: config.clone(),
+            by,
             keys: Keys::default(),
-            counter,
+            burst: quota.burst_size(),
+            step: quota.replenish_interval().as_nanos() as u64,
+            counter: Counter::new(quota, DefaultClock::default()),
+            shared: redis.filter(|_| config.shared).map(|redis| Shared::new(name, &quota, redis)),
+            policy: quoted.as_ref().map(|quoted| format!("{quoted};q={count};w={seconds}")),
+            quoted,
+            metrics,
         }))
     }
 
@@ -49,15 +145,93 @@ impl RateLimit {
         &self.config
     }
 
-    /// Counts a request of this peer, or of this principal (`sub`) if that is what the limit counts by.
+    /// The most that it lets in at once.
+    #[must_use]
+    pub fn burst(&self) -> u32 {
+        self.burst.get()
+    }
+
+    /// Whether it is counted where a configuration with that Redis wants it counted.
+    #[must_use]
+    pub fn is_in(&self, redis: Option<&Arc<Redis>>) -> bool {
+        match (&self.shared, redis) {
+            (None, _) => !self.config.shared,
+            (Some(shared), redis) => redis.is_some_and(|redis| shared.is_in(redis)),
+        }
+    }
+
+    /// Counts a request of this peer, or of this principal (`sub`) if that is what the limit counts by. For handlers that
+    /// have limits of their own; those of a route are the pipeline's.
     ///
     /// # Errors
     /// [`Code::RateLimited`] with `Retry-After`; a refused request is not counted.
-    pub fn check(&self, address: IpAddr, sub: Option<&str>) -> Result<(), Error> {
-        let counted = self.keys.of(self.config.by, address, sub);
-        self.counter.count(counted).map_err(|pause| {
-            Error::new(Code::RateLimited, format!("limit `{}`", self.name)).retry_after(pause)
-        })
+    pub async fn check(&self, address: IpAddr, sub: Option<&str>) -> Result<(), Error> {
+        let asker = Asker { address, sub, headers: &HeaderMap::new(), params: None };
+        let taken = self.take(&self.by.subject(&asker), NonZeroU32::MIN).await;
+        taken.map(drop).map_err(|refused| self.refusal(&refused))
+    }
+
+    /// Counts `cost`. What costs more than the burst counts as the burst: only a full bucket lets it in.
+    async fn take(&self, subject: &Subject<'_>, cost: NonZeroU32) -> Result<Taken, Refused> {
+        let (bucket, cost) = (self.counter.bucket(self.keys.of(subject)), cost.min(self.burst));
+        let (taken, store) = match &self.shared {
+            None => (self.counter.take(bucket, cost), Store::Local),
+            Some(shared) => Box::pin(self.take_shared(shared, bucket, subject, cost)).await,
+        };
+        let counts = if taken.is_ok() { &self.metrics.allowed } else { &self.metrics.refused };
+        counts[store as usize].inc();
+        taken.map(|remaining| Taken { remaining, store })
+    }
+
+    async fn take_shared(
+        &self,
+        shared: &Shared,
+        bucket: Counted,
+        subject: &Subject<'_>,
+        cost: NonZeroU32,
+    ) -> (Result<u32, Refused>, Store) {
+        // As of before Redis is asked: by the time its answer is here, the bucket is fuller, never emptier.
+        let (now, alone) = (self.counter.now(), !self.counter.is_crowded());
+        let known = self.counter.ahead(bucket, now);
+        if alone
+            && let wait = self.counter.wait(known, cost)
+            && !wait.is_zero()
+        {
+            return (Err(Refused { wait, remaining: self.counter.left(known) }), Store::Shared);
+        }
+        let Ok((let_in, ahead)) = shared.take(subject, cost).await else {
+            return (self.counter.take(bucket, cost), Store::Local);
+        };
+        if alone {
+            self.counter.take_over(bucket, now, ahead);
+        }
+        let refused =
+            || Refused { wait: self.counter.wait(ahead, cost), remaining: self.counter.left(ahead) };
+        (if let_in { Ok(self.counter.left(ahead)) } else { Err(refused()) }, Store::Shared)
+    }
+
+    /// Gives back what was counted for a request that another limit refused.
+    async fn give_back(&self, subject: &Subject<'_>, cost: NonZeroU32, store: Store) {
+        let cost = cost.min(self.burst);
+        self.counter.give_back(self.counter.bucket(self.keys.of(subject)), cost);
+        if let (Some(shared), Store::Shared) = (&self.shared, store) {
+            Box::pin(shared.give_back(subject, cost)).await;
+        }
+    }
+
+    /// Appends how the client stands.
+    fn tell(&self, standing: &mut Vec<u8>, taken: &Result<Taken, Refused>) {
+        let Some(quoted) = &self.quoted else { return };
+        let remaining = match taken {
+            Ok(taken) => taken.remaining,
+            Err(refused) => refused.remaining,
+        };
+        let full_in = self.step * u64::from(self.burst.get().saturating_sub(remaining));
+        fields::push(standing, quoted, remaining, full_in.div_ceil(1_000_000_000));
+    }
+
+    fn refusal(&self, refused: &Refused) -> Error {
+        Error::new(Code::RateLimited, format!("limit `{}`", self.name)).retry_after(refused.wait)
     }
 }
 
@@ -80,75 +254,4 @@ fn quota(name: &str, config: &LimitConfig, at: &str) -> Result<Quota, Mistake> {
         let message = format!("limit `{name}` has a burst that takes more than ten years to come back");
         Mistake::new(below(at, "burst"), message).expected("a smaller burst, or a higher rate")
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{config::Key, *};
-    use crate::units::Rate;
-
-    fn config(rate: &str, burst: Option<u32>, by: Key) -> LimitConfig {
-        LimitConfig { rate: rate.parse::<Rate>().unwrap(), burst, by }
-    }
-
-    fn limit(rate: &str, burst: Option<u32>, by: Key) -> Arc<RateLimit> {
-        RateLimit::build("browse", &config(rate, burst, by), "limits.browse").unwrap()
-    }
-
-    /// How many of 20 requests are let in.
-    fn let_in(limit: &RateLimit, address: &str, sub: Option<&str>) -> usize {
-        (0..20).filter(|_| limit.check(address.parse().unwrap(), sub).is_ok()).count()
-    }
-
-    #[test]
-    fn a_burst_is_a_periods_worth_unless_given() {
-        assert_eq!(let_in(&limit("5/h", None, Key::Address), "10.0.0.1", None), 5);
-        assert_eq!(let_in(&limit("5/h", Some(7), Key::Address), "10.0.0.1", None), 7);
-    }
-
-    #[test]
-    fn addresses_are_counted_apart_and_ipv6_by_network() {
-        let limit = limit("5/h", None, Key::Address);
-        assert_eq!(let_in(&limit, "10.0.0.1", None), 5);
-        assert_eq!(let_in(&limit, "10.0.0.2", None), 5);
-        assert_eq!(let_in(&limit, "::ffff:10.0.0.1", None), 0, "an IPv4 address in IPv6 clothes");
-        assert_eq!(let_in(&limit, "2001:db8:0:1::1", None), 5);
-        assert_eq!(let_in(&limit, "2001:db8:0:1:ffff::2", None), 0);
-        assert_eq!(let_in(&limit, "2001:db8:0:2::1", None), 5);
-    }
-
-    #[test]
-    fn a_principal_is_counted_wherever_it_comes_from_and_nobody_by_address() {
-        let limit = limit("5/h", None, Key::Principal);
-        assert_eq!(let_in(&limit, "10.0.0.1", Some("ann")), 5);
-        assert_eq!(let_in(&limit, "10.0.0.2", Some("ann")), 0);
-        assert_eq!(let_in(&limit, "10.0.0.1", Some("bob")), 5);
-        assert_eq!(let_in(&limit, "10.0.0.1", None), 5);
-        assert_eq!(let_in(&limit, "10.0.0.1", None), 0);
-        assert_eq!(let_in(&limit, "10.0.0.1", Some("10.0.0.1")), 5, "a sub cannot pose as an address");
-    }
-
-    #[test]
-    fn a_refused_client_is_told_when_to_come_back() {
-        let limit = limit("1/m", None, Key::Address);
-        let address = "10.0.0.1".parse().unwrap();
-        assert!(limit.check(address, None).is_ok());
-        let error = limit.check(address, None).unwrap_err();
-        assert_eq!(error.code(), Code::RateLimited);
-        assert!(
-            error.pause().unwrap() > Duration::from_secs(58)
-                && error.pause().unwrap() <= Duration::from_secs(60)
-        );
-        assert_eq!(error.into_response("r").headers()["retry-after"], "60");
-    }
-
-    #[test]
-    fn a_limit_that_cannot_be_is_a_mistake() {
-        let build = |rate, burst| {
-            RateLimit::build("x", &config(rate, burst, Key::Address), "limits.x").err().unwrap()
-        };
-        assert_eq!(build("5/s", Some(0)).at, "limits.x.burst");
-        assert_eq!(build("4000000000/s", None).at, "limits.x.rate");
-        assert_eq!(build("1/day", Some(u32::MAX)).at, "limits.x.burst");
-    }
 }

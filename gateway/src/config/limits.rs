@@ -1,0 +1,86 @@
+//! The limits of routes: what they count by must be there, and what a route costs must be let in at all.
+//!
+//! Not here: what belongs to a limit alone (`rate_limit/`), names that there are none of (`build.rs`).
+
+use std::{num::NonZeroU32, sync::Arc};
+
+use super::{RouteConfig, build::Builder};
+use crate::{
+    handler::Handler,
+    mistake::{Mistake, below},
+    rate_limit::{
+        self, RateLimit, RouteLimits,
+        config::{Key, LimitConfig, Unit},
+    },
+    routing,
+};
+
+impl Builder<'_> {
+    /// A limit that is shared needs something to share it by.
+    pub(super) fn check_shared(&mut self, name: &str, typed: &LimitConfig, at: &str) {
+        if typed.shared && self.config.redis.is_none() && !self.loaded.has_erased("redis") {
+            let message = format!("limit `{name}` is shared, and there is no `redis` to share it by");
+            let help = "say where it is: `redis: { url: redis://HOST:PORT }`";
+            self.mistakes.add(Mistake::new(below(at, "shared"), message).help(help));
+        }
+    }
+
+    /// A limit by a path parameter needs it on every route that counts against it: on the others it would be another limit.
+    pub(super) fn check_limits_by_path(&mut self) {
+        if !self.loaded.mistakes.is_empty() {
+            return; // the route that lacks it may be the one that is wrong
+        }
+        for (name, limit) in &self.config.limits {
+            let Key::Path(parameter) = &limit.by else { continue };
+            let everywhere = self.config.default_limits.contains(name);
+            let counting =
+                self.config.routes.iter().filter(|route| everywhere || route.limits.contains(name));
+            let lacking = counting
+                .map(|route| (route, routing::parameters(&route.path).unwrap_or_default()))
+                .find(|(_, names)| !names.iter().any(|known| **known == **parameter));
+            if let Some((route, names)) = lacking {
+                let wrong = format!(
+                    "limit `{name}`: route `{}` counts against it and has no path parameter `{parameter}`",
+                    route.path
+                );
+                let mistake = Mistake::new(below(&below("limits", name), "by.path"), wrong);
+                self.mistakes.add(mistake.one_of("parameters", names, parameter));
+            }
+        }
+    }
+
+    /// What a request of that route is charged.
+    pub(super) fn charges(
+        &mut self,
+        limits: Vec<Arc<RateLimit>>,
+        typed: &RouteConfig,
+        at: &str,
+        handler: Option<&dyn Handler>,
+    ) -> RouteLimits {
+        let priced = handler.is_some_and(Handler::prices);
+        if limits.len() > rate_limit::MOST {
+            let message = format!("route `{}` counts against {} limits", typed.path, limits.len());
+            let mistake = Mistake::new(below(at, "limits"), message);
+            self.mistakes.add(mistake.expected(format!("{} at most", rate_limit::MOST)));
+        }
+        let cost = typed.cost.unwrap_or(1);
+        let wrong = |what: String| Mistake::new(below(at, "cost"), format!("route `{}` {what}", typed.path));
+        let mut by_cost = limits.iter().filter(|limit| limit.config().count == Unit::Cost);
+        if cost == 0 {
+            self.mistakes.add(wrong("costs nothing".to_owned()).expected("at least 1"));
+        } else if typed.cost.is_some() && priced {
+            let what = "says what it costs, and its handler does as well".to_owned();
+            self.mistakes.add(wrong(what).help("leave `cost` out"));
+        } else if typed.cost.is_some() && handler.is_some() && by_cost.clone().next().is_none() {
+            let what = format!("costs {cost}, and none of its limits counts by cost");
+            self.mistakes
+                .add(wrong(what).help("write `count: cost` in one of its limits, or leave `cost` out"));
+        } else if let Some(limit) = by_cost.find(|limit| limit.burst() < cost) {
+            let what =
+                format!("costs {cost}, and its limit never lets more than {} in at once", limit.burst());
+            self.mistakes
+                .add(wrong(what).expected(format!("{} at most, or a larger `burst`", limit.burst())));
+        }
+        RouteLimits::new(limits, NonZeroU32::new(cost).unwrap_or(NonZeroU32::MIN), priced)
+    }
+}
