@@ -20,8 +20,13 @@ pub(crate) struct Mobile {
 impl Mobile {
     /// The configuration that ships, with the addresses of fresh stubs.
     pub(crate) async fn start() -> Mobile {
+        Mobile::edited(&str::to_owned).await
+    }
+
+    /// The same, after an edit.
+    pub(crate) async fn edited(edit: &dyn Fn(&str) -> String) -> Mobile {
         let stubs = stubs();
-        let gate = Gate::with(&yaml(&stubs), bff_mobile::handlers());
+        let gate = Gate::with(&edit(&yaml(&stubs)), bff_mobile::handlers());
         let mobile = Mobile { stubs, gate };
         until("the gateway has keys", || mobile.gate.ready()).await;
         mobile

@@ -1,0 +1,105 @@
+//! Limits of one gateway: by what they count, what they charge, and what clients are told.
+
+use std::process::Command;
+
+use crate::{
+    client::Answer,
+    harness::{Gate, stubs},
+    mobile::Mobile,
+};
+use ftgo::stubs::service::Service;
+use serde_json::json;
+
+/// A gateway with these limits and these lines of its only route.
+fn gate(limits: &str, route: &str) -> (ftgo::stubs::Stubs, Gate) {
+    let stubs = stubs();
+    let restaurant = stubs.address(Service::Restaurant);
+    let gate = Gate::start(&format!(
+        "upstreams: {{ restaurant: {{ url: \"http://{restaurant}\" }} }}\nlimits:\n{limits}routes:\n  \
+         - path: /{{city}}/menu\n    auth: none\n    forward: {{ to: restaurant, path: /restaurants/1 }}\n{route}"
+    ));
+    (stubs, gate)
+}
+
+fn standing(answer: &Answer) -> (&str, &str) {
+    (answer.header("ratelimit-policy"), answer.header("ratelimit"))
+}
+
+#[tokio::test]
+async fn values_of_a_header_field_are_counted_apart_and_without_one_the_address_is() {
+    let (_stubs, gate) =
+        gate("  tenant: { rate: 2/h, by: { header: X-Tenant } }\n", "    limits: [tenant]\n");
+    let status = async |tenant: &str| gate.get("/a/menu").header("x-tenant", tenant).send().await.status;
+    assert_eq!([status("a").await, status("a").await, status("a").await], [200, 200, 429]);
+    assert_eq!(status("b").await, 200);
+    for expected in [200, 200, 429] {
+        gate.get("/a/menu").send().await.expect(expected);
+    }
+}
+
+#[tokio::test]
+async fn values_of_a_path_parameter_are_counted_apart_however_they_are_escaped() {
+    let (_stubs, gate) = gate("  city: { rate: 2/h, by: { path: city } }\n", "    limits: [city]\n");
+    gate.get("/oslo/menu").send().await.expect(200);
+    gate.get("/%6Fslo/menu").send().await.expect(200);
+    gate.get("/osl%6f/menu").send().await.expect(429);
+    gate.get("/rome/menu").send().await.expect(200);
+}
+
+#[tokio::test]
+async fn clients_are_told_how_they_stand_on_answers_of_any_kind() {
+    let limits = "  browse: { rate: 100/s, burst: 3, by: address, count: cost }\n  \
+                  day: { rate: 5/day, by: address }\n  quiet: { rate: 9/s, by: address, headers: false }\n";
+    let (_stubs, gate) = gate(limits, "    limits: [browse, day, quiet]\n    cost: 3\n");
+    let answer = gate.get("/a/menu").send().await.expect(200);
+    let policy = r#""browse";q=100;w=1, "day";q=5;w=86400"#;
+    assert_eq!(standing(&answer), (policy, r#""browse";r=0;t=1, "day";r=4;t=17280"#));
+    let refused = gate.get("/a/menu").send().await.expect(429);
+    assert_eq!(standing(&refused).0, policy);
+    assert!(standing(&refused).1.starts_with(r#""browse";r="#), "{refused:?}");
+    assert_eq!((refused.header("retry-after"), refused.code().as_str()), ("1", "rate_limited"));
+    let unlimited = gate.get("/nothing").send().await.expect(404);
+    assert_eq!(standing(&unlimited), ("", ""));
+}
+
+#[tokio::test]
+async fn what_one_limit_refuses_counts_at_no_other() {
+    let limits = "  wide: { rate: 10/h, by: address }\n  narrow: { rate: 2/h, by: { header: X-Tenant } }\n";
+    let (_stubs, gate) = gate(limits, "    limits: [wide, narrow]\n");
+    for expected in [200, 200, 429, 429, 429, 429] {
+        gate.get("/a/menu").header("x-tenant", "a").send().await.expect(expected);
+    }
+    let other = gate.get("/a/menu").header("x-tenant", "b").send().await.expect(200);
+    assert_eq!(other.header("ratelimit"), r#""wide";r=7;t=1080, "narrow";r=1;t=1800"#);
+}
+
+#[tokio::test]
+async fn a_graphql_document_costs_its_fields_and_its_depth() {
+    let limit = "principal: { rate: 20/h, by: principal, count: cost }";
+    let mobile =
+        Mobile::edited(&|yaml| yaml.replace("principal: { rate: 300/s, by: principal }", limit)).await;
+    let query = |query: &str| mobile.post("", &json!({ "query": query }));
+    let told = |answer: &Answer| answer.header("ratelimit").split(", ").last().unwrap_or_default().to_owned();
+    let answer = query("{ __typename }").send().await.expect(200);
+    assert_eq!(told(&answer), r#""principal";r=18;t=360"#);
+    let batch = json!([{ "query": "{ a: __typename b: __typename }" }, { "query": "{ __typename" }]);
+    let answer = mobile.post("", &batch).send().await.expect(200);
+    assert_eq!(told(&answer), r#""principal";r=14;t=1080"#, "three, and one for what is no document");
+    let fields: String = (0..20).map(|n| format!("f{n}: __typename ")).collect();
+    let refused = query(&format!("{{ {fields} }}")).send().await.expect(429);
+    assert_eq!(
+        (refused.code().as_str(), told(&refused).as_str()),
+        ("rate_limited", r#""principal";r=14;t=1080"#)
+    );
+    assert_eq!(told(&query("{ __typename }").send().await.expect(200)), r#""principal";r=12;t=1440"#);
+}
+
+/// In a process of its own, so that nobody else's memory is counted.
+#[test]
+fn a_million_keys_take_no_more_memory_than_the_readme_says() {
+    let output = Command::new(env!("CARGO_BIN_EXE_bench-limits")).arg("1000000").output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    println!("{told}");
+    let grew = told.lines().find_map(|line| line.strip_prefix("grew by KiB: ")).expect("it says so");
+    assert!(grew.parse::<u64>().unwrap() <= 15 << 10, "{told}");
+}
