@@ -15,8 +15,9 @@ async fn raw(ftgo: &Ftgo, method: &str, path: &str, token: &str) -> String {
     );
     let answer = exchange(ftgo.gate.address(), &request).await;
     let (id, date) = (field(&answer, "x-request-id"), field(&answer, "date"));
-    assert!(id.len() == 32 && !date.is_empty(), "{answer}");
-    answer.replace(id, "ID").replace(date, "DATE")
+    let standing = field(&answer, "ratelimit"); // goes down with every request
+    assert!(id.len() == 32 && !date.is_empty() && !standing.is_empty(), "{answer}");
+    answer.replace(id, "ID").replace(date, "DATE").replace(standing, "STANDING")
 }
 
 #[tokio::test]
