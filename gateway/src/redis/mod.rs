@@ -1,7 +1,7 @@
 //! The Redis that instances share: one connection a worker, and an answer soon or none at all.
 //!
-//! Whoever asks gets an answer within `timeout`, or [`Away`], and then does without. Once Redis is gone, or was late three
-//! times in a row, nobody waits for it any more: [`Away`] is said at once, while the worker's tick tries to connect in the
+//! Whoever asks gets an answer within `timeout`, or `Away`, and then does without. Once Redis is gone, or was late three
+//! times in a row, nobody waits for it any more: `Away` is said at once, while the worker's tick tries to connect in the
 //! background, after 50 ms, 100 ms and so on up to a second. A connection counts when it could write something in time.
 //!
 //! A connection is driven by the runtime that made it, so each worker has its own, and the circuit with it. To be asked on
