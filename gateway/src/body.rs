@@ -42,6 +42,9 @@ pub enum BodyError {
     /// The service stopped sending in mid-body.
     #[error("the upstream's answer was cut short: {0}")]
     CutShort(hyper::Error),
+    /// The service gave its answer up in mid-body without saying why.
+    #[error("the upstream gave its answer up in mid-body")]
+    GivenUp,
     /// The request's deadline passed in mid-body.
     #[error("the deadline passed in mid-body")]
     Deadline,
@@ -77,6 +80,7 @@ pub struct ClientBody {
 #[derive(Debug, Default)]
 pub struct Upload {
     waits: AtomicBool,
+    over: AtomicBool,
 }
 
 impl Upload {
@@ -84,6 +88,12 @@ impl Upload {
     #[must_use]
     pub fn waits(&self) -> bool {
         self.waits.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client has sent more than it may.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
     }
 }
 
@@ -205,6 +215,7 @@ impl ClientBody {
             return Poll::Ready(Some(Ok(frame)));
         }
         // Whoever reads this body gives up now: nobody else would let the client come to its end and to our answer.
+        self.upload.over.store(true, Ordering::Relaxed);
         self.incoming.take().into_iter().for_each(forget);
         Poll::Ready(Some(Err(BodyError::TooLarge(self.limit))))
     }

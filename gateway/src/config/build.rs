@@ -120,7 +120,7 @@ impl Builder<'_> {
         for (name, typed) in &self.config.upstreams {
             let before = self.ground.before.and_then(|before| before.services.upstreams.get(name));
             let metrics = self.ground.metrics.upstream(name);
-            let upstream = match before.filter(|before| before.config() == typed) {
+            let upstream = match before.filter(|before| before.is_of(typed)) {
                 Some(unchanged) => Some(unchanged.clone()),
                 None => {
                     let before = self.ground.before.and_then(|before| before.services.upstreams.get(name));

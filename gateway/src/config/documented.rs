@@ -24,6 +24,7 @@ use crate::{
         hedge::HedgeConfig,
         in_flight::{AdaptiveConfig, InFlightConfig},
         retry::{BudgetConfig, RetryConfig},
+        tls::ServiceTlsConfig,
     },
 };
 
@@ -77,6 +78,7 @@ fn every_key_has_a_row_in_the_readme() {
         missing::<ProviderConfig>("`providers.NAME`"),
         missing::<JwtConfig>("`providers.NAME.jwt`"),
         missing::<UpstreamConfig>("`upstreams.NAME`"),
+        missing::<ServiceTlsConfig>("`upstreams.NAME.tls`"),
         missing::<EndpointRule>("`upstreams.NAME.endpoints[]`"),
         missing::<DnsConfig>("`upstreams.NAME.dns`"),
         missing::<CircuitBreakerConfig>("`upstreams.NAME.circuit_breaker`"),

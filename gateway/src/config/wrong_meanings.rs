@@ -85,6 +85,15 @@ wrong! {
     an_upstream_of_wrong_endpoints: kitchen(
         "endpoints: [\"http://10.0.0.1:80/v1\", { url: \"http://10.0.0.2:80\", weight: 0 }, \"http://10.0.0.3:80\"]");
     endpoints_with_tls: kitchen("endpoints: [\"https://10.0.0.1:443\"]");
+    tls_for_a_plaintext_url: kitchen("url: \"http://kitchen:8083\", tls: { server_name: kitchen }");
+    a_service_of_several_wrong_certificates: kitchen(
+        "url: \"https://kitchen:8083\", tls: { ca: missing-ca.pem, cert: missing.pem, key: missing-key.pem }");
+    a_client_certificate_without_its_key: kitchen(
+        "url: \"https://kitchen:8083\", tls: { ca: Cargo.toml, cert: missing.pem }");
+    a_server_name_that_is_none: kitchen(
+        "url: \"https://10.0.0.1:8083\", tls: { ca: missing-ca.pem, server_name: \"kitchen:8083\" }");
+    a_service_record_with_tls: kitchen("dns: { srv: _https._tcp.kitchen }, tls: { ca: missing-ca.pem }");
+    no_stream_at_all: kitchen("url: \"http://kitchen:8083\", protocol: http2, max_streams: 0");
     a_breaker_out_of_bounds:
         kitchen("url: \"http://kitchen:8083\", circuit_breaker: { statuses: [503, 404], failure_rate: 101 }");
     a_retry_out_of_bounds: kitchen(
@@ -153,7 +162,6 @@ wrong! {
     a_template_with_an_open_brace: composed("  orderInfo: { get: \"order/orders/{orderId\" }\n");
     a_url_without_a_scheme: upstream("kitchen:8083");
     a_url_with_a_path: upstream("http://kitchen:8083/v1");
-    a_url_with_tls: upstream("https://kitchen:8083");
     a_url_that_is_none: upstream("http://kitchen:99999");
     scopes_of_an_optional_caller:
         route("path: /orders\nauth: { provider: ftgo, optional: true, scopes: [a] }\nforward: { to: order }\n");

@@ -20,7 +20,7 @@ use prometheus_client::{
 
 use crate::{
     histogram::Histogram,
-    upstream::{EndpointMetrics, Outcome, UpstreamMetrics},
+    upstream::{EndpointMetrics, Outcome, Spoken, UpstreamMetrics},
 };
 
 /// The counters of one route.
@@ -276,8 +276,36 @@ impl Metrics {
             let state = metrics.breaker.load(std::sync::atomic::Ordering::Relaxed);
             ConstGauge::new(state).encode(family.encode_family(&labels)?)?;
         }
-        Ok(())
+        encode_connections(encoder, &all)
     }
+}
+
+/// The connections to each endpoint, by what is spoken over them.
+fn encode_connections(
+    encoder: &mut DescriptorEncoder<'_>,
+    all: &[(&str, String, Arc<EndpointMetrics>)],
+) -> Result<(), fmt::Error> {
+    let each = || {
+        all.iter().flat_map(|(upstream, address, metrics)| {
+            Spoken::ALL.map(|spoken| {
+                let labels = [("upstream", *upstream), ("endpoint", address), ("protocol", spoken.name())];
+                (labels, &metrics.connections[spoken as usize])
+            })
+        })
+    };
+    let name = "gateway_endpoint_connections_opened";
+    let mut family =
+        encoder.encode_descriptor(name, "Connections that were opened", None, MetricType::Counter)?;
+    for (labels, connections) in each() {
+        ConstCounter::new(connections.opened.get()).encode(family.encode_family(&labels)?)?;
+    }
+    let name = "gateway_endpoint_connections_open";
+    let mut family = encoder.encode_descriptor(name, "Connections that are open", None, MetricType::Gauge)?;
+    for (labels, connections) in each() {
+        let open = connections.open.load(std::sync::atomic::Ordering::Relaxed);
+        ConstGauge::new(open).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! TLS of a listener, from the files of its certificate.
+//! TLS of a listener, from the files of its certificate. Those of services are read alike.
 //!
-//! Not here: certificates of clients, and noticing that the files have changed.
+//! Not here: TLS to services (`upstream/tls.rs`), and noticing that the files have changed.
 
 use std::{path::Path, sync::Arc};
 
@@ -18,9 +18,9 @@ use super::config::TlsConfig;
 use crate::auth::install_crypto;
 
 /// HTTP/2 in a TLS handshake (RFC 9113 section 3.1).
-const HTTP2: &[u8] = b"h2";
+pub(crate) const HTTP2: &[u8] = b"h2";
 /// HTTP/1.1 in a TLS handshake (RFC 7301 section 6).
-const HTTP1: &[u8] = b"http/1.1";
+pub(crate) const HTTP1: &[u8] = b"http/1.1";
 
 /// TLS 1.2 and 1.3 with the certificate and key of `config`.
 ///
@@ -48,14 +48,22 @@ pub(super) fn chose_http2(connection: &ServerConnection) -> bool {
     connection.alpn_protocol() == Some(HTTP2)
 }
 
-fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+/// The certificates in `file`, at least one.
+///
+/// # Errors
+/// A sentence that names the file.
+pub(crate) fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let unreadable = |why| unreadable("certificate", file, &why);
     let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file).map_err(unreadable)?.collect();
     let chain = chain.map_err(unreadable)?;
     if chain.is_empty() { Err(unreadable(pem::Error::NoItemsFound)) } else { Ok(chain) }
 }
 
-fn key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
+/// The private key in `file`.
+///
+/// # Errors
+/// A sentence that names the file.
+pub(crate) fn key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_file(file).map_err(|why| unreadable("private key", file, &why))
 }
 
@@ -68,7 +76,8 @@ fn unreadable(what: &str, file: &Path, why: &pem::Error) -> String {
     }
 }
 
-fn name(file: &Path) -> String {
+/// A file as messages call it.
+pub(crate) fn name(file: &Path) -> String {
     format!("`{}`", file.display())
 }
 

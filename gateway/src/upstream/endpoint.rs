@@ -14,11 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, header};
 use hyper::body::Incoming;
 
 use super::{
-    Fault, Outcome, Reason,
+    Ask, Fault, Outcome, Reason,
     balance::Candidate,
     circuit_breaker::{CircuitBreaker, State, Transition, Verdict},
     config::UpstreamConfig,
@@ -26,10 +25,12 @@ use super::{
     ejection::Standing,
     fault,
     health::Health,
+    http2,
     load::{DECAY, Load, Ticket},
     metrics::EndpointMetrics,
     pool::{Connection, Pool},
     retry::Failure,
+    wire::Wire,
 };
 use crate::{
     body::{Request, head_size},
@@ -47,7 +48,6 @@ pub(super) struct Endpoint {
     pub(super) pool: Pool,
     pub(super) metrics: Arc<EndpointMetrics>,
     upstream: Box<str>,
-    host: HeaderValue,
     connect_timeout: Duration,
     /// Whether it has ever been in use: one that joins others begins slowly.
     used: AtomicBool,
@@ -86,9 +86,9 @@ impl Endpoint {
         upstream: &str,
         target: Target,
         config: &UpstreamConfig,
+        wire: Arc<Wire>,
         metrics: Arc<EndpointMetrics>,
     ) -> Arc<Self> {
-        let host = HeaderValue::from_str(&target.host).expect("a host is made of header characters");
         let (name, address, counted) = (Box::<str>::from(upstream), target.address, metrics.clone());
         let changed = move |transition: Transition| told(&name, address, &counted, transition);
         Arc::new(Endpoint {
@@ -96,12 +96,11 @@ impl Endpoint {
             load: Arc::new(Load::warm(DECAY, config.slow_start.0)),
             standing: Arc::default(),
             health: Health::default(),
-            pool: Pool::new(target.address, config),
+            pool: Pool::new(&target, config, wire, metrics.clone()),
             upstream: upstream.into(),
             connect_timeout: config.connect_timeout.0,
             used: AtomicBool::new(false),
             metrics,
-            host,
             target,
         })
     }
@@ -116,7 +115,8 @@ impl Endpoint {
     /// One attempt: the head of an answer before `until`, or how it failed. Dropped, it counts for nothing.
     pub(super) async fn attempt(
         &self,
-        mut request: Box<Request>,
+        ask: &Ask<'_>,
+        request: Box<Request>,
         until: Deadline,
     ) -> Result<Answered, Failed> {
         let begun = Instant::now();
@@ -134,12 +134,17 @@ impl Endpoint {
         };
         let ticket = self.load.begin();
         self.metrics.picks.inc();
-        request.headers_mut().insert(header::HOST, self.host.clone());
         let upload = request.body().upload();
-        let sent = until.bound(pin!(self.send(request))).await.unwrap_or_else(|_elapsed| {
-            let slow_client = upload.is_some_and(|upload| upload.waits());
+        let mut sent = until.bound(pin!(self.send(ask, request))).await.unwrap_or_else(|_elapsed| {
+            let slow_client = upload.as_ref().is_some_and(|upload| upload.waits());
             Err(Failed::sent(if slow_client { self.client_late() } else { self.late() }))
         });
+        if let (Err(Failed { fault, .. }), Some(upload)) = (&mut sent, &upload)
+            && fault.reason == Reason::Request(Code::BadRequest)
+            && upload.is_over()
+        {
+            fault.reason = Reason::Request(Code::BodyTooLarge); // HTTP/2 only says that the body failed
+        }
         let verdict = match &sent {
             Ok((response, _)) => self.breaker.verdict(response.status()),
             Err(failed) => failed.verdict,
@@ -153,20 +158,23 @@ impl Endpoint {
 
     async fn send(
         &self,
+        ask: &Ask<'_>,
         mut request: Box<Request>,
     ) -> Result<(http::Response<Incoming>, Connection), Failed> {
+        /// How often a service may say that it has not looked at a request. More often, it is overloaded.
+        const UNPROCESSED: u32 = 3;
+        let mut unprocessed = 0;
         loop {
-            let idle = self.pool.take();
-            let reused = idle.is_some();
-            let mut connection = match idle {
-                Some(connection) => connection,
+            let (mut connection, reused) = match self.pool.take() {
+                Some(connection) => (connection, true),
                 // On the heap, since most calls find a connection, and all would carry the room for this.
                 None => match Box::pin(self.connect()).await {
-                    Ok(connection) => connection,
+                    Ok(connected) => connected,
                     Err(fault) => return Err(Failed::unsent(fault, request)),
                 },
             };
-            match connection.try_send_request(*request).await {
+            let spare = if connection.is_http2() { request.body().again() } else { None };
+            match connection.send(*request, self.pool.naming()).await {
                 Ok(response) if head_size(response.headers()) > self.pool.max_header_size => {
                     return Err(Failed::sent(
                         self.fault(Reason::TooLarge, "the header section is too large"),
@@ -176,13 +184,23 @@ impl Endpoint {
                 Err(mut failed) => match failed.take_message() {
                     // The service had closed it before anything was written: not its fault, and not the client's.
                     Some(unsent) if reused => request = Box::new(unsent),
-                    _ => return Err(Failed::sent(Fault::of_send(&self.upstream, failed.error()))),
+                    _ => {
+                        let fault = Fault::of_send(&self.upstream, failed.error());
+                        let again = spare.filter(|_| http2::is_unprocessed(failed.error()));
+                        unprocessed += 1;
+                        match again {
+                            None => return Err(Failed::sent(fault)),
+                            Some(body) if unprocessed < UNPROCESSED => request = Box::new(ask(body)),
+                            Some(body) => return Err(Failed::unsent(fault, Box::new(ask(body)))),
+                        }
+                    }
                 },
             }
         }
     }
 
-    async fn connect(&self) -> Result<Connection, Fault> {
+    /// Waiting for another call that connects counts as connecting.
+    async fn connect(&self) -> Result<(Connection, bool), Fault> {
         let connecting = tokio::time::timeout(self.connect_timeout, self.pool.connect());
         match connecting.await {
             Ok(connected) => connected.map_err(|error| fault::of_connect(&self.upstream, &error)),

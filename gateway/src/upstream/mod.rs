@@ -18,13 +18,16 @@ pub mod fault;
 mod follow;
 pub mod health;
 pub mod hedge;
+mod http2;
 pub mod in_flight;
 mod json;
 pub mod load;
 mod metrics;
 mod pool;
 pub mod retry;
+pub mod tls;
 mod tokens;
+pub mod wire;
 
 use std::{
     future::Future,
@@ -48,11 +51,12 @@ use self::{
     in_flight::{InFlight, Slot},
     pool::{Home, Pooled},
     retry::{Failure, Next, Retry},
+    wire::Wire,
 };
 pub use self::{
     fault::{Fault, Reason},
     json::Fetched,
-    metrics::{EndpointMetrics, Outcome, Slots, UpstreamMetrics},
+    metrics::{EndpointMetrics, Outcome, Slots, Spoken, UpstreamMetrics},
 };
 use crate::{
     body::{Body, Request, Response},
@@ -70,6 +74,7 @@ pub struct Upstream {
     name: Box<str>,
     config: UpstreamConfig,
     source: Source,
+    wire: Arc<Wire>,
     endpoints: ArcSwap<Endpoints>,
     in_flight: Arc<InFlight>,
     retry: Retry,
@@ -98,13 +103,15 @@ impl Upstream {
         config.check(name, at, &mut mistakes);
         let source = config.source(name, at).map_err(|wrong| mistakes.0.extend(wrong.0)).ok();
         let hash = hash(&config.balance, name, at, &mut mistakes);
-        let Some(source) = source.filter(|_| mistakes.is_empty()) else {
+        let Some((source, wire)) = source.filter(|_| mistakes.is_empty()) else {
             return Err(mistakes);
         };
-        let before = before.filter(|before| before.config.treats_alike(config));
+        let wire = Arc::new(wire);
+        let before =
+            before.filter(|before| before.config.treats_alike(config) && before.wire.is_same(&wire));
         let known = before.map(|before| before.endpoints.load());
         let endpoints =
-            Endpoints::new(name, config, &metrics, &source.first(), known.as_ref().map(|known| &***known));
+            Endpoints::new(name, config, &metrics, &wire, &source.first(), known.as_ref().map(|known| &***known));
         let now = Instant::now();
         Ok(Arc::new(Upstream {
             name: name.into(),
@@ -115,6 +122,7 @@ impl Upstream {
             endpoints: ArcSwap::from_pointee(endpoints),
             config: config.clone(),
             source,
+            wire,
             hash,
             metrics,
         }))
@@ -132,9 +140,15 @@ impl Upstream {
         &self.config
     }
 
+    /// Whether `config` would make the same of the same certificates, so that a reload can take it over.
+    #[must_use]
+    pub fn is_of(&self, config: &UpstreamConfig) -> bool {
+        self.config == *config && self.wire.is_unchanged(config)
+    }
+
     /// Sends what `ask` makes of `body` to one of the endpoints, and again to another while that can help and the body is
     /// one that can be sent again. Gives back the head of the answer with its body still to come. Dropping either cancels
-    /// the call: its connection is closed.
+    /// the call: its connection is closed, or its stream is reset.
     ///
     /// # Errors
     /// A [`Fault`] when there is no answer. An answer of any status is an answer.
@@ -197,7 +211,7 @@ impl Upstream {
             let (index, outcome) = match self.hedge.as_ref().filter(|hedge| hedge.is_for(request.method())) {
                 // On the heap: few upstreams hedge, and the futures of all others would be twice as large.
                 Some(hedge) => Box::pin(call.hedged(hedge, ask, request, key, tried)).await,
-                None => (index, call.plain(request).await),
+                None => (index, call.plain(ask, request).await),
             };
             match outcome {
                 // Another worker's call closed it between the choice and the permit.
@@ -239,7 +253,7 @@ impl Upstream {
     /// Another set of endpoints: what is known of those that stay, stays known.
     fn take_up(&self, targets: &discovery::Targets) {
         let before = self.endpoints.load_full();
-        let after = Endpoints::new(&self.name, &self.config, &self.metrics, targets, Some(&before));
+        let after = Endpoints::new(&self.name, &self.config, &self.metrics, &self.wire, targets, Some(&before));
         let any = !after.all.is_empty();
         self.endpoints.store(Arc::new(after));
         // Told once they are in use: who waited for an endpoint must meet it.
@@ -287,8 +301,8 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    async fn plain(&self, request: Box<Request>) -> Result<Answered, Failed> {
-        let outcome = self.endpoints.all[self.index].attempt(request, self.until).await;
+    async fn plain(&self, ask: &Ask<'_>, request: Box<Request>) -> Result<Answered, Failed> {
+        let outcome = self.endpoints.all[self.index].attempt(ask, request, self.until).await;
         let verdict = outcome.as_ref().map_or_else(|failed| failed.verdict, |answered| answered.verdict);
         self.endpoints.note(&self.upstream.name, self.index, verdict);
         outcome
@@ -305,7 +319,7 @@ impl Call<'_> {
         tried: &mut Set,
     ) -> (usize, Result<Answered, Failed>) {
         let (begun, spare) = (Instant::now(), request.body().again());
-        let mut first = pin!(self.plain(request));
+        let mut first = pin!(self.plain(ask, request));
         let outcome = match hedge.delay() {
             Some(delay) => tokio::time::timeout(delay, first.as_mut()).await.ok(),
             // The times of the first calls are what a delay is found from.
@@ -325,7 +339,7 @@ impl Call<'_> {
         tried.insert(other);
         self.upstream.metrics.hedges.inc();
         let beside = Call { index: other, ..*self };
-        let second = pin!(beside.plain(Box::new(ask(spare))));
+        let second = pin!(beside.plain(ask, Box::new(ask(spare))));
         let (index, outcome) = self.faster(first, second, other, begun).await;
         hedge.record(begun.elapsed(), Instant::now());
         (index, outcome)
