@@ -4,9 +4,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod client;
+#[allow(dead_code, reason = "the gateway's own tests need the rest of it")]
+#[path = "../../gateway/src/upstream/discovery/testing.rs"]
+mod dns_server;
 mod framing;
 mod harness;
 mod mobile;
+mod origins;
 mod replicas;
 mod wire;
 
@@ -37,7 +41,9 @@ mod upstream_breaker;
 mod upstream_connections;
 mod upstream_dns;
 mod upstream_hedging;
+mod upstream_http2;
 mod upstream_limits;
 mod upstream_replicas;
 mod upstream_retry;
+mod upstream_tls;
 mod who_may_do_what;

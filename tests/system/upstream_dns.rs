@@ -3,15 +3,10 @@
 use std::time::{Duration, Instant};
 
 use crate::{
+    dns_server::{A, AAAA, DnsServer, Reply},
     harness::{Gate, after_listen},
     replicas::{Load, Replica, failed, yaml},
 };
-
-#[allow(dead_code, reason = "the gateway's own tests need the rest of it")]
-#[path = "../../gateway/src/upstream/discovery/testing.rs"]
-mod dns_server;
-
-use dns_server::{A, AAAA, DnsServer, Reply};
 
 const NAME: &str = "it.example";
 
