@@ -27,7 +27,7 @@ use rustls::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -83,6 +83,8 @@ pub(crate) enum Then {
     Cut(Reason),
     /// Answers the head and a part of the body, and hangs.
     HangInBody,
+    /// Answers with a body of so many bytes, as fast as it is taken.
+    Flood(usize),
 }
 
 /// How a service is.
@@ -273,6 +275,7 @@ impl Seen {
                 sleep(Duration::from_millis(5)).await;
                 sending.send_reset(reason);
             }
+            Then::Flood(length) => _ = self.flood(respond, length).await,
             Then::HangInBody => {
                 let mut sending = respond.send_response(Response::new(()), false).unwrap();
                 sending.send_data(Bytes::from_static(b"a part"), false).unwrap();
@@ -282,6 +285,30 @@ impl Seen {
                 self.waiting.fetch_sub(1, Relaxed);
             }
         }
+    }
+
+    /// Counts as waiting while nothing has been taken for a tenth of a second.
+    async fn flood(&self, mut respond: SendResponse<Bytes>, mut left: usize) -> Result<(), h2::Error> {
+        let mut sending = respond.send_response(Response::new(()), false)?;
+        while left > 0 {
+            sending.reserve_capacity(left.min(64 << 10));
+            let room = std::future::poll_fn(|cx| sending.poll_capacity(cx));
+            tokio::pin!(room);
+            let granted = match timeout(Duration::from_millis(100), room.as_mut()).await {
+                Ok(granted) => granted,
+                Err(_taken_by_nobody) => {
+                    self.waiting.fetch_add(1, Relaxed);
+                    let granted = room.await;
+                    self.waiting.fetch_sub(1, Relaxed);
+                    granted
+                }
+            };
+            let Some(granted) = granted.transpose()? else { return Ok(()) };
+            let granted = granted.min(left);
+            left -= granted;
+            sending.send_data(Bytes::from(vec![b'x'; granted]), left == 0)?;
+        }
+        Ok(())
     }
 
     async fn answer_whole(

@@ -191,3 +191,34 @@ async fn a_large_body_streams_through_and_one_that_is_too_large_is_the_clients_f
     gate.get("/it").send().await.expect(200);
     assert_eq!(origin.accepted(), 1);
 }
+
+#[tokio::test]
+async fn readers_who_stall_hold_up_nobody_else() {
+    const STALLED: usize = 20;
+    const LENGTH: usize = 16 << 20;
+    let origin = Origin::start(Manner::default()).await;
+    let gate = gate(&origin, "");
+    origin.does(Then::Flood(LENGTH));
+    let mut stalled = Vec::new();
+    for _ in 0..STALLED {
+        stalled.push(gate.get("/it").begin().await);
+    }
+    until("nobody takes any more", || origin.waiting() == STALLED).await;
+    origin.does(Then::Answer(Duration::ZERO));
+    let begun = Instant::now();
+    assert_eq!(statuses(&gate, 20).await, [200; 20]);
+    eprintln!("beside {STALLED} who stall, 20 are answered in {:?}", begun.elapsed());
+    assert_eq!(origin.accepted(), 1);
+    let whole = crate::client::whole(stalled.remove(0)).await;
+    assert_eq!(whole.bytes().len(), LENGTH);
+}
+
+#[tokio::test]
+async fn a_service_that_answers_once_a_connection_answers_all_who_come_at_once() {
+    let origin = Origin::start(Manner { goaway_after: 1, ..Manner::default() }).await;
+    let gate = gate(&origin, "");
+    let many = 20;
+    let answered = statuses(&gate, many).await.iter().filter(|status| **status == 200).count();
+    eprintln!("one answer a connection: {answered} of {many} at once, {} connections", origin.accepted());
+    assert_eq!(answered, many);
+}

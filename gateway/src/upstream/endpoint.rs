@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hyper::body::Incoming;
+use hyper::{body::Incoming, client::conn::TrySendError};
 
 use super::{
     Ask, Fault, Outcome, Reason,
@@ -33,7 +33,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
-    body::{Request, head_size},
+    body::{Body, Request, head_size},
     deadline::Deadline,
     error::Code,
 };
@@ -173,7 +173,8 @@ impl Endpoint {
                     Err(fault) => return Err(Failed::unsent(fault, request)),
                 },
             };
-            let spare = if connection.is_http2() { request.body().again() } else { None };
+            let http2 = connection.is_http2();
+            let spare = if http2 { request.body().again() } else { None };
             match connection.send(*request, self.pool.naming()).await {
                 Ok(response) if head_size(response.headers()) > self.pool.max_header_size => {
                     return Err(Failed::sent(
@@ -181,20 +182,17 @@ impl Endpoint {
                     ));
                 }
                 Ok(response) => return Ok((response, connection)),
-                Err(mut failed) => match failed.take_message() {
-                    // The service had closed it before anything was written: not its fault, and not the client's.
-                    Some(unsent) if reused => request = Box::new(unsent),
-                    _ => {
-                        let fault = Fault::of_send(&self.upstream, failed.error());
-                        let again = spare.filter(|_| http2::is_unprocessed(failed.error()));
-                        unprocessed += 1;
-                        match again {
-                            None => return Err(Failed::sent(fault)),
-                            Some(body) if unprocessed < UNPROCESSED => request = Box::new(ask(body)),
-                            Some(body) => return Err(Failed::unsent(fault, Box::new(ask(body)))),
-                        }
+                Err(mut failed) => {
+                    let stale = reused && failed.message().is_some();
+                    let again = again(&mut failed, spare, ask).filter(|_| reused || http2);
+                    let fault = Fault::of_send(&self.upstream, failed.error());
+                    let Some(again) = again else { return Err(Failed::sent(fault)) };
+                    unprocessed += u32::from(!stale);
+                    if unprocessed == UNPROCESSED {
+                        return Err(Failed::unsent(fault, again));
                     }
-                },
+                    request = again;
+                }
             }
         }
     }
@@ -261,6 +259,20 @@ impl Candidate for Arc<Endpoint> {
     fn admits(&self, now_ms: u64) -> bool {
         self.breaker.would_admit(*BEGUN + Duration::from_millis(now_ms))
     }
+}
+
+/// A request that failed, if it may be sent again at once whatever it asks for: the service had closed the connection before
+/// anything was written, which is not its fault and not the client's, or says that it has not looked at it.
+fn again(
+    failed: &mut TrySendError<Request>,
+    spare: Option<Body>,
+    ask: &Ask<'_>,
+) -> Option<Box<Request>> {
+    if let Some(unsent) = failed.take_message() {
+        return Some(Box::new(unsent));
+    }
+    let body = spare.filter(|_| http2::is_unprocessed(failed.error()))?;
+    Some(Box::new(ask(body)))
 }
 
 fn outcome(sent: &Result<(http::Response<Incoming>, Connection), Failed>) -> Outcome {

@@ -32,10 +32,11 @@ use tokio::{
 use super::metrics::Open;
 use crate::{body::Body, worker};
 
-/// What may be on its way of one answer before its reader has taken any: a slow reader holds no more here.
+/// What may be on its way of one answer before its reader has taken any: a slow reader holds no more here. A connection's
+/// window is that of all its streams together, so that readers who stall hold up nobody else.
 const STREAM_WINDOW: u32 = 256 << 10;
-/// The same of all answers of one connection.
-const CONNECTION_WINDOW: u32 = 1 << 20;
+/// No window may be larger (RFC 9113 section 6.9.1).
+const LARGEST_WINDOW: u32 = (1 << 31) - 1;
 /// What is held of one request's body that the service does not take.
 const SEND_BUFFER: usize = 256 << 10;
 /// How often a service that has calls to answer and says nothing is asked whether it is there, and how long it may take
@@ -52,6 +53,13 @@ pub(super) struct Settings {
     pub(super) max_streams: usize,
     /// The most bytes of an answer's header section.
     pub(super) max_header_size: usize,
+}
+
+impl Settings {
+    fn window(self) -> u32 {
+        let streams = u32::try_from(self.max_streams).unwrap_or(u32::MAX);
+        STREAM_WINDOW.saturating_mul(streams).min(LARGEST_WINDOW)
+    }
 }
 
 /// One connection.
@@ -79,8 +87,10 @@ pub(super) struct Stream(Arc<Shared>);
 #[derive(Default)]
 pub(super) struct Connections {
     all: Mutex<Vec<Arc<Shared>>>,
-    /// Whose turn it is to open one: those who wait may find a stream of it then.
-    pub(super) turn: tokio::sync::Mutex<()>,
+    /// Whose turn it is to open one, and why the last could not be opened, if so.
+    turn: tokio::sync::Mutex<Option<(io::ErrorKind, String)>>,
+    /// How many were opened, or could not be.
+    openings: AtomicUsize,
 }
 
 impl Connections {
@@ -89,6 +99,29 @@ impl Connections {
         let mut all = self.all.lock();
         all.retain(|shared| !shared.sender.is_closed());
         all.iter().find(|shared| shared.has_room()).map(Stream::of)
+    }
+
+    /// What `take` finds or else `open` opens, one call at a time: those who wait for another that opens one share what it
+    /// comes to, be it a connection or a failure.
+    pub(super) async fn open_one<T>(
+        &self,
+        take: impl Fn() -> Option<T>,
+        open: impl Future<Output = io::Result<T>>,
+    ) -> io::Result<T> {
+        let before = self.openings.load(Relaxed);
+        let mut failed = self.turn.lock().await;
+        if let Some(taken) = take() {
+            return Ok(taken);
+        }
+        if let Some((kind, why)) = &*failed
+            && self.openings.load(Relaxed) != before
+        {
+            return Err(io::Error::new(*kind, why.clone()));
+        }
+        let opened = open.await;
+        self.openings.fetch_add(1, Relaxed);
+        *failed = opened.as_ref().err().map(|error| (error.kind(), error.to_string()));
+        opened
     }
 
     /// From now on, others take streams of this connection too.
@@ -152,7 +185,7 @@ where
         .timer(TokioTimer::new())
         .initial_max_send_streams(UNKNOWN)
         .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_connection_window_size(settings.window())
         .max_send_buf_size(SEND_BUFFER)
         // Fields count for 32 bytes more here (RFC 9113 section 6.5.2): what is too large is told by who called.
         .max_header_list_size(u32::try_from(settings.max_header_size.saturating_mul(4)).unwrap_or(u32::MAX))
@@ -246,4 +279,118 @@ pub(super) fn is_malformed(error: &hyper::Error) -> bool {
 
 fn h2_error(error: &hyper::Error) -> Option<&h2::Error> {
     std::error::Error::source(error)?.downcast_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use tokio::{io::DuplexStream, time::Instant};
+
+    use super::*;
+    use crate::upstream::metrics::{EndpointMetrics, Spoken};
+
+    const SETTINGS: Settings = Settings { max_streams: 100, max_header_size: 1 << 16 };
+
+    async fn shaken(io: DuplexStream) -> io::Result<Stream> {
+        let metrics = Arc::new(EndpointMetrics::default());
+        handshake(io, SETTINGS, metrics.opened_connection(Spoken::Http2)).await
+    }
+
+    fn request() -> Request<Body> {
+        Request::get("http://kitchen:80/").body(Body::Empty).unwrap()
+    }
+
+    /// Connections of a service that allows for `allowed` streams, with the first stream.
+    async fn connected(allowed: u32) -> (Connections, Stream) {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        tokio::spawn(async move {
+            let mut builder = h2::server::Builder::new();
+            let mut connection: h2::server::Connection<_, Bytes> =
+                builder.max_concurrent_streams(allowed).handshake(theirs).await.unwrap();
+            while connection.accept().await.is_some() {}
+        });
+        let (connections, first) = (Connections::default(), shaken(ours).await.unwrap());
+        connections.add(&first);
+        (connections, first)
+    }
+
+    #[tokio::test]
+    async fn there_are_as_many_streams_as_the_service_says_and_we_want() {
+        for (allowed, ours) in [(0, 1), (1, 1), (7, 7), (1000, 100)] {
+            let (connections, first) = connected(allowed).await;
+            let mut taken = vec![first];
+            taken.extend(std::iter::from_fn(|| connections.take()));
+            assert_eq!(taken.len(), ours, "{allowed}");
+            taken.pop();
+            assert!(connections.take().is_some(), "a place is free again");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_is_swept_and_one_in_use_is_not() {
+        let (connections, first) = connected(10).await;
+        connections.sweep(0);
+        assert_eq!(connections.all.lock().len(), 1);
+        drop(first);
+        connections.sweep(5);
+        assert_eq!(connections.all.lock().len(), 1, "not long enough");
+        connections.sweep(0);
+        assert!(connections.take().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_is_gone_without_a_word_is_noticed_within_half_a_minute() {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let service = tokio::spawn(async move {
+            let mut connection = h2::server::handshake(theirs).await.unwrap();
+            let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+            let mut body = respond.send_response(Response::new(()), false).unwrap();
+            body.send_data(Bytes::from_static(b"a part"), false).unwrap();
+            _ = std::future::poll_fn(|cx| {
+                let _ = connection.poll_closed(cx);
+                std::task::Poll::Ready(())
+            })
+            .await;
+            std::future::pending::<()>().await;
+            drop((connection, respond, body));
+        });
+        let stream = shaken(ours).await.unwrap();
+        let begun = Instant::now();
+        let answer = stream.sender().send_request(request()).await.unwrap();
+        let whole = http_body_util::BodyExt::collect(answer.into_body()).await;
+        assert!(whole.is_err());
+        assert!((PING..PING + PONG * 2).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+        service.abort();
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_another_that_opens_shares_what_it_comes_to() {
+        let (connections, asked) = (Connections::default(), AtomicUsize::new(0));
+        let one = || {
+            let open = async {
+                asked.fetch_add(1, Relaxed);
+                tokio::task::yield_now().await;
+                Err::<(), _>(io::Error::new(io::ErrorKind::InvalidData, "TLS: unknown issuer"))
+            };
+            connections.open_one(|| None, open)
+        };
+        let (first, second, third) = tokio::join!(one(), one(), one());
+        for failed in [first, second, third] {
+            assert_eq!(failed.unwrap_err().to_string(), "TLS: unknown issuer");
+        }
+        assert_eq!(asked.load(Relaxed), 1);
+        one().await.unwrap_err();
+        assert_eq!(asked.load(Relaxed), 2, "who comes later tries");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_http2_is_told_before_a_request_is_sent() {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+        tokio::io::AsyncWriteExt::write_all(&mut theirs, b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        let failed = tokio::join!(shaken(ours), async { drop(theirs) }).0;
+        assert!(failed.err().unwrap().to_string().starts_with("HTTP/2: "));
+    }
 }

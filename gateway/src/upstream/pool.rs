@@ -162,12 +162,14 @@ impl Pool {
     pub(super) async fn connect(&self) -> io::Result<(Connection, bool)> {
         let Some(http2) = self.http2.as_ref() else { return Ok((self.open().await?, false)) };
         if http2.expected.load(Relaxed) {
-            let _turn = http2.here().turn.lock().await;
-            if let Some(taken) = self.take() {
-                return Ok((taken, true));
-            }
-            if http2.expected.load(Relaxed) {
-                return self.open_for_all(http2).await;
+            // None for those who learn meanwhile that this is not HTTP/2: each needs a connection of its own.
+            let take = || match self.take() {
+                Some(taken) => Some(Some((taken, true))),
+                None => (!http2.expected.load(Relaxed)).then_some(None),
+            };
+            let open = async { self.open_for_all(http2).await.map(Some) };
+            if let Some(connected) = http2.here().open_one(take, open).await? {
+                return Ok(connected);
             }
         }
         self.open_for_all(http2).await
