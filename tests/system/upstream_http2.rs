@@ -7,6 +7,10 @@ use futures_util::future::join_all;
 use h2::Reason;
 use http::Request;
 use http_body_util::BodyExt;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
 
 use crate::{
     client::connect,
@@ -136,7 +140,9 @@ async fn a_client_that_leaves_resets_its_stream_and_no_other() {
         }
         took.sort_unstable();
         let (median, longest) = (took[took.len() / 2], took[took.len() - 1]);
-        eprintln!("client leaves, {then:?}: the service sees it after {median:?} (median), {longest:?} at most");
+        eprintln!(
+            "client leaves, {then:?}: the service sees it after {median:?} (median), {longest:?} at most"
+        );
         let late = took.iter().filter(|took| **took >= Duration::from_millis(100)).count();
         assert!(late <= took.len() / 50, "{late} of {}, {longest:?} at most", took.len());
     }
@@ -213,12 +219,59 @@ async fn readers_who_stall_hold_up_nobody_else() {
     assert_eq!(whole.bytes().len(), LENGTH);
 }
 
+/// Serves one connection frame by frame: once `wanted` requests are there, the first `answered` of them are answered, and
+/// the others are said not to have been looked at. Gives back how many there were.
+async fn first_few(mut stream: TcpStream, wanted: usize, answered: usize) -> usize {
+    const SETTINGS: u8 = 4;
+    const HEADERS: u8 = 1;
+    const ACK: u8 = 1;
+    const NOTHING: [u8; 9] = [0, 0, 0, SETTINGS, 0, 0, 0, 0, 0];
+    stream.read_exact(&mut [0; 24]).await.unwrap();
+    stream.write_all(&NOTHING).await.unwrap();
+    let mut asked: Vec<[u8; 4]> = Vec::new();
+    let mut head = [0; 9];
+    while asked.len() < wanted {
+        stream.read_exact(&mut head).await.unwrap();
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        stream.read_exact(&mut vec![0; length]).await.unwrap();
+        match head[3] {
+            SETTINGS if head[4] & ACK == 0 => {
+                stream.write_all(&[0, 0, 0, SETTINGS, ACK, 0, 0, 0, 0]).await.unwrap();
+            }
+            HEADERS => asked.push([head[5], head[6], head[7], head[8]]),
+            _ => {}
+        }
+    }
+    let mut said = Vec::new();
+    if answered < asked.len() {
+        said.extend([0, 0, 8, 7, 0, 0, 0, 0, 0]); // GOAWAY, without an error
+        said.extend(asked[answered - 1]);
+        said.extend([0; 4]);
+    }
+    for id in &asked[..answered] {
+        said.extend([0, 0, 1, HEADERS, 0x5]); // the end of the head and of the stream
+        said.extend(id);
+        said.push(0x88); // `:status: 200`
+    }
+    stream.write_all(&said).await.unwrap();
+    while stream.read(&mut [0; 1024]).await.is_ok_and(|length| length > 0) {}
+    asked.len()
+}
+
 #[tokio::test]
-async fn a_service_that_answers_once_a_connection_answers_all_who_come_at_once() {
-    let origin = Origin::start(Manner { goaway_after: 1, ..Manner::default() }).await;
-    let gate = gate(&origin, "");
-    let many = 20;
-    let answered = statuses(&gate, many).await.iter().filter(|status| **status == 200).count();
-    eprintln!("one answer a connection: {answered} of {many} at once, {} connections", origin.accepted());
-    assert_eq!(answered, many);
+async fn what_goaway_leaves_out_is_asked_of_the_next_connection_at_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let service = tokio::spawn(async move {
+        let first = tokio::spawn(first_few(listener.accept().await.unwrap().0, 20, 8));
+        let second = tokio::spawn(first_few(listener.accept().await.unwrap().0, 12, 12));
+        first.await.unwrap() + second.await.unwrap()
+    });
+    let upstream = format!("url: \"http://{address}\", protocol: http2, retry: {{ attempts: 1 }}");
+    let mut gate = Gate::start(&format!("server: {{ workers: 1 }}\n{}", yaml(&upstream)));
+    let asked = (0..20).map(|number| gate.ask(["GET", "POST"][number % 2], "/it").send());
+    let answers = join_all(asked).await;
+    assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
+    gate.drain().await;
+    assert_eq!(service.await.unwrap(), 32);
 }

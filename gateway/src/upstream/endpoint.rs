@@ -263,11 +263,7 @@ impl Candidate for Arc<Endpoint> {
 
 /// A request that failed, if it may be sent again at once whatever it asks for: the service had closed the connection before
 /// anything was written, which is not its fault and not the client's, or says that it has not looked at it.
-fn again(
-    failed: &mut TrySendError<Request>,
-    spare: Option<Body>,
-    ask: &Ask<'_>,
-) -> Option<Box<Request>> {
+fn again(failed: &mut TrySendError<Request>, spare: Option<Body>, ask: &Ask<'_>) -> Option<Box<Request>> {
     if let Some(unsent) = failed.take_message() {
         return Some(Box::new(unsent));
     }

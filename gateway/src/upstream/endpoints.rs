@@ -41,7 +41,13 @@ impl Endpoints {
             .iter()
             .map(|target| {
                 known(target).unwrap_or_else(|| {
-                    Endpoint::new(upstream, target.clone(), config, wire.clone(), metrics.endpoint(target.address))
+                    Endpoint::new(
+                        upstream,
+                        target.clone(),
+                        config,
+                        wire.clone(),
+                        metrics.endpoint(target.address),
+                    )
                 })
             })
             .collect();

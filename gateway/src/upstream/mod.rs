@@ -107,11 +107,16 @@ impl Upstream {
             return Err(mistakes);
         };
         let wire = Arc::new(wire);
-        let before =
-            before.filter(|before| before.config.treats_alike(config) && before.wire.is_same(&wire));
+        let before = before.filter(|before| before.config.treats_alike(config) && before.wire.is_same(&wire));
         let known = before.map(|before| before.endpoints.load());
-        let endpoints =
-            Endpoints::new(name, config, &metrics, &wire, &source.first(), known.as_ref().map(|known| &***known));
+        let endpoints = Endpoints::new(
+            name,
+            config,
+            &metrics,
+            &wire,
+            &source.first(),
+            known.as_ref().map(|known| &***known),
+        );
         let now = Instant::now();
         Ok(Arc::new(Upstream {
             name: name.into(),
@@ -253,7 +258,8 @@ impl Upstream {
     /// Another set of endpoints: what is known of those that stay, stays known.
     fn take_up(&self, targets: &discovery::Targets) {
         let before = self.endpoints.load_full();
-        let after = Endpoints::new(&self.name, &self.config, &self.metrics, &self.wire, targets, Some(&before));
+        let after =
+            Endpoints::new(&self.name, &self.config, &self.metrics, &self.wire, targets, Some(&before));
         let any = !after.all.is_empty();
         self.endpoints.store(Arc::new(after));
         // Told once they are in use: who waited for an endpoint must meet it.

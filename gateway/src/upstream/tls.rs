@@ -3,8 +3,8 @@
 //! There is no way to leave verification out. Not here: connecting (`pool.rs`), which HTTP is spoken (`wire.rs`).
 
 use std::{
-    io,
     hash::{DefaultHasher, Hash, Hasher},
+    io,
     path::PathBuf,
     sync::Arc,
 };
@@ -189,7 +189,14 @@ impl Files {
         match (self.own, &config.cert, &config.key) {
             (Some((chain, private)), Some(cert), Some(key)) => {
                 builder.with_client_auth_cert(chain, private).map_err(|why| {
-                    ("key", format!("the key in {} does not fit the certificate in {}: {why}", name(key), name(cert)))
+                    (
+                        "key",
+                        format!(
+                            "the key in {} does not fit the certificate in {}: {why}",
+                            name(key),
+                            name(cert)
+                        ),
+                    )
                 })
             }
             _ => Ok(builder.with_no_client_auth()),

@@ -78,17 +78,25 @@ impl Wire {
         }
         let typed = config.tls.clone().unwrap_or_default();
         if typed.server_name.is_none() {
-            const HELP: &str = "write `tls: { server_name: kitchen.internal }`, or the address there if it is for that";
+            const HELP: &str =
+                "write `tls: { server_name: kitchen.internal }`, or the address there if it is for that";
             if let Some(target) = discovery.source.first().first() {
                 let why = format!("nothing says what the certificate of {} must be for", target.host);
-                return one(wrong(config.place_key(), &why).expected("a name, or `tls.server_name`").help(HELP));
+                return one(wrong(config.place_key(), &why)
+                    .expected("a name, or `tls.server_name`")
+                    .help(HELP));
             }
             if config.dns.as_ref().is_some_and(|dns| dns.srv.is_some()) {
                 let why = "nothing says what the certificate must be for: anybody may answer for DNS";
                 return one(wrong("dns.srv", why).expected("`tls.server_name` beside it").help(HELP));
             }
         }
-        let tls = Tls::build(&typed, config.protocol, name, &below(at, if config.tls.is_some() { "tls" } else { config.place_key() }))?;
+        let tls = Tls::build(
+            &typed,
+            config.protocol,
+            name,
+            &below(at, if config.tls.is_some() { "tls" } else { config.place_key() }),
+        )?;
         Ok(Wire { tls: Some(tls), protocol: config.protocol })
     }
 
@@ -120,7 +128,8 @@ impl Wire {
 impl Naming {
     pub(super) fn new(wire: &Wire, target: &Target) -> Self {
         // A name that no URI could hold is called by its address.
-        let by_address = || Authority::try_from(target.address.to_string()).expect("an address is an authority");
+        let by_address =
+            || Authority::try_from(target.address.to_string()).expect("an address is an authority");
         Naming {
             host: HeaderValue::from_str(&target.host).expect("a host is made of header characters"),
             scheme: if wire.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP },
