@@ -124,6 +124,7 @@ async fn respond(body: Value) -> (Response, Vec<String>) {
         request_id: http::HeaderValue::from_static("r-1"),
         principal: Some(Arc::new(principal)),
         trace: Trace::of(request.headers()),
+        budget: gateway::deadline::BudgetField::default(),
     };
     let admitted = Admitted {
         caller,

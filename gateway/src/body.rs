@@ -45,6 +45,9 @@ pub enum BodyError {
     /// The service gave its answer up in mid-body without saying why.
     #[error("the upstream gave its answer up in mid-body")]
     GivenUp,
+    /// The service's answer has more bytes than its upstream may send.
+    #[error("the upstream's answer is over the limit of {0} bytes")]
+    AnswerTooLarge(u64),
     /// The request's deadline passed in mid-body.
     #[error("the deadline passed in mid-body")]
     Deadline,

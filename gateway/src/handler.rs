@@ -10,7 +10,7 @@ use indexmap::IndexMap;
 use crate::{
     auth::Principal,
     body::{Body, Request, Response},
-    deadline::Deadline,
+    deadline::{BudgetField, Deadline},
     downstream::Downstream,
     error::{Code, Error},
     observability::trace::{TRACEPARENT, TRACESTATE, Trace},
@@ -109,10 +109,10 @@ pub const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
 pub const USER_ROLES: HeaderName = HeaderName::from_static("x-user-roles");
 /// `x-request-id`: new for every request, the same for all calls made for it.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// `x-request-timeout-ms`: the milliseconds that the call may still take.
+/// `x-request-timeout-ms`: the milliseconds that the call may still take, unless services are told so by another field.
 pub const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout-ms");
 
-/// The header fields that only the gateway may set; a client's own are removed.
+/// The header fields that only the gateway may set; a client's own are removed, used or not.
 pub const OURS: [HeaderName; 4] = [USER_ID, USER_ROLES, REQUEST_ID, REQUEST_TIMEOUT];
 
 /// On whose behalf services are called: what every call made for a request tells them.
@@ -124,13 +124,15 @@ pub struct Caller {
     pub principal: Option<Arc<Principal>>,
     /// The trace that the calls belong to.
     pub trace: Trace,
+    /// How services are told what time is left.
+    pub budget: BudgetField,
 }
 
 impl Caller {
     /// Sets the gateway's own header fields, in a section that has no `traceparent` and no `tracestate` yet.
     pub fn stamp(&self, headers: &mut HeaderMap, deadline: Deadline) {
         headers.insert(REQUEST_ID, self.request_id.clone());
-        headers.insert(REQUEST_TIMEOUT, millis(deadline));
+        self.budget.stamp(headers, deadline);
         self.trace.stamp(headers);
         if let Some(principal) = &self.principal {
             headers.insert(USER_ID, principal.user_id.clone());
@@ -161,19 +163,15 @@ impl Caller {
     }
 }
 
-/// The milliseconds left, at least one: zero would say that there is no limit, or none left to try with.
-fn millis(deadline: Deadline) -> HeaderValue {
-    let left = u64::try_from(deadline.remaining().as_millis()).unwrap_or(u64::MAX);
-    HeaderValue::from(left.max(1))
-}
-
 /// Removes what a client sent in the gateway's name, also when spelled with `_`: some servers read both as one. Where a
-/// client comes from is replaced when a request is forwarded, so of that only other spellings are removed here.
-pub fn strip(headers: &mut HeaderMap) {
-    if !headers.keys().any(in_our_name) {
+/// client comes from is replaced when a request is forwarded, so of that only other spellings are removed here. `also` are
+/// fields that the configuration has made the gateway's own.
+pub fn strip(headers: &mut HeaderMap, also: &[HeaderName]) {
+    let goes = |name: &HeaderName| in_our_name(name) || !also.is_empty() && is_one_of(name, also);
+    if !headers.keys().any(goes) {
         return;
     }
-    let names: Vec<HeaderName> = headers.keys().filter(|name| in_our_name(name)).cloned().collect();
+    let names: Vec<HeaderName> = headers.keys().filter(|name| goes(name)).cloned().collect();
     for name in names {
         headers.remove(name);
     }
@@ -181,6 +179,11 @@ pub fn strip(headers: &mut HeaderMap) {
 
 fn in_our_name(name: &HeaderName) -> bool {
     OURS.contains(name) || name.as_str().contains('_') && is_ours(&name.as_str().replace('_', "-"))
+}
+
+fn is_one_of(name: &HeaderName, also: &[HeaderName]) -> bool {
+    let dashed = || name.as_str().replace('_', "-");
+    also.contains(name) || name.as_str().contains('_') && also.iter().any(|one| one.as_str() == dashed())
 }
 
 fn is_ours(name: &str) -> bool {
@@ -211,9 +214,11 @@ mod tests {
         ] {
             headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_static("1"));
         }
-        strip(&mut headers);
+        strip(&mut headers, &[]);
         let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["x-user-agent", "x_mine"]);
+        strip(&mut headers, &[HeaderName::from_static("x-mine")]);
+        assert_eq!(headers.len(), 1);
     }
 }

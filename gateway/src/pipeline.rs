@@ -121,14 +121,15 @@ impl Gateway {
             Routed::Options(response) => return Ok(response),
         };
         record.routed(&route.name, &route.metrics);
-        let deadline = Deadline::of(record.begun(), route.timeout); // everything below spends it
+        // Everything below spends it: 400 when a client's own is none, 504 when it is over already.
+        let deadline = route.budget.deadline(record.begun(), request.headers(), route.timeout)?;
         *until = Some(deadline);
         check_limits(&route.limits_by_address, from.peer, None)?; // before auth, so that guessing tokens costs: 429
         request
             .body_mut()
             .limit(route.max_body)
             .map_err(|error| Error::new(Code::BodyTooLarge, error.to_string()))?; // 413
-        handler::strip(request.headers_mut()); // nobody but us says who the caller is
+        handler::strip(request.headers_mut(), &route.budget.ours); // nobody but us says who the caller is
         let trace = Trace::of(request.headers());
         record.traced(&trace);
         let admitted = async {
@@ -137,7 +138,8 @@ impl Gateway {
                 record.called_by(&principal.user_id);
             }
             check_limits(&route.limits_by_principal, from.peer, principal.as_deref())?; // 429
-            let caller = Caller { request_id: record.request_id().clone(), principal, trace };
+            let budget = route.budget.send.clone();
+            let caller = Caller { request_id: record.request_id().clone(), principal, trace, budget };
             let admitted = Admitted { caller, params, deadline, downstream: from.clone() };
             route.guard.authorize(request, &admitted).await?; // 403, or 404 where that would tell too much
             Ok(admitted)

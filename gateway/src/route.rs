@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{guard::Guard, handler::Handler, observability::metrics::RouteMetrics, rate_limit::RateLimit};
+use crate::{
+    deadline::Budget, guard::Guard, handler::Handler, observability::metrics::RouteMetrics,
+    rate_limit::RateLimit,
+};
 
 /// One route of a configuration.
 pub struct Route {
@@ -12,6 +15,8 @@ pub struct Route {
     pub guard: Arc<Guard>,
     /// By when its answers must have been sent.
     pub timeout: Duration,
+    /// Whether a client may want it sooner, and how services are told.
+    pub budget: Budget,
     /// The most bytes of a request's body.
     pub max_body: u64,
     /// Limits that are checked before a token is looked at, so that guessing costs.

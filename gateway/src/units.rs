@@ -1,6 +1,6 @@
 //! Durations, sizes and rates as they are typed: a number and a unit, never a bare number.
 //!
-//! Not here: points in time (`deadline.rs`).
+//! Not here: points in time (`deadline/`).
 
 use std::{fmt, str::FromStr, time::Duration};
 

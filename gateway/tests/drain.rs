@@ -6,10 +6,7 @@ use std::{
     io::{BufRead, BufReader, ErrorKind},
     net::SocketAddr,
     process::{Child, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -26,18 +23,20 @@ use tokio::{
 
 const CONNECTIONS: usize = 50;
 const STREAMS: usize = 20;
+/// For as long as a busy machine may need.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A service that counts who asks and answers all of them at once, when it is told to.
 struct Held {
     address: SocketAddr,
-    asked: Arc<AtomicUsize>,
+    asked: Arc<watch::Sender<usize>>,
     released: watch::Sender<bool>,
 }
 
 impl Held {
     async fn start() -> Held {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (asked, released) = (Arc::new(AtomicUsize::new(0)), watch::channel(false).0);
+        let (asked, released) = (Arc::new(watch::channel(0).0), watch::channel(false).0);
         let held = Held { address: listener.local_addr().unwrap(), asked, released };
         let (asked, released) = (held.asked.clone(), held.released.subscribe());
         tokio::spawn(async move {
@@ -46,7 +45,7 @@ impl Held {
                 let answer = service_fn(move |_request: Request<Incoming>| {
                     let (asked, mut released) = (asked.clone(), released.clone());
                     async move {
-                        asked.fetch_add(1, Ordering::Relaxed);
+                        asked.send_modify(|asked| *asked += 1);
                         released.wait_for(|released| *released).await.unwrap();
                         Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"done"))))
                     }
@@ -91,13 +90,14 @@ fn listening(line: &str) -> Option<SocketAddr> {
     after[begin..].split(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':')).next()?.parse().ok()
 }
 
-async fn until(what: &str, so: impl Fn() -> bool) {
-    let waited = tokio::time::timeout(Duration::from_secs(30), async {
-        while !so() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    });
-    assert!(waited.await.is_ok(), "it never came to be so: {what}");
+/// Connects until nobody takes connections any more: a client has no other way to learn that.
+async fn until_refused(address: SocketAddr) {
+    let connecting = async {
+        while TcpStream::connect(address).await.is_ok() {}
+        TcpStream::connect(address).await.unwrap_err().kind()
+    };
+    let refused = tokio::time::timeout(PATIENCE, connecting).await.expect("the listener is closed");
+    assert_eq!(refused, ErrorKind::ConnectionRefused);
 }
 
 #[tokio::test]
@@ -119,13 +119,12 @@ async fn a_thousand_requests_in_flight_over_fifty_connections_survive_sigterm() 
             });
         }
     }
-    until("all are in flight", || service.asked.load(Ordering::Relaxed) == CONNECTIONS * STREAMS).await;
+    let mut asked = service.asked.subscribe();
+    let all_asked = asked.wait_for(|asked| *asked == CONNECTIONS * STREAMS);
+    drop(tokio::time::timeout(PATIENCE, all_asked).await.expect("all are in flight").unwrap());
     let sent = Command::new("kill").args(["-TERM", &process.0.id().to_string()]).status();
     assert!(sent.unwrap().success());
-    until("connecting is refused", || {
-        std::net::TcpStream::connect(address).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
-    })
-    .await;
+    until_refused(address).await;
     service.released.send_replace(true);
     let answers = asking.join_all().await;
     assert_eq!(answers.len(), CONNECTIONS * STREAMS);

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{Semaphore, watch},
     time::{sleep, timeout},
 };
 
@@ -39,8 +39,12 @@ pub(crate) enum Then {
     CutByLength,
     /// The same between two chunks.
     CutChunked,
-    /// The same with a RST.
+    /// The same in the middle of a chunk.
+    CutInChunk,
+    /// By length, with a RST.
     ResetInBody,
+    /// Between two chunks, with a RST.
+    ResetChunked,
 }
 
 /// What a replica has been told.
@@ -66,6 +70,8 @@ struct Shared {
     seen: AtomicUsize,
     waiting: AtomicUsize,
     connections: AtomicUsize,
+    /// How many requests are worked on at a time: the others wait in line.
+    threads: Semaphore,
     closed_by_gateway: Mutex<Vec<Instant>>,
     bodies: Mutex<Vec<Vec<u8>>>,
 }
@@ -99,6 +105,13 @@ impl Replica {
         Replica::at("127.0.0.1:0".parse().unwrap(), delay).await
     }
 
+    /// The same, to so many requests at a time; the others wait for their turn however long it takes.
+    pub(crate) async fn of_threads(threads: usize, delay: Duration) -> Replica {
+        let replica = Replica::start(delay).await;
+        replica.shared.threads.forget_permits(Semaphore::MAX_PERMITS - threads);
+        replica
+    }
+
     pub(crate) async fn at(address: SocketAddr, delay: Duration) -> Replica {
         let listener = TcpListener::bind(address).await.unwrap();
         let script = Script { then: Then::Answer(200), delay, slow: None, close_idle: None, healthy: true };
@@ -108,6 +121,7 @@ impl Replica {
             seen: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
+            threads: Semaphore::new(Semaphore::MAX_PERMITS),
             closed_by_gateway: Mutex::default(),
             bodies: Mutex::default(),
         });
@@ -216,6 +230,7 @@ impl Shared {
 
     /// What to do with a request, once it is time.
     async fn decide(&self, once: Option<Then>, number: usize) -> Then {
+        let _thread = self.threads.acquire().await.expect("it is never closed");
         let script = *self.script.borrow();
         let slow = script.slow.filter(|(nth, _)| number.is_multiple_of(*nth));
         let delay = slow.map_or(script.delay, |(_, delay)| delay);
@@ -236,13 +251,15 @@ async fn write(stream: &mut TcpStream, status: u16) -> io::Result<()> {
 
 async fn break_off(mut stream: TcpStream, then: Then) -> io::Result<()> {
     const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nonly\r\n";
+    const IN_CHUNK: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n40\r\nonly";
     const BY_LENGTH: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nonly this much";
     match then {
-        Then::CutChunked => stream.write_all(CHUNKED).await?,
+        Then::CutChunked | Then::ResetChunked => stream.write_all(CHUNKED).await?,
+        Then::CutInChunk => stream.write_all(IN_CHUNK).await?,
         Then::CutByLength | Then::ResetInBody => stream.write_all(BY_LENGTH).await?,
         _ => {}
     }
-    if matches!(then, Then::Reset | Then::ResetInBody) {
+    if matches!(then, Then::Reset | Then::ResetInBody | Then::ResetChunked) {
         socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
         return Ok(());
     }
@@ -375,7 +392,16 @@ pub(crate) fn failed(samples: &[Sample]) -> usize {
 
 /// How often a thing is tried: `TRIES`, or else `usual`.
 pub(crate) fn tries(usual: usize) -> usize {
+    typed("TRIES").unwrap_or(usual)
+}
+
+/// How long a thing is kept up: so many seconds as `SECONDS` says, or else `usual`.
+pub(crate) fn seconds(usual: u64) -> Duration {
+    Duration::from_secs(typed("SECONDS").unwrap_or(usual))
+}
+
+fn typed<T: std::str::FromStr<Err: std::fmt::Debug>>(name: &str) -> Option<T> {
     #[allow(clippy::disallowed_methods, reason = "a test run by hand says how long it is to be")]
-    let typed = std::env::var("TRIES");
-    typed.map_or(usual, |typed| typed.parse().expect("TRIES is a number"))
+    let typed = std::env::var(name);
+    typed.ok().map(|typed| typed.parse().expect("it is a number"))
 }

@@ -54,7 +54,7 @@ async fn a_burst_of_failures_opens_the_breaker_and_nothing_but_probes_is_sent() 
     assert!(opened.elapsed() < Duration::from_millis(1_500), "it is still open");
     assert!(samples.iter().all(|sample| sample.status == 503));
     let median = quantile(&samples, 500);
-    assert!(median < Duration::from_millis(5), "{median:?}");
+    assert!(median < Duration::from_millis(1), "{median:?}");
     assert_eq!(replica.seen(), asked, "nothing is sent while it is open");
     eprintln!(
         "breaker: opened after {asked} calls; 300 refused, median {median:?}; the service saw 0 of them"
@@ -101,6 +101,7 @@ async fn a_service_that_has_healed_is_soon_used_again() {
         recovered = (failed(&load.times(200).await) <= 2).then_some(begun);
     }
     let recovered = recovered.expect("99 % succeed within 5 s");
+    assert!(recovered < Duration::from_secs(5), "{recovered:?}");
     let samples = load.times(1_000).await;
     eprintln!("breaker: healed, 99 % succeed after {recovered:?}; then {} of 1000 fail", failed(&samples));
     assert_eq!(failed(&samples), 0);

@@ -34,6 +34,8 @@ async fn one_of_three_that_fails_quickly_gets_next_to_nothing() {
         seen[0] as f64 * 100.0 / total as f64
     );
     assert!(seen[0] * 100 < 5 * total, "{seen:?}");
+    let (failures, asked) = (failed(&first) + failed(&second), first.len() + second.len());
+    assert!(failures * 500 <= asked, "{failures} of {asked}, with those before anything was known");
     assert!(failed(&second) * 1_000 <= second.len(), "{}", failed(&second));
 }
 
@@ -86,7 +88,8 @@ async fn one_of_three_that_hangs_and_is_never_taken_out_costs_no_more_than_one_a
         failed(&samples),
         all[0].seen()
     );
-    assert!(p99 < 400 * MS, "{p99:?}");
+    assert!(failed(&samples) * 1_000 <= samples.len(), "{}", failed(&samples));
+    assert!(p99 < 300 * MS, "{p99:?}");
 }
 
 #[tokio::test]
@@ -103,7 +106,7 @@ async fn one_of_three_that_hangs_costs_no_more_than_one_attempt() {
         failed(&samples),
         all[0].seen()
     );
-    assert!(p99 < 400 * MS, "{p99:?}");
+    assert!(p99 < 300 * MS, "{p99:?}");
     assert!(most < 600 * MS, "{most:?}");
     assert!(later * 1_000 <= samples.len(), "{later}");
 }
@@ -145,7 +148,7 @@ async fn a_replica_leaves_and_another_joins_under_load_and_nobody_notices() {
 async fn an_unhealthy_replica_gets_no_traffic_until_it_is_well_again() {
     let all: [Replica; 3] = replicas(2 * MS).await;
     let health =
-        "health: { path: /health, interval: 100ms, timeout: 500ms, healthy_after: 2, unhealthy_after: 2 }";
+        "health: { path: /health, interval: 250ms, timeout: 250ms, healthy_after: 2, unhealthy_after: 2 }";
     let gate = Gate::start(&yaml(&format!("{}, slow_start: 0s, {health}", endpoints(&all))));
     let load = Load::new(gate.address(), 4);
     let mut samples = load.lasting(Duration::from_millis(300)).await;

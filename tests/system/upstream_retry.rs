@@ -4,27 +4,29 @@ use std::time::{Duration, Instant};
 
 use crate::{
     harness::Gate,
-    replicas::{Load, Replica, Then, endpoints, failed, replicas, yaml},
+    open_load::offer,
+    replicas::{Load, Replica, Then, endpoints, failed, replicas, seconds, yaml},
 };
 
 const MS: Duration = Duration::from_millis(1);
 
 #[tokio::test]
 async fn retries_do_not_become_a_storm() {
-    const OFFERED: usize = 1_000;
+    const A_SECOND: u32 = 1_000;
+    let lasting = seconds(2);
     let all: [Replica; 2] = replicas(5 * MS).await;
     all.iter().for_each(|replica| replica.does(Then::Answer(503), 5 * MS));
-    let upstream = "retry: { attempts: 3 }, circuit_breaker: { min_calls: 10000 }";
+    let upstream = "retry: { attempts: 3 }, circuit_breaker: { min_calls: 10000, failure_rate: 100 }";
     let gate = Gate::start(&yaml(&format!("{}, {upstream}", endpoints(&all))));
     let begun = Instant::now();
-    let samples = Load::new(gate.address(), 16).times(OFFERED).await;
+    let answers = offer(gate.address(), A_SECOND, lasting).await;
     let secs = begun.elapsed().as_secs_f64();
-    let calls: usize = all.iter().map(Replica::seen).sum();
-    let bound = 1.2 * OFFERED as f64 + 10.0 * secs;
-    eprintln!("retry storm: {OFFERED} offered in {secs:.2} s, {calls} calls, at most {bound:.0}");
-    assert_eq!(failed(&samples), OFFERED);
+    let (offered, calls) = (answers.len(), all.iter().map(Replica::seen).sum::<usize>());
+    let bound = 1.2 * offered as f64 + 10.0 * secs;
+    eprintln!("retry storm: {offered} offered in {secs:.2} s, {calls} calls, at most {bound:.0}");
+    assert!(answers.iter().all(|answer| answer.sample.status == 503));
     assert!((calls as f64) <= bound.ceil(), "{calls} > {bound}");
-    assert!(calls > OFFERED * 11 / 10, "the budget is used: {calls}");
+    assert!(calls > offered * 11 / 10, "the budget is used: {calls}");
 }
 
 /// In front of a replica that answers, with retries saved for later.

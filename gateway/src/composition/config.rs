@@ -1,6 +1,7 @@
 //! What one types under a route's `compose:` and `ask:`.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::units::{Size, Span};
 
@@ -13,12 +14,23 @@ pub struct PartConfig {
     /// Whether the answer may do without this part.
     #[serde(default)]
     pub optional: bool,
+    /// What stands in the place of an optional part that is missing; nothing does unless given.
+    #[serde(default)]
+    pub fallback: Option<PartFallbackConfig>,
     /// How long this part may take; the route's own time unless given.
     #[serde(default)]
     pub timeout: Option<Span>,
     /// The most bytes that the part's answer may have.
     #[serde(default = "max_size")]
     pub max_size: Size,
+}
+
+/// What stands in the place of a part.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartFallbackConfig {
+    /// This JSON.
+    pub value: Value,
 }
 
 /// A part is held in memory until the answer is put together.

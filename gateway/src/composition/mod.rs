@@ -1,8 +1,9 @@
 //! One answer from many services: parts are asked at once, each required or optional, and their JSON is spliced together
 //! without being parsed and written again.
 //!
-//! A required part that fails decides the answer, and all other calls stop. An optional part that fails is left out and
-//! told in `Composition-Status` (a structured-field list, RFC 9651, in the manner of RFC 9211). A rule over a part's
+//! A required part that fails decides the answer, and all other calls stop. An optional part that fails is left out, or its
+//! fallback stands in its place; either is told in `Composition-Status` (a structured-field list, RFC 9651, in the manner of
+//! RFC 9211). A rule over a part's
 //! answer is decided as soon as that part is there, so that a refusal takes as long as "there is no such thing" does.
 //! Not here: parts that need another part's answer.
 
@@ -35,23 +36,19 @@ pub struct Compose {
     parts: Vec<Part>,
     /// The part that the route's rule speaks of, and the rule.
     decides: Option<(usize, Arc<Guard>)>,
-    /// What is kept back of the route's time, so that an answer without its slow parts still leaves in time.
-    reserve: Duration,
 }
 
 impl Compose {
-    /// Composes `parts`, in this order, within `timeout`. `guard` is asked once the part that it speaks of is there.
+    /// Composes `parts`, in this order. `guard` is asked once the part that it speaks of is there.
     #[must_use]
-    pub fn new(parts: Vec<Part>, guard: &Arc<Guard>, timeout: Duration) -> Self {
-        const LEAST: Duration = Duration::from_millis(10);
-        const MOST: Duration = Duration::from_millis(100);
+    pub fn new(parts: Vec<Part>, guard: &Arc<Guard>) -> Self {
         let decides = guard.part().and_then(|name| parts.iter().position(|part| part.name() == name));
         let decides = decides.map(|index| (index, guard.clone()));
-        Compose { parts, decides, reserve: (timeout / 20).clamp(LEAST, MOST) }
+        Compose { parts, decides }
     }
 
     async fn compose(&self, admitted: Admitted) -> Result<Response, Error> {
-        let latest = admitted.deadline.keeping(self.reserve);
+        let latest = admitted.deadline.keeping(reserve(admitted.deadline.remaining()));
         let parts =
             self.parts.iter().enumerate().map(|(index, part)| self.ask(index, part, &admitted, latest));
         let asked = try_join_all(parts).await?;
@@ -79,17 +76,17 @@ impl Compose {
         {
             guard.decide_by_part(part, json, admitted)?;
         }
-        Ok(Asked { answer, took: begun.elapsed() })
+        let fallback = answer.as_ref().err().and_then(|_| part.fall_back());
+        Ok(Asked { answer, fallback, took: begun.elapsed() })
     }
 
     fn join(&self, asked: &[Asked]) -> Response {
-        let size =
-            asked.iter().map(|asked| asked.answer.as_ref().map_or(0, |json| json.len() + 32)).sum::<usize>();
+        let size = asked.iter().map(|asked| asked.json().map_or(0, |json| json.len() + 32)).sum::<usize>();
         let mut out = BytesMut::with_capacity(size + 2);
-        let mut status = Status::default();
+        let mut status = Status::of(asked.len());
         for (part, asked) in self.parts.iter().zip(asked) {
             status.add(part.name(), asked);
-            let Ok(json) = &asked.answer else { continue };
+            let Some(json) = asked.json() else { continue };
             out.put_u8(if out.is_empty() { b'{' } else { b',' });
             out.put_slice(part.key());
             out.put_slice(json);
@@ -108,15 +105,53 @@ impl Compose {
     }
 }
 
+/// What is kept back of the time that is `left`, so that an answer without its slow parts still leaves in time.
+fn reserve(left: Duration) -> Duration {
+    const LEAST: Duration = Duration::from_millis(10);
+    const MOST: Duration = Duration::from_millis(100);
+    (left / 20).clamp(LEAST, MOST).min(left / 2)
+}
+
 /// For the log: why parts are missing.
 fn missing(asked: &[Asked]) -> Option<String> {
-    let faults: Vec<String> =
-        asked.iter().filter_map(|asked| asked.answer.as_ref().err()).map(ToString::to_string).collect();
+    let told = |asked: &Asked| {
+        let fault = asked.answer.as_ref().err()?;
+        Some(if asked.fallback.is_some() { format!("{fault} (fallback)") } else { fault.to_string() })
+    };
+    let faults: Vec<String> = asked.iter().filter_map(told).collect();
     (!faults.is_empty()).then(|| format!("missing parts: {}", faults.join("; ")))
 }
 
 impl Handler for Compose {
     fn answer<'a>(&'a self, _request: Request, admitted: Admitted) -> Answer<'a> {
         Box::pin(self.compose(admitted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::{Fault, Reason};
+
+    #[test]
+    fn the_log_is_told_why_parts_are_missing_and_where_a_fallback_stands() {
+        let fault = |upstream| Err(Fault::new(upstream, Reason::Timeout, "no answer in time"));
+        let asked = |answer, fallback| Asked { answer, fallback, took: Duration::ZERO };
+        let parts = [
+            asked(Ok("{}".into()), None),
+            asked(fault("kitchen"), None),
+            asked(fault("delivery"), Some("[]".into())),
+        ];
+        let told = "missing parts: kitchen: timeout: no answer in time; delivery: timeout: no answer in time (fallback)";
+        assert_eq!(missing(&parts).as_deref(), Some(told));
+        assert_eq!(missing(&parts[..1]), None);
+    }
+
+    #[test]
+    fn what_is_kept_back_fits_into_the_time_that_is_left() {
+        let millis = Duration::from_millis;
+        for (left, kept) in [(10_000, 100), (1_500, 75), (100, 10), (10, 5), (0, 0)] {
+            assert_eq!(reserve(millis(left)), millis(kept), "{left}");
+        }
     }
 }

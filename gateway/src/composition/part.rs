@@ -23,6 +23,8 @@ pub struct Part {
     upstream: Arc<Upstream>,
     target: Template,
     optional: bool,
+    /// The JSON that stands in its place.
+    fallback: Option<Bytes>,
     timeout: Option<Duration>,
     max_size: u64,
 }
@@ -30,7 +32,16 @@ pub struct Part {
 /// What a part came to.
 pub(super) struct Asked {
     pub(super) answer: Result<Bytes, Fault>,
+    /// What stands in the place of an answer that is missing.
+    pub(super) fallback: Option<Bytes>,
     pub(super) took: Duration,
+}
+
+impl Asked {
+    /// The JSON to deliver, if there is any.
+    pub(super) fn json(&self) -> Option<&Bytes> {
+        self.answer.as_ref().ok().or(self.fallback.as_ref())
+    }
 }
 
 impl Part {
@@ -43,6 +54,7 @@ impl Part {
             upstream,
             target,
             optional: config.optional,
+            fallback: config.fallback.as_ref().map(|fallback| fallback.value.to_string().into()),
             timeout: config.timeout.map(|timeout| timeout.0),
             max_size: config.max_size.0,
         }
@@ -60,6 +72,11 @@ impl Part {
         self.optional
     }
 
+    /// The JSON in the place of its answer, which is counted.
+    pub(super) fn fall_back(&self) -> Option<Bytes> {
+        self.fallback.clone().inspect(|_| self.upstream.fell_back())
+    }
+
     pub(super) fn key(&self) -> &[u8] {
         &self.key
     }
@@ -72,7 +89,8 @@ impl Part {
         let deadline = self.timeout.map_or(deadline, |timeout| deadline.at_most(timeout));
         let target = self.target.target(params, false);
         let ask = |_no_body| caller.get(&target, deadline);
-        let fetched = self.upstream.fetch(&ask, Body::Empty, deadline, self.max_size).await?;
+        let key = self.upstream.path_key(params);
+        let fetched = self.upstream.fetch_by(key, &ask, Body::Empty, deadline, self.max_size).await?;
         // What is spliced into an answer must not be able to break it. Nothing is built, only looked at.
         match serde_json::from_slice::<IgnoredAny>(&fetched.json) {
             Ok(_) => Ok(fetched.json),

@@ -1,7 +1,5 @@
 //! `Composition-Status`: what became of each part, as a structured-field list of tokens with parameters (RFC 9651).
 
-use std::fmt::Write as _;
-
 use http::{HeaderName, HeaderValue};
 
 use super::part::Asked;
@@ -10,24 +8,40 @@ use crate::upstream::Reason;
 pub(super) const NAME: HeaderName = HeaderName::from_static("composition-status");
 
 /// The list so far.
-#[derive(Default)]
 pub(super) struct Status(String);
 
 impl Status {
-    /// One more member: `deliveryInfo;s=missing;reason=timeout;t=1000`.
+    /// An empty one, for so many parts.
+    pub(super) fn of(parts: usize) -> Self {
+        Status(String::with_capacity(parts * 32))
+    }
+
+    /// One more member: `deliveryInfo;s=missing;reason=timeout;t=1000`. No formatting machinery: this runs for every part.
     pub(super) fn add(&mut self, part: &str, asked: &Asked) {
-        let comma = if self.0.is_empty() { "" } else { ", " };
-        let _ = match &asked.answer {
-            Ok(_) => write!(self.0, "{comma}{part};s=ok"),
-            Err(fault) => write!(self.0, "{comma}{part};s=missing;reason={}", fault.reason.name()),
-        };
+        let out = &mut self.0;
+        if !out.is_empty() {
+            out.push_str(", ");
+        }
+        out.push_str(part);
+        match &asked.answer {
+            Ok(_) => out.push_str(";s=ok"),
+            Err(fault) => {
+                out.push_str(";s=missing;reason=");
+                out.push_str(fault.reason.name());
+            }
+        }
         if let Err(fault) = &asked.answer
             && let Reason::Status(status) = fault.reason
             && fault.reason.name() == "status"
         {
-            let _ = write!(self.0, ";code={}", status.as_u16());
+            out.push_str(";code=");
+            out.push_str(status.as_str());
         }
-        let _ = write!(self.0, ";t={}", asked.took.as_millis());
+        if asked.fallback.is_some() {
+            out.push_str(";fallback"); // a parameter without a value is true (RFC 9651 section 3.1.2)
+        }
+        out.push_str(";t=");
+        out.push_str(itoa::Buffer::new().format(asked.took.as_millis()));
     }
 
     pub(super) fn value(self) -> HeaderValue {
@@ -44,13 +58,17 @@ mod tests {
 
     #[test]
     fn each_part_is_one_member_that_tells_how_it_went() {
-        let mut status = Status::default();
+        let mut status = Status::of(4);
         let fault = |reason| Err(Fault::new("delivery", reason, ""));
-        let asked = |answer| Asked { answer, took: Duration::from_millis(12) };
+        let asked = |answer| Asked { answer, fallback: None, took: Duration::from_millis(12) };
         status.add("orderInfo", &asked(Ok("{}".into())));
         status.add("deliveryInfo", &asked(fault(Reason::Timeout)));
         status.add("billInfo", &asked(fault(Reason::Status(http::StatusCode::INTERNAL_SERVER_ERROR))));
         let text = "orderInfo;s=ok;t=12, deliveryInfo;s=missing;reason=timeout;t=12, billInfo;s=missing;reason=status;code=500;t=12";
         assert_eq!(status.value(), text);
+        let mut status = Status::of(4);
+        let stood_in = Asked { fallback: Some("[]".into()), ..asked(fault(Reason::Timeout)) };
+        status.add("deliveryInfo", &stood_in);
+        assert_eq!(status.value(), "deliveryInfo;s=missing;reason=timeout;fallback;t=12");
     }
 }

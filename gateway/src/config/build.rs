@@ -2,7 +2,7 @@
 //!
 //! What did not change since the configuration before is taken over: upstreams with their connections, providers with
 //! their keys, limits with their counts.
-//! Not here: reading files (`load.rs`), watching them (`watch.rs`), what a route does.
+//! Not here: what a route does (`handlers.rs`), what values must be beside each other (`across.rs`), reading files (`load.rs`).
 
 use std::sync::Arc;
 
@@ -12,17 +12,16 @@ use indexmap::IndexMap;
 use super::{Config, RouteConfig, load::Loaded};
 use crate::{
     auth::{Provider, Rule, config::AuthConfig},
-    composition::{Compose, Part, config::PartConfig},
+    composition::Compose,
+    deadline::Budget,
     guard::Guard,
-    handler::{Handler, Handlers, InTime, Services},
+    handler::{Handlers, Services},
     mistake::{Mistake, Mistakes, below},
     observability::metrics::Metrics,
-    proxy::{Forward, config::ForwardConfig},
     rate_limit::{RateLimit, config::Key},
     route::Route,
     routing::{self, Router},
     server::tls,
-    template::Template,
     upstream::Upstream,
 };
 
@@ -57,21 +56,23 @@ pub struct Ground<'a> {
 /// Nothing is built when anything is wrong; `loaded.mistakes` then has everything that is.
 pub fn build(loaded: &mut Loaded, ground: &Ground<'_>) -> Option<Snapshot> {
     let config = Arc::new(loaded.config.take()?);
-    let mut builder =
-        Builder { config: &config, loaded, ground, mistakes: Mistakes::default(), names: Vec::new() };
+    let (mistakes, budget) = (Mistakes::default(), Budget::default());
+    let mut builder = Builder { config: &config, loaded, ground, mistakes, names: Vec::new(), budget };
     let snapshot = builder.snapshot();
     let mistakes = builder.mistakes;
     loaded.join(mistakes);
     loaded.mistakes.is_empty().then(|| Snapshot { config, ..snapshot })
 }
 
-struct Builder<'a> {
-    config: &'a Config,
-    loaded: &'a Loaded,
-    ground: &'a Ground<'a>,
-    mistakes: Mistakes,
+pub(super) struct Builder<'a> {
+    pub(super) config: &'a Config,
+    pub(super) loaded: &'a Loaded,
+    pub(super) ground: &'a Ground<'a>,
+    pub(super) mistakes: Mistakes,
     /// The parameters of the route being built.
-    names: Vec<Box<str>>,
+    pub(super) names: Vec<Box<str>>,
+    /// What clients and services are told of deadlines.
+    budget: Budget,
 }
 
 impl Builder<'_> {
@@ -81,6 +82,9 @@ impl Builder<'_> {
                 .add(Mistake::new("listen", "there is nowhere to listen").expected("at least one address"));
         }
         self.check_certificates();
+        self.check_bounds();
+        let budget = Budget::build(&self.config.deadline, "deadline", &mut self.mistakes);
+        self.budget = budget.unwrap_or_default();
         let providers = self.providers();
         let services = Services { upstreams: self.upstreams(), limits: self.limits() };
         self.check_default_limits(&services);
@@ -88,6 +92,7 @@ impl Builder<'_> {
         for (index, typed) in self.config.routes.iter().enumerate() {
             self.add_route(&mut routes, typed, &format!("routes[{index}]"), &providers, &services);
         }
+        self.check_path_keys();
         let max_header_size = self.config.server.max_header_size.0 as usize;
         Snapshot { routes, providers, services, max_header_size, config: Arc::default() }
     }
@@ -199,11 +204,11 @@ impl Builder<'_> {
         let route = Arc::new(Route {
             guard,
             timeout: typed.timeout.0,
+            budget: self.budget.clone(),
             max_body: typed.max_body.unwrap_or(self.config.server.max_body).0,
             limits_by_address: by_address,
             limits_by_principal: by_principal,
-            handler: handler
-                .unwrap_or_else(|| Arc::new(Compose::new(Vec::new(), &Arc::default(), typed.timeout.0))),
+            handler: handler.unwrap_or_else(|| Arc::new(Compose::new(Vec::new(), &Arc::default()))),
             metrics: self.ground.metrics.route(&name),
             name,
         });
@@ -339,160 +344,5 @@ impl Builder<'_> {
         let message = format!("route `{}`: its rule speaks of the unknown part `{part}`", typed.path);
         let help = format!("say what to read under `ask: {{ {part}: {{ get: UPSTREAM/PATH }} }}`");
         Some(Mistake::new("", message).help(help).one_of("parts", known, part))
-    }
-
-    fn handler(
-        &mut self,
-        typed: &RouteConfig,
-        at: &str,
-        guard: &Arc<Guard>,
-        services: &Services,
-    ) -> Option<Arc<dyn Handler>> {
-        match (&typed.forward, &typed.compose, &typed.handle) {
-            (Some(forward), None, None) => self.forward(forward, typed, &below(at, "forward"), services),
-            (None, Some(parts), None) => self.compose(parts, typed, &below(at, "compose"), guard, services),
-            (None, None, Some(name)) => self.own(name, typed, &below(at, "handle"), services),
-            _ => {
-                self.not_one_handler(typed, at);
-                None
-            }
-        }
-    }
-
-    fn not_one_handler(&mut self, typed: &RouteConfig, at: &str) {
-        let keys = ["forward", "compose", "handle"];
-        if keys.iter().any(|key| self.loaded.has_erased(&below(at, key))) {
-            return; // told already
-        }
-        let typed_keys = [typed.forward.is_some(), typed.compose.is_some(), typed.handle.is_some()];
-        let count = typed_keys.iter().filter(|there| **there).count();
-        let message = if count == 0 {
-            format!("route `{}` does nothing", typed.path)
-        } else {
-            format!("route `{}` does {count} things", typed.path)
-        };
-        let mistake =
-            Mistake::new(below(at, "path:"), message).expected("exactly one of: forward, compose, handle");
-        self.mistakes.add(mistake);
-    }
-
-    fn forward(
-        &mut self,
-        forward: &ForwardConfig,
-        typed: &RouteConfig,
-        at: &str,
-        services: &Services,
-    ) -> Option<Arc<dyn Handler>> {
-        let place = format!("route `{}`: it forwards to", typed.path);
-        let upstream = self.upstream(&forward.to, &place, &below(at, "to"), services);
-        if forward.token && typed.auth == AuthConfig::None {
-            let message = format!(
-                "route `{}`: `auth: none` looks at no token, so there is none to send on",
-                typed.path
-            );
-            let mistake = Mistake::new(below(at, "token"), message);
-            self.mistakes.add(mistake.expected("only with `auth: { provider: NAME }`"));
-        }
-        let path = match &forward.path {
-            None => None,
-            Some(path) => Some(self.template(path, path, typed, &below(at, "path"))?),
-        };
-        Some(Arc::new(Forward::new(upstream?, path, forward.token)))
-    }
-
-    fn compose(
-        &mut self,
-        parts: &IndexMap<String, PartConfig>,
-        typed: &RouteConfig,
-        at: &str,
-        guard: &Arc<Guard>,
-        services: &Services,
-    ) -> Option<Arc<dyn Handler>> {
-        if typed.methods.iter().any(|method| method != "GET") {
-            let message = format!("route `{}`: a composition is read, not written", typed.path);
-            self.mistakes
-                .add(Mistake::new(format!("{at}:"), message).expected("with `methods: [GET]` or none"));
-        }
-        if parts.is_empty() && !self.loaded.has_erased(at) {
-            self.mistakes.add(
-                Mistake::new(at, format!("route `{}` composes nothing", typed.path))
-                    .expected("at least one part"),
-            );
-        }
-        let built: Vec<Part> =
-            parts.iter().filter_map(|(name, part)| self.part(name, part, typed, at, services)).collect();
-        (built.len() == parts.len())
-            .then(|| Arc::new(Compose::new(built, guard, typed.timeout.0)) as Arc<dyn Handler>)
-    }
-
-    fn own(
-        &mut self,
-        name: &str,
-        typed: &RouteConfig,
-        at: &str,
-        services: &Services,
-    ) -> Option<Arc<dyn Handler>> {
-        let Some(make) = self.ground.handlers.0.get(name) else {
-            let message = format!("route `{}`: this binary brings no handler `{name}` along", typed.path);
-            self.mistakes.add(Mistake::new(at, message).one_of(
-                "handlers",
-                self.ground.handlers.0.keys(),
-                name,
-            ));
-            return None;
-        };
-        // What it needs may be missing only because it was told to be wrong.
-        if !self.mistakes.is_empty() || !self.loaded.mistakes.is_empty() {
-            return None;
-        }
-        let made = make(services).map_err(|why| Mistake::new(at, format!("route `{}`: {why}", typed.path)));
-        self.mistakes.keep(made).map(|handler| Arc::new(InTime(handler)) as Arc<dyn Handler>)
-    }
-
-    fn part(
-        &mut self,
-        name: &str,
-        part: &PartConfig,
-        typed: &RouteConfig,
-        at: &str,
-        services: &Services,
-    ) -> Option<Part> {
-        let at = below(at, name);
-        let place = format!("route `{}`: part `{name}`", typed.path);
-        let token = name.starts_with(|c: char| c.is_ascii_alphabetic());
-        if !token || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')) {
-            let mistake =
-                Mistake::new(format!("{at}:"), format!("{place}: a part's name is told in a header field"));
-            self.mistakes.add(mistake.expected("a letter, then letters, digits, `_` or `-`"));
-        }
-        let get = below(&at, "get");
-        let Some((upstream, target)) = part.get.split_once('/') else {
-            let mistake = Mistake::new(&get, format!("{place}: `{}` says no path", part.get));
-            self.mistakes.add(mistake.expected("an upstream and a path, like `order/orders/{orderId}`"));
-            return None;
-        };
-        let upstream = self.upstream(upstream, &format!("{place} calls"), &get, services);
-        let target = self.template(&format!("/{target}"), target, typed, &get);
-        Some(Part::new(name, part, upstream?, target?))
-    }
-
-    fn upstream(&mut self, name: &str, place: &str, at: &str, services: &Services) -> Option<Arc<Upstream>> {
-        let found = services.upstreams.get(name).cloned();
-        let told =
-            self.config.upstreams.contains_key(name) || self.loaded.has_erased(&below("upstreams", name));
-        if found.is_none() && !told {
-            let mistake = Mistake::new(at, format!("{place} the unknown upstream `{name}`")).words(name);
-            self.mistakes.add(mistake.one_of("upstreams", services.upstreams.keys(), name));
-        }
-        found
-    }
-
-    fn template(&mut self, path: &str, written: &str, typed: &RouteConfig, at: &str) -> Option<Template> {
-        let rest = typed.path.split_once("{*").and_then(|(_, rest)| rest.strip_suffix('}'));
-        let parsed = Template::parse(path, &self.names, rest).map_err(|(words, why)| {
-            let words = if words == path { written.to_owned() } else { words };
-            Mistake::new(at, format!("route `{}`: {why}", typed.path)).words(words)
-        });
-        self.mistakes.keep(parsed)
     }
 }

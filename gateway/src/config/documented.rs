@@ -11,8 +11,9 @@ use serde::{
 use super::{Config, RouteConfig};
 use crate::{
     auth::config::{AuthRule, JwtConfig, ProviderConfig},
-    composition::config::PartConfig,
-    proxy::config::ForwardConfig,
+    composition::config::{PartConfig, PartFallbackConfig},
+    deadline::config::DeadlineConfig,
+    proxy::config::{FallbackConfig, ForwardConfig, ProblemConfig},
     rate_limit::config::LimitConfig,
     server::config::{AdminConfig, ListenerConfig, ServerConfig, TlsConfig},
     upstream::{
@@ -75,6 +76,7 @@ fn every_key_has_a_row_in_the_readme() {
         missing::<TlsConfig>("`listen[].tls`"),
         missing::<AdminConfig>("`admin`"),
         missing::<ServerConfig>("`server`"),
+        missing::<DeadlineConfig>("`deadline`"),
         missing::<ProviderConfig>("`providers.NAME`"),
         missing::<JwtConfig>("`providers.NAME.jwt`"),
         missing::<UpstreamConfig>("`upstreams.NAME`"),
@@ -93,7 +95,10 @@ fn every_key_has_a_row_in_the_readme() {
         missing::<RouteConfig>("`routes[]`"),
         missing::<AuthRule>("`routes[].auth`"),
         missing::<ForwardConfig>("`routes[].forward`"),
+        missing::<FallbackConfig>("`routes[].forward.fallback`"),
+        missing::<ProblemConfig>("`routes[].forward.fallback.problem`"),
         missing::<PartConfig>("`routes[].compose.PART`"),
+        missing::<PartFallbackConfig>("`routes[].compose.PART.fallback`"),
     ];
     assert_eq!(missing.concat(), Vec::<String>::new());
 }

@@ -3,12 +3,14 @@
 //! Rules: unknown keys are mistakes; what may be left out has a default on the struct, with its reason; durations, sizes
 //! and rates are strings with units; exclusive things are an enum. Building the running objects is `build.rs`.
 
+mod across;
 mod braces;
 pub mod build;
 pub mod diagnostics;
 #[cfg(test)]
 mod documented;
 mod fault;
+mod handlers;
 pub mod interpolate;
 pub mod load;
 mod node;
@@ -26,6 +28,7 @@ use serde::Deserialize;
 use crate::{
     auth::config::{AuthConfig, ProviderConfig},
     composition::config::PartConfig,
+    deadline::config::DeadlineConfig,
     proxy::config::ForwardConfig,
     rate_limit::config::LimitConfig,
     server::config::{AdminConfig, ListenerConfig, ServerConfig},
@@ -45,6 +48,9 @@ pub struct Config {
     /// How connections are served.
     #[serde(default)]
     pub server: ServerConfig,
+    /// What clients may say, and what services are told, of the time that is left.
+    #[serde(default)]
+    pub deadline: DeadlineConfig,
     /// Who vouches for callers, by name.
     #[serde(default)]
     pub providers: IndexMap<String, ProviderConfig>,

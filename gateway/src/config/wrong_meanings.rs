@@ -77,6 +77,20 @@ fn kitchen(keys: &str) -> String {
     format!("{RIGHT}routes: []\n").replace("url: \"http://kitchen:8083\"", keys)
 }
 
+/// A file whose upstream `kitchen` keeps calls together by this path parameter, and a route to it.
+fn hashed(by: &str) -> String {
+    let keys = format!("url: \"http://kitchen:8083\", balance: {{ hash: {{ path: {by} }} }}");
+    let other = "  - path: /other/{id}\n    auth: none\n    forward: { to: order }\n";
+    let one = "routes:\n  - path: /orders/{orderId}/ticket\n    auth: none\n    compose:\n      \
+               ticket: { get: \"kitchen/tickets/{orderId}\" }\n";
+    kitchen(&keys).replace("routes: []\n", &format!("{one}{other}"))
+}
+
+/// A file with a route whose answer has this fallback.
+fn fallback(fallback: &str) -> String {
+    route(&format!("path: /orders\nauth: none\nforward:\n  to: order\n  fallback: {fallback}\n"))
+}
+
 wrong! {
     an_upstream_in_two_places: kitchen("url: \"http://kitchen:8083\", dns: { name: kitchen, port: 8083 }");
     a_list_for_a_url: kitchen("url: [\"http://kitchen:8083\"]");
@@ -99,10 +113,38 @@ wrong! {
     a_retry_out_of_bounds: kitchen(
         "url: \"http://kitchen:8083\", retry: { attempts: 0, statuses: [404], budget: { percent: 150 } }");
     a_hedge_for_every_call: kitchen("url: \"http://kitchen:8083\", hedge: { at_most: 80 }");
+    a_hedge_at_once: kitchen("url: \"http://kitchen:8083\", hedge: { after: 0ms }");
     no_call_at_all: kitchen("url: \"http://kitchen:8083\", in_flight: { limit: 0, adaptive: { min: 9, max: 5 } }");
     percentages_of_more_than_all:
         kitchen("url: \"http://kitchen:8083\", panic_threshold: 120, ejection: { max_percent: 101 }");
     a_health_check_without_a_path: kitchen("url: \"http://kitchen:8083\", health: { path: healthz, interval: 5ms }");
+    a_health_check_that_never_ends_or_decides: kitchen(
+        "url: \"http://kitchen:8083\", health: { path: /healthz, interval: 1s, timeout: 2s, healthy_after: 0, \
+         unhealthy_after: 0, jitter_percent: 101, statuses: [] }");
+    an_ejection_for_no_time:
+        kitchen("url: \"http://kitchen:8083\", ejection: { interval: 0s, base_time: 1m, max_time: 30s }");
+    times_and_sizes_of_nothing: format!("{}server: {{ header_timeout: 0s, max_header_size: 1B }}\n{}",
+        kitchen("url: \"http://kitchen:8083\", connect_timeout: 0s, attempt_timeout: 0ms, max_header_size: 9B, max_response: 0B")
+            .replace("routes: []\n", ""),
+        "routes:\n  - path: /a\n    auth: none\n    timeout: 0s\n    compose:\n      \
+           a: { get: order/a, timeout: 0ms, max_size: 0B }\n");
+    keys_that_are_fetched_all_the_time: format!("{RIGHT}routes: []\n").replace("/jwks\"", "/jwks\", refresh: 0s");
+    a_hash_by_a_path_parameter_that_no_route_has: hashed("oderId");
+    a_hash_by_a_path_parameter_of_other_routes: hashed("id");
+    a_deadline_in_fields_that_mean_something_else:
+        format!("{RIGHT}deadline: {{ read: Content-Length, send: \"x budget\" }}\nroutes: []\n");
+    a_deadline_in_a_field_that_servers_read_differently: format!("{RIGHT}deadline: {{ read: X_Budget }}\nroutes: []\n");
+    a_fallback_of_a_required_part: composed("  a: { get: order/a, fallback: { value: [] } }\n");
+    a_fallback_of_nothing: composed("  a: { get: order/a, optional: true, fallback: { value: ~ } }\n");
+    a_fallback_of_what_decides: route(
+        "path: /tickets/{id}\nauth: { provider: ftgo, allow: claims.sub == ticket.owner }\n\
+         ask:\n  ticket: { get: \"kitchen/tickets/{id}\", optional: true, fallback: { value: {} } }\nforward: { to: kitchen }\n");
+    a_fallback_that_is_two_answers:
+        fallback("{ value: [], problem: { code: closed, detail: Closed. } }");
+    a_fallback_that_is_no_answer: fallback("{ status: 503 }");
+    a_fallback_of_wrong_statuses: fallback("{ value: [], status: 204, statuses: [503, 404] }");
+    a_fallback_that_is_no_problem: fallback("{ problem: { code: \"Menu Closed\", detail: Closed. }, status: 200 }");
+    a_fallback_of_writes: fallback("{ value: {} }").replace("auth: none", "auth: none\n    methods: [POST]");
     a_hash_of_no_header: kitchen("url: \"http://kitchen:8083\", balance: { hash: { header: \"X Cart\" } }");
     an_unknown_upstream: route("path: /tickets\nauth: none\nforward: { to: kitchn }\n");
     an_unknown_upstream_of_a_part: composed("  ticketInfo: { get: \"kitchn/tickets/{orderId}\" }\n");
@@ -176,6 +218,23 @@ wrong! {
 #[test]
 fn what_every_file_here_begins_with_is_right() {
     assert_eq!(said(&format!("{RIGHT}routes: []\n")), "");
+}
+
+#[test]
+fn what_is_said_of_deadlines_fallbacks_and_keys_may_be_right() {
+    assert_eq!(said(&hashed("orderId")), "");
+    assert_eq!(
+        said(&format!("{RIGHT}deadline: {{ read: grpc-timeout, send: grpc-timeout }}\nroutes: []\n")),
+        ""
+    );
+    for right in [
+        "{ value: [] }",
+        "{ value: { open: false }, status: 503, statuses: [500, 503], methods: all }",
+        "{ problem: { code: menu_closed, detail: The menu cannot be read. } }",
+    ] {
+        assert_eq!(said(&fallback(right)), "", "{right}");
+    }
+    assert_eq!(said(&composed("  a: { get: order/a, optional: true, fallback: { value: { a: ~ } } }\n")), "");
 }
 
 #[test]

@@ -213,9 +213,15 @@ impl Metrics {
     /// What the policies of each upstream did, and what they have to work with.
     fn encode_policies(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let upstreams = self.0.upstreams.lock();
-        let counters: [(_, _, Reading<UpstreamMetrics>); 2] = [
+        let counters: [(_, _, Reading<UpstreamMetrics>); 4] = [
             ("gateway_upstream_retries", "Attempts after the first", |upstream| upstream.retries.get()),
             ("gateway_upstream_hedges", "Attempts beside a slow first one", |upstream| upstream.hedges.get()),
+            ("gateway_upstream_fallbacks", "Fallbacks in the place of its answers", |upstream| {
+                upstream.fallbacks.get()
+            }),
+            ("gateway_upstream_answers_too_large", "Answers over max_response", |upstream| {
+                upstream.too_large.get()
+            }),
         ];
         for (name, help, reading) in counters {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
@@ -334,6 +340,7 @@ mod tests {
         for line in [
             r#"gateway_upstream_retries_total{upstream="kitchen"} 1"#,
             r#"gateway_upstream_hedges_total{upstream="kitchen"} 0"#,
+            r#"gateway_upstream_answers_too_large_total{upstream="kitchen"} 0"#,
             r#"gateway_upstream_endpoints{upstream="kitchen"} 2"#,
             r#"gateway_upstream_slots_taken{upstream="kitchen"} 0"#,
             r#"gateway_upstream_slots_limit{upstream="kitchen"} 7"#,

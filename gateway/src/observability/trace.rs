@@ -61,13 +61,22 @@ impl Trace {
 /// The last `N` hexadecimal digits of `number`; `N` is even.
 #[must_use]
 pub fn hex<const N: usize>(number: u128) -> [u8; N] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = [b'0'; N];
     for (pair, byte) in text.rchunks_exact_mut(2).zip(number.to_le_bytes()) {
-        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        pair.copy_from_slice(&PAIRS[usize::from(byte)]);
     }
     text
 }
+
+/// The two digits of each byte.
+const PAIRS: [[u8; 2]; 256] = {
+    let (digits, mut pairs, mut byte) = (b"0123456789abcdef", [[0; 2]; 256], 0);
+    while byte < 256 {
+        pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 /// Section 3.2: version, trace id, parent id, flags; lower-case; ids not zero; a later version may be longer.
 fn valid(text: &[u8]) -> bool {

@@ -3,18 +3,20 @@
 //! Not here: composing answers (`composition/`), choosing who answers (`upstream/`).
 
 pub mod config;
+mod fallback;
 pub mod headers;
 
 use std::sync::Arc;
 
 use http::{HeaderValue, Uri, header, request::Parts, uri::PathAndQuery};
 
+pub use self::fallback::Fallback;
 use crate::{
     body::{Body, Request, Response},
-    error::{Code, Error},
+    error::Error,
     handler::{Admitted, Answer, Handler},
     template::Template,
-    upstream::{Fault, Upstream},
+    upstream::{Fault, Reason, Upstream},
 };
 
 /// The most header fields that the gateway adds to a request.
@@ -26,13 +28,20 @@ pub struct Forward {
     /// The path there, when it is not the client's own.
     path: Option<Template>,
     token: bool,
+    /// What is answered when the service does not.
+    fallback: Option<Fallback>,
 }
 
 impl Forward {
     /// Forwards to `upstream`, to `path` or else the client's own, with the caller's token if `token`.
     #[must_use]
-    pub fn new(upstream: Arc<Upstream>, path: Option<Template>, token: bool) -> Self {
-        Forward { upstream, path, token }
+    pub fn new(
+        upstream: Arc<Upstream>,
+        path: Option<Template>,
+        token: bool,
+        fallback: Option<Fallback>,
+    ) -> Self {
+        Forward { upstream, path, token, fallback }
     }
 
     /// What the service is asked: what the client asked for, with our header fields.
@@ -60,14 +69,25 @@ impl Forward {
     }
 
     async fn pass(&self, request: Request, admitted: Admitted) -> Result<Response, Error> {
+        let key = self.upstream.path_key(&admitted.params);
+        let fallback = self.fallback.as_ref().filter(|fallback| fallback.is_for(request.method()));
         let (client, body) = request.into_parts();
         let ask = |body| self.outgoing(&client, body, &admitted);
-        let mut response =
-            self.upstream.call(&ask, body, admitted.deadline).await.map_err(Fault::into_error)?;
+        let outcome = self.upstream.call_by(key, &ask, body, admitted.deadline).await;
+        let outcome = outcome.and_then(|response| self.understood(response));
+        let outcome = match fallback {
+            Some(fallback) => fallback.instead_of(outcome, &self.upstream),
+            None => outcome,
+        };
+        outcome.map_err(Fault::into_error)
+    }
+
+    /// The answer as one of ours, if it can be passed on.
+    fn understood(&self, mut response: Response) -> Result<Response, Fault> {
         if response.status().is_informational() || !headers::codings_are_known(response.headers()) {
             let why =
                 "an answer that switches protocols, or in a transfer coding that is not exactly `chunked`";
-            return Err(Error::new(Code::UpstreamFailed, format!("{}: {why}", self.upstream.name())));
+            return Err(Fault::new(self.upstream.name(), Reason::Malformed, why));
         }
         headers::reframe(&mut response);
         Ok(response)

@@ -73,6 +73,9 @@ pub struct UpstreamConfig {
     /// The most that the header section of an answer may take.
     #[serde(default = "max_header_size")]
     pub max_header_size: Size,
+    /// The most bytes that an answer may have; as many as it has unless given, since forwarded answers are not held here.
+    #[serde(default)]
+    pub max_response: Option<Size>,
     /// When an endpoint that fails is given a rest.
     #[serde(default)]
     pub circuit_breaker: CircuitBreakerConfig,
@@ -145,29 +148,28 @@ impl UpstreamConfig {
         if let Some(hedge) = &self.hedge {
             hedge.check(&below(at, "hedge"), mistakes);
         }
-        let mut wrong = |key: &str, why: &str, expected: &str| {
-            mistakes
-                .add(Mistake::new(below(at, key), format!("upstream `{name}`: {why}")).expected(expected));
-        };
-        if self.panic_threshold > 100 {
-            wrong("panic_threshold", "more than all endpoints", "0 to 100 (percent)");
-        }
-        if self.ejection.max_percent > 100 {
-            wrong("ejection.max_percent", "more than all endpoints", "0 to 100 (percent)");
-        }
-        if self.max_streams == 0 {
-            wrong("max_streams", "no request could be sent", "at least 1");
-        }
+        self.ejection.check(&below(at, "ejection"), mistakes);
         if let Some(health) = &self.health {
-            if !health.path.starts_with('/') || health.path.parse::<http::uri::PathAndQuery>().is_err() {
-                wrong("health.path", "this is no path", "a path like `/healthz`");
-            }
-            if health.interval < Span::millis(100) {
-                wrong("health.interval", "it would be asked all the time", "at least 100ms");
-            }
+            health.check(name, &below(at, "health"), mistakes);
+        }
+        let none = Span::millis(0);
+        let rules = [
+            ("panic_threshold", self.panic_threshold <= 100, "0 to 100, in percent"),
+            ("connect_timeout", self.connect_timeout > none, "1ms or more"),
+            ("attempt_timeout", self.attempt_timeout.is_none_or(|timeout| timeout > none), "1ms or more"),
+            ("max_header_size", self.max_header_size >= LEAST_HEADER, "1KiB or more"),
+            ("max_streams", self.max_streams > 0, "1 or more"),
+            ("max_response", self.max_response.is_none_or(|most| most.0 > 0), "1B or more"),
+        ];
+        for (key, _, expected) in rules.iter().filter(|(_, right, _)| !right) {
+            let wrong = format!("upstream `{name}`: `{key}` is out of bounds");
+            mistakes.add(Mistake::new(below(at, key), wrong).expected(*expected));
         }
     }
 }
+
+/// What the shortest useful answer may need; below it no call would ever succeed.
+const LEAST_HEADER: Size = Size::kib(1);
 
 /// Envoy's. When half of the endpoints seem down, it is likelier that the checks are wrong.
 fn panic_threshold() -> u8 {

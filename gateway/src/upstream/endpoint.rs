@@ -112,14 +112,14 @@ impl Endpoint {
         }
     }
 
-    /// One attempt: the head of an answer before `until`, or how it failed. Dropped, it counts for nothing.
+    /// One attempt, at `begun`: the head of an answer before `until`, or how it failed. Dropped, it counts for nothing.
     pub(super) async fn attempt(
         &self,
         ask: &Ask<'_>,
         request: Box<Request>,
         until: Deadline,
+        begun: Instant,
     ) -> Result<Answered, Failed> {
-        let begun = Instant::now();
         let permit = match self.breaker.permit(begun) {
             Ok(permit) => permit,
             Err(open) => {
@@ -137,7 +137,7 @@ impl Endpoint {
         let upload = request.body().upload();
         let mut sent = until.bound(pin!(self.send(ask, request))).await.unwrap_or_else(|_elapsed| {
             let slow_client = upload.as_ref().is_some_and(|upload| upload.waits());
-            Err(Failed::sent(if slow_client { self.client_late() } else { self.late() }))
+            Err(if slow_client { Failed::sent(self.client_late()) } else { self.too_late(until) })
         });
         if let (Err(Failed { fault, .. }), Some(upload)) = (&mut sent, &upload)
             && fault.reason == Reason::Request(Code::BadRequest)
@@ -152,6 +152,10 @@ impl Endpoint {
         let now = Instant::now();
         let took = now.saturating_duration_since(begun);
         permit.record(verdict, took, now);
+        let timed_out = sent.as_ref().is_err_and(|failed| failed.fault.reason == Reason::Timeout);
+        if until.is_hurried() && timed_out {
+            ticket.outrun(took, millis(now));
+        }
         ticket.end(outcome(&sent), took, millis(now));
         sent.map(|(response, connection)| Answered { response, connection, ticket, verdict })
     }
@@ -221,8 +225,14 @@ impl Endpoint {
         Fault::new(&self.upstream, reason, format!("{}: {cause}", self.target.address))
     }
 
-    fn late(&self) -> Fault {
-        self.fault(Reason::Timeout, "no answer in time")
+    /// No answer in time. A client in a hurry could otherwise open the breaker for all others.
+    fn too_late(&self, until: Deadline) -> Failed {
+        let failed = Failed::sent(self.fault(Reason::Timeout, "no answer in time"));
+        if until.is_hurried() {
+            Failed { failure: None, verdict: Verdict::Nothing, ..failed }
+        } else {
+            failed
+        }
     }
 
     fn client_late(&self) -> Fault {
@@ -274,6 +284,7 @@ fn again(failed: &mut TrySendError<Request>, spare: Option<Body>, ask: &Ask<'_>)
 fn outcome(sent: &Result<(http::Response<Incoming>, Connection), Failed>) -> Outcome {
     match sent {
         Ok((response, _)) => Outcome::of_status(response.status()),
+        Err(failed) if failed.verdict == Verdict::Nothing => Outcome::Cancelled,
         Err(failed) => Outcome::of_reason(failed.fault.reason),
     }
 }

@@ -66,15 +66,20 @@ impl Endpoints {
         Endpoints { balance: Balance::new(&config.balance, &members, config.panic_threshold), ejection, all }
     }
 
-    /// The endpoint to call, by its index.
+    /// The endpoint to call at `now`, by its index.
     ///
     /// # Errors
     /// When none may be called: all breakers are open, or no endpoint is known.
-    pub(super) fn pick(&self, upstream: &str, tried: &Set, key: Option<u64>) -> Result<usize, Fault> {
+    pub(super) fn pick(
+        &self,
+        upstream: &str,
+        tried: &Set,
+        key: Option<u64>,
+        now: Instant,
+    ) -> Result<usize, Fault> {
         if let [_only] = &*self.all {
             return Ok(0); // its breaker is asked in any case
         }
-        let now = Instant::now();
         self.balance.pick(&self.all, tried, key, millis(now)).ok_or_else(|| self.nobody(upstream, now))
     }
 

@@ -115,7 +115,11 @@ impl Fault {
     /// What became of an answer whose body could not be read.
     #[must_use]
     pub fn of_body(upstream: &str, error: &BodyError) -> Self {
-        let reason = if matches!(error, BodyError::Deadline) { Reason::Timeout } else { Reason::CutShort };
+        let reason = match error {
+            BodyError::Deadline => Reason::Timeout,
+            BodyError::AnswerTooLarge(_) => Reason::TooLarge,
+            _ => Reason::CutShort,
+        };
         Fault::new(upstream, reason, error.to_string())
     }
 

@@ -80,3 +80,21 @@ async fn probe(endpoint: &Endpoint, path: &str) -> Result<StatusCode, String> {
     let answered = connection.send(request, endpoint.pool.naming()).await;
     Ok(answered.map_err(|failed| failed.into_error().to_string())?.status())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::discovery::{Target, set};
+
+    #[test]
+    fn an_upstream_whose_endpoints_are_gone_is_not_there_until_one_comes_back() {
+        let config = serde_json::from_value(serde_json::json!({ "url": "http://10.0.0.1:80" })).unwrap();
+        let upstream = Upstream::build("kitchen", &config, Arc::default(), "", None).unwrap();
+        let target = Target::new("10.0.0.2:80".parse().unwrap(), "kitchen");
+        assert!(upstream.is_found());
+        upstream.take_up(&set(Vec::new()));
+        assert!(!upstream.is_found());
+        upstream.take_up(&set(vec![target]));
+        assert!(upstream.is_found());
+    }
+}

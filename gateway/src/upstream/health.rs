@@ -15,7 +15,10 @@ use std::{
 use http::StatusCode;
 use serde::{Deserialize, Deserializer, de};
 
-use crate::units::Span;
+use crate::{
+    mistake::{Mistake, Mistakes, below},
+    units::Span,
+};
 
 /// How an endpoint is checked, as typed under `upstreams.NAME.health`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -26,9 +29,9 @@ pub struct HealthConfig {
     /// From the end of one check to the beginning of the next.
     #[serde(default = "interval")]
     pub interval: Span,
-    /// How long a check may take.
-    #[serde(default = "timeout")]
-    pub timeout: Span,
+    /// How long a check may take: a second, or the interval where that is shorter, unless given.
+    #[serde(default)]
+    pub timeout: Option<Span>,
     /// Checks in a row that must pass until an unhealthy endpoint is healthy.
     #[serde(default = "healthy_after")]
     pub healthy_after: u32,
@@ -43,15 +46,49 @@ pub struct HealthConfig {
     pub statuses: Vec<Statuses>,
 }
 
+impl HealthConfig {
+    fn timeout(&self) -> Span {
+        self.timeout.unwrap_or(TIMEOUT.min(self.interval))
+    }
+
+    /// Notes what cannot work in what was typed at the key path `at` for the upstream `name`.
+    pub fn check(&self, name: &str, at: &str, mistakes: &mut Mistakes) {
+        let path = self.path.starts_with('/') && self.path.parse::<http::uri::PathAndQuery>().is_ok();
+        let asks_on = self.interval < Span::millis(100);
+        let in_turn = asks_on || (Span::millis(1)..=self.interval).contains(&self.timeout());
+        let rules = [
+            ("path", path, "this is no path", "a path like `/healthz`"),
+            (
+                "interval",
+                self.interval >= Span::millis(100),
+                "it would be asked all the time",
+                "100ms or more",
+            ),
+            ("timeout", in_turn, "a check must end within its interval", "1ms to `interval`"),
+            ("healthy_after", self.healthy_after > 0, "no check would have to pass", "1 or more"),
+            ("unhealthy_after", self.unhealthy_after > 0, "no check would have to fail", "1 or more"),
+            (
+                "jitter_percent",
+                self.jitter_percent <= 100,
+                "more than the whole interval",
+                "0 to 100, in percent",
+            ),
+            ("statuses", !self.statuses.is_empty(), "no check could pass", "at least one status"),
+        ];
+        for (key, _, why, expected) in rules.iter().filter(|(_, right, ..)| !right) {
+            mistakes
+                .add(Mistake::new(below(at, key), format!("upstream `{name}`: {why}")).expected(*expected));
+        }
+    }
+}
+
 /// With [`unhealthy_after`], half a minute until an endpoint is out. What is sudden is for the breaker.
 fn interval() -> Span {
     Span::secs(10)
 }
 
 /// A check does next to nothing.
-fn timeout() -> Span {
-    Span::secs(1)
-}
+const TIMEOUT: Span = Span::secs(1);
 
 /// One could be luck.
 fn healthy_after() -> u32 {
@@ -185,7 +222,7 @@ async fn check<F>(config: &HealthConfig, probe: impl Fn() -> F) -> Result<(), St
 where
     F: Future<Output = Result<StatusCode, String>>,
 {
-    let timeout = config.timeout.0;
+    let timeout = config.timeout().0;
     let status = tokio::time::timeout(timeout, probe())
         .await
         .unwrap_or_else(|_elapsed| Err(format!("no answer within {timeout:?}")))?;
@@ -242,7 +279,7 @@ mod tests {
     #[test]
     fn what_is_not_typed_has_a_default() {
         let config = config();
-        assert_eq!((config.interval, config.timeout), (Span::secs(10), Span::secs(1)));
+        assert_eq!((config.interval, config.timeout()), (Span::secs(10), Span::secs(1)));
         assert_eq!((config.healthy_after, config.unhealthy_after, config.jitter_percent), (2, 3, 20));
         assert_eq!(config.statuses, ["200-399".parse().unwrap()]);
     }

@@ -32,14 +32,29 @@ impl Upstream {
     /// # Errors
     /// A [`Fault`] for whatever is not a whole 2xx JSON answer: any other status, another media type, too many bytes, a
     /// body that ends early, no answer in time.
-    pub async fn fetch(
+    pub fn fetch<'a>(
+        &'a self,
+        ask: &'a Ask<'_>,
+        body: Body,
+        deadline: Deadline,
+        max_size: u64,
+    ) -> impl Future<Output = Result<Fetched, Fault>> + Send + 'a {
+        self.fetch_by(None, ask, body, deadline, max_size)
+    }
+
+    /// The same, kept together with the calls of the same `key` ([`Upstream::path_key`]).
+    ///
+    /// # Errors
+    /// As [`Upstream::fetch`].
+    pub async fn fetch_by(
         &self,
+        key: Option<u64>,
         ask: &Ask<'_>,
         body: Body,
         deadline: Deadline,
         max_size: u64,
     ) -> Result<Fetched, Fault> {
-        let response = self.call(ask, body, deadline).await?;
+        let response = self.call_by(key, ask, body, deadline).await?;
         self.check(&response, max_size)?;
         let (head, body) = response.into_parts();
         let json = match deadline.bound(pin!(self.collect(body, max_size))).await {

@@ -178,6 +178,10 @@ pub struct UpstreamMetrics {
     pub retries: Counter,
     /// Second attempts beside a slow first one.
     pub hedges: Counter,
+    /// Fallbacks served in the place of its answers.
+    pub fallbacks: Counter,
+    /// Answers over `max_response`: not delivered, or cut off.
+    pub too_large: Counter,
     /// Those of each endpoint, as long as it lives: the addresses of all that ever were would add up.
     endpoints: Mutex<BTreeMap<SocketAddr, Weak<EndpointMetrics>>>,
     /// The slots of the upstreams so named: of the one in use, which is the last that lives, and of those before it that
@@ -237,7 +241,7 @@ impl UpstreamMetrics {
 /// One call under way; counted as cancelled when it is dropped before its end.
 pub(super) struct Flight<'a> {
     metrics: &'a UpstreamMetrics,
-    pub(super) begun: Instant,
+    begun: Instant,
     outcome: Outcome,
 }
 

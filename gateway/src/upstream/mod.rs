@@ -22,6 +22,7 @@ mod http2;
 pub mod in_flight;
 mod json;
 pub mod load;
+mod max_response;
 mod metrics;
 mod pool;
 pub mod retry;
@@ -38,11 +39,12 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures_util::future::{Either, select};
-use http::HeaderName;
+use http::{HeaderName, StatusCode};
 use tokio::sync::watch;
 
 use self::{
     balance::{BalanceConfig, HashOn, Set},
+    circuit_breaker::Verdict,
     config::UpstreamConfig,
     discovery::Source,
     endpoint::{Answered, Failed},
@@ -63,6 +65,7 @@ use crate::{
     deadline::Deadline,
     handler::USER_ID,
     mistake::{Mistake, Mistakes, below},
+    routing::{Params, path},
 };
 
 /// Makes a request around its body: for each attempt anew, since its header fields say how much time is left. Its URI is a
@@ -79,8 +82,8 @@ pub struct Upstream {
     in_flight: Arc<InFlight>,
     retry: Retry,
     hedge: Option<Hedge>,
-    /// What calls are kept together by, if by a header field.
-    hash: Option<HeaderName>,
+    /// What calls are kept together by, if anything.
+    hash: Option<HashBy>,
     metrics: Arc<UpstreamMetrics>,
     /// Ends what follows the endpoints when this is dropped, and says whether any endpoint has been found.
     found: watch::Sender<bool>,
@@ -157,9 +160,34 @@ impl Upstream {
     ///
     /// # Errors
     /// A [`Fault`] when there is no answer. An answer of any status is an answer.
-    pub async fn call(&self, ask: &Ask<'_>, body: Body, deadline: Deadline) -> Result<Response, Fault> {
+    pub fn call<'a>(
+        &'a self,
+        ask: &'a Ask<'_>,
+        body: Body,
+        deadline: Deadline,
+    ) -> impl Future<Output = Result<Response, Fault>> + Send + 'a {
+        self.call_by(None, ask, body, deadline)
+    }
+
+    /// The same, kept together with the calls of the same `key` ([`Upstream::path_key`]).
+    ///
+    /// # Errors
+    /// As [`Upstream::call`].
+    pub async fn call_by(
+        &self,
+        key: Option<u64>,
+        ask: &Ask<'_>,
+        body: Body,
+        deadline: Deadline,
+    ) -> Result<Response, Fault> {
         let flight = self.metrics.begin();
-        let outcome = self.answer(ask, body, deadline, flight.begun).await;
+        let outcome = self.answer(ask, body, key, deadline).await;
+        let outcome = match self.config.max_response {
+            Some(limit) => {
+                outcome.and_then(|response| max_response::bound(response, limit.0, &self.name, &self.metrics))
+            }
+            None => outcome,
+        };
         flight.end(&outcome);
         outcome
     }
@@ -168,28 +196,31 @@ impl Upstream {
         &self,
         ask: &Ask<'_>,
         body: Body,
+        key: Option<u64>,
         deadline: Deadline,
-        begun: Instant,
     ) -> Result<Response, Fault> {
         let slot = self.in_flight.acquire(deadline).await.map_err(|_full| self.limited())?;
+        // Of the last attempt: what a call waited for here is not the service's time, and would lower the limit further.
+        let mut sent = self.config.in_flight.adaptive.as_ref().map(|_| Instant::now());
         let mut request = Box::new(ask(body)); // on the heap, since it goes down through many hands
         let mut attempts = self.retry.attempts(request.method());
-        let (key, mut tried) = (self.key(&request), Set::EMPTY);
+        let (key, mut tried) = (key.or_else(|| self.key(&request)), Set::EMPTY);
         loop {
             let spare = if attempts.may_send_again() { request.body().again() } else { None };
             let mut outcome = self.attempt(ask, request, key, &mut tried, deadline).await;
             let unsent = outcome.as_mut().err().and_then(|failed| failed.unsent.take());
             let Some(failure) = failure(&outcome).filter(|_| unsent.is_some() || spare.is_some()) else {
-                return self.end(outcome, slot, begun);
+                return self.end(outcome, slot, sent);
             };
             match attempts.after(failure, retry_after(&outcome), deadline.remaining(), Instant::now()) {
-                Next::Return => return self.end(outcome, slot, begun),
+                Next::Return => return self.end(outcome, slot, sent),
                 Next::Again { pause } => {
                     drop(outcome);
                     self.metrics.retries.inc();
                     Box::pin(tokio::time::sleep(pause)).await;
                     let body = unsent.map(|request| request.into_body()).or(spare).unwrap_or_default();
                     request = Box::new(ask(body));
+                    sent = sent.map(|_| Instant::now());
                 }
             }
         }
@@ -207,7 +238,8 @@ impl Upstream {
         let endpoints = self.known_endpoints(deadline).await;
         let until = self.config.attempt_timeout.map_or(deadline, |timeout| deadline.at_most(timeout.0));
         loop {
-            let index = match endpoints.pick(&self.name, tried, key) {
+            let now = Instant::now();
+            let index = match endpoints.pick(&self.name, tried, key, now) {
                 Ok(index) => index,
                 Err(fault) => return Err(Failed::sent(fault)),
             };
@@ -216,7 +248,7 @@ impl Upstream {
             let (index, outcome) = match self.hedge.as_ref().filter(|hedge| hedge.is_for(request.method())) {
                 // On the heap: few upstreams hedge, and the futures of all others would be twice as large.
                 Some(hedge) => Box::pin(call.hedged(hedge, ask, request, key, tried)).await,
-                None => (index, call.plain(ask, request).await),
+                None => (index, call.plain(ask, request, now).await),
             };
             match outcome {
                 // Another worker's call closed it between the choice and the permit.
@@ -230,11 +262,10 @@ impl Upstream {
         }
     }
 
-    /// What becomes of the call in the end.
-    fn end(&self, outcome: Outcomes, slot: Slot, begun: Instant) -> Result<Response, Fault> {
-        if self.config.in_flight.adaptive.is_some() {
-            let dropped = outcome.as_ref().err().is_some_and(|failed| failed.fault.reason == Reason::Timeout);
-            self.in_flight.sample(begun.elapsed(), dropped, Instant::now().into());
+    /// What becomes of the call in the end. `sent` is when its last attempt began, if the limit wants to know.
+    fn end(&self, outcome: Outcomes, slot: Slot, sent: Option<Instant>) -> Result<Response, Fault> {
+        if let Some((sent, dropped)) = sent.zip(dropped(&outcome)) {
+            self.in_flight.sample(sent.elapsed(), dropped, Instant::now().into());
         }
         let (endpoint, Answered { response, connection, ticket, .. }) =
             outcome.map_err(|failed| failed.fault)?;
@@ -250,9 +281,20 @@ impl Upstream {
 
     fn key(&self, request: &Request) -> Option<u64> {
         match &self.hash {
-            Some(name) => request.headers().get(name).map(|value| balance::key(value.as_bytes())),
-            None => None,
+            Some(HashBy::Header(name)) => {
+                request.headers().get(name).map(|value| balance::key(value.as_bytes()))
+            }
+            Some(HashBy::Path(_)) | None => None,
         }
+    }
+
+    /// What the calls for a request with these path parameters are kept together by, if by one of them. By its text,
+    /// however it was escaped.
+    #[must_use]
+    pub fn path_key(&self, params: &Params) -> Option<u64> {
+        let Some(HashBy::Path(name)) = &self.hash else { return None };
+        let raw = params.get(name)?;
+        Some(balance::key(path::decode(raw).as_deref().unwrap_or(raw).as_bytes()))
     }
 
     /// Another set of endpoints: what is known of those that stay, stays known.
@@ -282,10 +324,15 @@ impl Upstream {
         _ = self.found.subscribe().wait_for(|found| *found).await;
     }
 
-    /// Whether an endpoint has been found.
+    /// Whether an endpoint is known now. One that has gone again is not.
     #[must_use]
     pub fn is_found(&self) -> bool {
-        *self.found.borrow()
+        !self.endpoints.load().all.is_empty()
+    }
+
+    /// Counts an answer that was given in the place of this service's.
+    pub(crate) fn fell_back(&self) {
+        self.metrics.fallbacks.inc();
     }
 
     /// Closes this worker's connections that nobody has used for long.
@@ -307,8 +354,13 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    async fn plain(&self, ask: &Ask<'_>, request: Box<Request>) -> Result<Answered, Failed> {
-        let outcome = self.endpoints.all[self.index].attempt(ask, request, self.until).await;
+    async fn plain(
+        &self,
+        ask: &Ask<'_>,
+        request: Box<Request>,
+        now: Instant,
+    ) -> Result<Answered, Failed> {
+        let outcome = self.endpoints.all[self.index].attempt(ask, request, self.until, now).await;
         let verdict = outcome.as_ref().map_or_else(|failed| failed.verdict, |answered| answered.verdict);
         self.endpoints.note(&self.upstream.name, self.index, verdict);
         outcome
@@ -325,7 +377,7 @@ impl Call<'_> {
         tried: &mut Set,
     ) -> (usize, Result<Answered, Failed>) {
         let (begun, spare) = (Instant::now(), request.body().again());
-        let mut first = pin!(self.plain(ask, request));
+        let mut first = pin!(self.plain(ask, request, begun));
         let outcome = match hedge.delay() {
             Some(delay) => tokio::time::timeout(delay, first.as_mut()).await.ok(),
             // The times of the first calls are what a delay is found from.
@@ -335,9 +387,10 @@ impl Call<'_> {
             hedge.record(begun.elapsed(), Instant::now());
             return (self.index, outcome);
         }
-        let other = self.endpoints.pick(&self.upstream.name, tried, key);
+        let now = Instant::now();
+        let other = self.endpoints.pick(&self.upstream.name, tried, key, now);
         let (Some(spare), Ok(other)) = (spare, other) else { return (self.index, first.await) };
-        if other == self.index || !hedge.permit(Instant::now()) {
+        if other == self.index || !hedge.permit(now) {
             let outcome = first.await;
             hedge.record(begun.elapsed(), Instant::now());
             return (self.index, outcome);
@@ -345,7 +398,7 @@ impl Call<'_> {
         tried.insert(other);
         self.upstream.metrics.hedges.inc();
         let beside = Call { index: other, ..*self };
-        let second = pin!(beside.plain(ask, Box::new(ask(spare))));
+        let second = pin!(beside.plain(ask, Box::new(ask(spare)), now));
         let (index, outcome) = self.faster(first, second, other, begun).await;
         hedge.record(begun.elapsed(), Instant::now());
         (index, outcome)
@@ -380,6 +433,22 @@ fn is_of_use(outcome: &Result<Answered, Failed>) -> bool {
     outcome.as_ref().is_ok_and(|answered| !answered.response.status().is_server_error())
 }
 
+/// What the adaptive limit is told of an outcome: whether the service was overloaded, or that the time of the answer says
+/// how busy it is. Nothing of what fails for other reasons: failures are quick, and would pass for a service without a
+/// queue.
+fn dropped(outcome: &Outcomes) -> Option<bool> {
+    match outcome {
+        Ok((_, answered)) => match answered.response.status() {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+                Some(true)
+            }
+            status => (!status.is_server_error()).then_some(false),
+        },
+        Err(Failed { verdict: Verdict::Nothing, .. }) => None,
+        Err(failed) => (failed.fault.reason == Reason::Timeout).then_some(true),
+    }
+}
+
 /// How an attempt failed, if it did and may be made again.
 fn failure(outcome: &Outcomes) -> Option<Failure> {
     match outcome {
@@ -395,16 +464,26 @@ fn retry_after(outcome: &Outcomes) -> Option<Duration> {
     json::retry_after(outcome.as_ref().ok()?.1.response.headers())
 }
 
-/// The header field that calls are kept together by.
-fn hash(balance: &BalanceConfig, name: &str, at: &str, mistakes: &mut Mistakes) -> Option<HeaderName> {
+/// What calls are kept together by.
+enum HashBy {
+    /// A field of the request to the service.
+    Header(HeaderName),
+    /// A parameter of the route's path.
+    Path(Box<str>),
+}
+
+fn hash(balance: &BalanceConfig, name: &str, at: &str, mistakes: &mut Mistakes) -> Option<HashBy> {
     match balance {
-        BalanceConfig::Hash(HashOn::Principal) => Some(USER_ID),
-        BalanceConfig::Hash(HashOn::Header(header)) => mistakes.keep(header.parse().map_err(|_invalid| {
-            Mistake::new(
-                below(at, "balance.hash.header"),
-                format!("upstream `{name}`: `{header}` is no header field"),
-            )
-        })),
+        BalanceConfig::Hash(HashOn::Principal) => Some(HashBy::Header(USER_ID)),
+        // Whether there is such a parameter is for those to say who know the routes (`config/`).
+        BalanceConfig::Hash(HashOn::Path(parameter)) => Some(HashBy::Path(parameter.as_str().into())),
+        BalanceConfig::Hash(HashOn::Header(header)) => {
+            let wrong = |_invalid| {
+                let message = format!("upstream `{name}`: `{header}` is no header field");
+                Mistake::new(below(at, "balance.hash.header"), message)
+            };
+            mistakes.keep(header.parse().map(HashBy::Header).map_err(wrong))
+        }
         _ => None,
     }
 }

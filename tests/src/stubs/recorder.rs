@@ -17,6 +17,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use http_body::{Body as _, Frame, SizeHint};
 use parking_lot::Mutex;
 use serde::Serialize;
+use tokio::sync::watch;
 
 use super::backend::Backend;
 use super::server::Link;
@@ -28,6 +29,7 @@ const KEPT: usize = 100;
 pub struct Recorder {
     books: [Mutex<Book>; Backend::COUNT],
     templates: [matchit::Router<&'static str>; Backend::COUNT],
+    changed: watch::Sender<()>,
 }
 
 /// The counters of one backend, as the control API writes them.
@@ -111,12 +113,24 @@ impl Recorder {
                 inserted.expect("the templates of a service do not clash");
             }
         }
-        Recorder { books: std::array::from_fn(|_| Mutex::default()), templates }
+        Recorder {
+            books: std::array::from_fn(|_| Mutex::default()),
+            templates,
+            changed: watch::channel(()).0,
+        }
     }
 
     /// The counters of one backend.
     pub fn counts(&self, backend: impl Into<Backend>) -> Counts {
         self.books[backend.into().index()].lock().counts()
+    }
+
+    /// Waits until the counters of one backend are `so`.
+    pub async fn until(&self, backend: impl Into<Backend>, so: impl Fn(&Counts) -> bool) {
+        let (backend, mut changed) = (backend.into(), self.changed.subscribe());
+        while !so(&self.counts(backend)) {
+            changed.changed().await.expect("the recorder lives as long as it is borrowed");
+        }
     }
 
     /// Sets all counters to zero, but for what is in flight.
@@ -136,6 +150,8 @@ impl Recorder {
         let mut book = self.books[backend.index()].lock();
         let number = book.arrive(arrival);
         let era = book.era;
+        drop(book);
+        self.changed.send_replace(());
         Call { recorder: Arc::clone(self), backend, era, number, link, ended: false }
     }
 }
@@ -250,6 +266,7 @@ impl Call {
         if !self.ended {
             self.ended = true;
             self.recorder.books[self.backend.index()].lock().end(self.era, self.number, cancelled);
+            self.recorder.changed.send_replace(());
         }
     }
 }

@@ -28,6 +28,8 @@ pub enum HashOn {
     Header(String),
     /// The `sub` of the caller.
     Principal,
+    /// The value of this parameter of the route's path.
+    Path(String),
 }
 
 #[cfg(test)]
@@ -51,12 +53,14 @@ mod tests {
             hash(HashOn::Header("X-Cart".to_owned()))
         );
         assert_eq!(read(json!({ "hash": "principal" })), hash(HashOn::Principal));
+        assert_eq!(read(json!({ "hash": { "path": "orderId" } })), hash(HashOn::Path("orderId".to_owned())));
     }
 
     #[test]
     fn a_way_that_is_none_is_told_what_there_is() {
         let said = read(json!("random")).unwrap_err();
         assert!(said.contains("`p2c`, `least-requests`, `weighted-round-robin`, `hash`"), "{said}");
-        assert!(read(json!({ "hash": { "cookie": "x" } })).unwrap_err().contains("`header` or `principal`"));
+        let said = read(json!({ "hash": { "cookie": "x" } })).unwrap_err();
+        assert!(said.contains("`header`, `principal`, `path`"), "{said}");
     }
 }

@@ -2,7 +2,10 @@
 
 use serde::Deserialize;
 
-use crate::units::Span;
+use crate::{
+    mistake::{Mistake, Mistakes, below},
+    units::Span,
+};
 
 /// When endpoints are ejected, as typed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -33,6 +36,23 @@ impl Default for EjectionConfig {
             base_time: Span::secs(10),
             max_time: Span::secs(300),
             max_percent: 50,
+        }
+    }
+}
+
+impl EjectionConfig {
+    /// Notes what cannot work in what was typed at the key path `at`.
+    pub fn check(&self, at: &str, mistakes: &mut Mistakes) {
+        let least = Span::millis(100);
+        let rules = [
+            ("interval", self.interval >= least, "100ms or more"),
+            ("base_time", self.base_time >= least, "100ms or more"),
+            ("max_time", self.max_time >= self.base_time, "`base_time` or more"),
+            ("max_percent", self.max_percent <= 100, "0 to 100, in percent"),
+        ];
+        for (key, _, expected) in rules.iter().filter(|(_, right, _)| !right) {
+            let wrong = format!("`{key}` of ejection is out of bounds");
+            mistakes.add(Mistake::new(below(at, key), wrong).expected(*expected));
         }
     }
 }

@@ -56,6 +56,10 @@ impl HedgeConfig {
             let wrong = Mistake::new(below(at, "at_most"), "`at_most` of a hedge is out of bounds");
             mistakes.add(wrong.expected("1 to 50, in percent"));
         }
+        if self.after == After::Fixed(Span::millis(0)) {
+            let wrong = Mistake::new(below(at, "after"), "the first endpoint has no time to answer");
+            mistakes.add(wrong.expected("1ms or more, or p50 to p99"));
+        }
     }
 }
 

@@ -8,9 +8,12 @@
 //! The 1.5 leaves the service a short queue, so that it is never idle; the root lets the limit grow.
 //!
 //! The baseline is the mean time without a queue. Under lasting overload it is never seen by itself, and a baseline that
-//! is forgotten with time (`Gradient2`) lets the limit creep up. So after ten seconds of longer times the limit is halved
-//! for two windows: one for the queue to drain, one to measure. A service that has become slower for a reason of its own
-//! gets its new baseline in the same way.
+//! is forgotten with time (`Gradient2`) lets the limit creep up. So every ten seconds, if times are longer, the limit is
+//! halved for two windows: one for the queue to drain, one to measure. If calls have become quicker than ever by that,
+//! there was a queue at all times, and there may be one still: it is halved again. A service that has become slower for a
+//! reason of its own gets its new baseline in the same way.
+//!
+//! The first window of all may fall into an overload, so the first baseline is measured anew much sooner.
 //!
 //! Not here: admitting calls (`mod.rs`).
 
@@ -28,14 +31,17 @@ const SMOOTHING: f64 = 0.25;
 const WINDOW: Duration = Duration::from_millis(100);
 /// and holds at least so many calls.
 const SAMPLES: u32 = 50;
-/// After so many windows a baseline that is exceeded is measured anew.
+/// After so many windows it is seen whether the baseline is exceeded, and then it is measured anew.
 const BASELINE_WINDOWS: u32 = 100;
+/// The same for the first baseline.
+const FIRST_WINDOWS: u32 = 5;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Phase {
     Following,
-    Draining,
-    Measuring,
+    /// With the mean of before, in seconds.
+    Draining(f64),
+    Measuring(f64),
 }
 
 /// The calls of one window.
@@ -56,6 +62,8 @@ pub(super) struct Gradient {
     limit: f64,
     /// Seconds; none before the first window.
     baseline: Option<f64>,
+    /// Whether it was measured with a halved limit.
+    proven: bool,
     baseline_age: u32,
     phase: Phase,
     /// How long the window lasts: longer than a call, so that what was sent under the last limit is only a part of it.
@@ -69,7 +77,8 @@ impl Gradient {
             limit: f64::from(limit.clamp(config.min, config.max)),
             config,
             baseline: None,
-            baseline_age: 0,
+            proven: false,
+            baseline_age: BASELINE_WINDOWS - FIRST_WINDOWS,
             phase: Phase::Following,
             span: WINDOW,
             window: Window::default(),
@@ -81,7 +90,7 @@ impl Gradient {
         let whole = self.limit as u32;
         match self.phase {
             Phase::Following => whole,
-            Phase::Draining | Phase::Measuring => (whole / 2).max(self.config.min),
+            Phase::Draining(_) | Phase::Measuring(_) => (whole / 2).max(self.config.min),
         }
     }
 
@@ -117,23 +126,36 @@ impl Gradient {
         self.span = WINDOW.max(Duration::from_secs_f64(2.0 * mean.unwrap_or_default()));
         match self.phase {
             Phase::Following => self.follow(window, mean),
-            Phase::Draining => self.phase = Phase::Measuring,
-            Phase::Measuring => {
-                self.baseline = mean.or(self.baseline);
-                self.baseline_age = 0;
-                self.phase = Phase::Following;
-            }
+            Phase::Draining(before) => self.phase = Phase::Measuring(before),
+            Phase::Measuring(before) => self.measured(mean, before),
+        }
+    }
+
+    fn measured(&mut self, mean: Option<f64>, before: f64) {
+        self.phase = Phase::Following;
+        let Some(mean) = mean else { return };
+        let as_ever = |old: f64| (old / NOISE..=old * NOISE).contains(&mean);
+        let known = self.proven && self.baseline.is_some_and(as_ever);
+        self.baseline = Some(mean);
+        self.proven = true;
+        if !known && mean * NOISE < before && self.limit / 2.0 > f64::from(self.config.min) {
+            self.proven = false;
+            self.limit /= 2.0;
+            self.phase = Phase::Draining(mean);
         }
     }
 
     fn follow(&mut self, window: Window, mean: Option<f64>) {
         let longer = mean.map_or(1.0, |mean| mean / self.baseline(mean));
         self.baseline_age = self.baseline_age.saturating_add(1);
-        if longer > NOISE && self.baseline_age > BASELINE_WINDOWS {
-            // From what is used: half of a limit that nobody reaches would drain nothing.
-            self.limit = self.limit.min(f64::from(window.peak)).max(f64::from(self.config.min));
-            self.phase = Phase::Draining;
-            return;
+        if self.baseline_age > BASELINE_WINDOWS {
+            self.baseline_age = 0;
+            if let Some(mean) = mean.filter(|_| longer > NOISE) {
+                // From what is used: half of a limit that nobody reaches would drain nothing.
+                self.limit = self.limit.min(f64::from(window.peak)).max(f64::from(self.config.min));
+                self.phase = Phase::Draining(mean);
+                return;
+            }
         }
         let answered = 1.0 - f64::from(window.dropped) / f64::from(window.calls);
         let gradient = ((TOLERANCE / longer).min(1.0) * answered).max(0.5);
@@ -197,6 +219,14 @@ mod tests {
         let limits = run(&mut gradient(20), 2_000, twenty_threads);
         let settled = limits[20..].iter().filter(|limit| (20..=45).contains(*limit)).count();
         assert!(settled > 1_980 * 97 / 100, "{settled}: {:?}", &limits[1_800..]);
+    }
+
+    /// Its first window says 100 ms, which is forgotten.
+    #[test]
+    fn a_limit_that_begins_in_an_overload_and_far_too_high_comes_down_to_what_the_service_can_do() {
+        let limits = run(&mut gradient(200), 2_000, twenty_threads);
+        let settled = limits[40..].iter().filter(|limit| (20..=45).contains(*limit)).count();
+        assert!(settled > 1_960 * 97 / 100, "{settled}: {:?}", &limits[..100]);
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub struct InFlight {
     waiting: AtomicU32,
     /// Milliseconds since `born` since when there has been a queue.
     queue_since: AtomicU64,
+    /// Milliseconds since `born` when somebody last left the queue.
+    queue_until: AtomicU64,
     gradient: Option<Mutex<Gradient>>,
 }
 
@@ -74,6 +76,7 @@ impl InFlight {
             owed: AtomicU32::new(0),
             waiting: AtomicU32::new(0),
             queue_since: AtomicU64::new(0),
+            queue_until: AtomicU64::new(0),
             gradient: gradient.map(Mutex::new),
         })
     }
@@ -154,8 +157,11 @@ impl InFlight {
         if before >= self.max_waiting || self.max_wait.is_zero() {
             return Err(Full);
         }
-        if before == 0 {
-            self.queue_since.store(self.millis(), Relaxed);
+        let now = self.millis();
+        // Those who wait shortly all leave at times, and the next is there at once: that is no end of the queue.
+        let empty_for = now.saturating_sub(self.queue_until.load(Relaxed));
+        if before == 0 && u128::from(empty_for) >= self.max_wait.as_millis() {
+            self.queue_since.store(now, Relaxed);
         }
         Ok(waiting)
     }
@@ -184,6 +190,7 @@ struct Waiting<'a>(&'a InFlight);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
+        self.0.queue_until.store(self.0.millis(), Relaxed);
         self.0.waiting.fetch_sub(1, Relaxed);
     }
 }

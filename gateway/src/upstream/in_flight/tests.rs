@@ -75,6 +75,24 @@ async fn nobody_waits_for_long_in_a_queue_that_lasts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_queue_that_lasts_and_is_empty_for_a_moment_lasts_on() {
+    let calls = in_flight(1, 1_000);
+    let _slot = calls.acquire(later()).await.unwrap();
+    sleep(1_000 * MILLI).await;
+    let waits = async || {
+        let begun = Instant::now();
+        calls.acquire(later()).await.unwrap_err();
+        begun.elapsed()
+    };
+    for expected in [50, 50, 5, 5] {
+        assert_eq!(waits().await, expected * MILLI);
+        sleep(MILLI).await;
+    }
+    sleep(50 * MILLI).await;
+    assert_eq!(waits().await, 50 * MILLI);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_limit_that_is_lowered_below_what_is_under_way_holds_as_soon_as_it_can() {
     let calls = in_flight(4, 0);
     let mut slots = vec![];

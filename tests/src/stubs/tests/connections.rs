@@ -49,7 +49,7 @@ async fn http2_without_tls_is_understood_and_a_cut_stream_is_an_error() {
     stubs.faults().set(Service::Order, json!({"fault": "hang"})).await.unwrap();
     let hung = tokio::time::timeout(Duration::from_millis(50), sender.send_request(ask())).await;
     assert!(hung.is_err());
-    until(|| stubs.recorder().counts(Service::Order).cancelled == 1).await;
+    until(&stubs, Service::Order, |counts| counts.cancelled == 1).await;
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn stopping_lets_an_answer_under_way_end_and_frees_the_ports() {
     let order = stubs.address(Service::Order);
     stubs.faults().set(Service::Order, json!({"latency": "100ms"})).await.unwrap();
     let answer = tokio::spawn(async move { get(order, "/orders/99").await.status });
-    until(|| stubs.recorder().counts(Service::Order).in_flight == 1).await;
+    until(&stubs, Service::Order, |counts| counts.in_flight == 1).await;
     stubs.stop().await;
     assert_eq!(answer.await.unwrap(), StatusCode::OK);
     assert!(TcpStream::connect(order).await.is_err());
@@ -71,6 +71,6 @@ async fn stopping_waits_neither_for_hung_requests_nor_for_healing() {
     stubs.faults().set(Service::Order, json!({"fault": "hang"})).await.unwrap();
     let order = stubs.address(Service::Order);
     tokio::spawn(async move { send(order, request(Method::GET, "/orders/99", Body::empty())).await.is_ok() });
-    until(|| stubs.recorder().counts(Service::Order).in_flight == 1).await;
+    until(&stubs, Service::Order, |counts| counts.in_flight == 1).await;
     tokio::time::timeout(Duration::from_secs(5), stubs.stop()).await.unwrap();
 }

@@ -67,11 +67,11 @@ async fn a_hung_request_gets_no_answer_and_counts() {
     let (stubs, order) = order_with(json!({"fault": "hang"})).await;
     let mut stream = TcpStream::connect(order).await.unwrap();
     stream.write_all(REQUEST).await.unwrap();
-    until(|| stubs.recorder().counts(Service::Order).in_flight == 1).await;
+    until(&stubs, Service::Order, |counts| counts.in_flight == 1).await;
     let answer = tokio::time::timeout(Duration::from_millis(50), stream.read_u8()).await;
     assert!(answer.is_err(), "{answer:?}");
     drop(stream);
-    until(|| stubs.recorder().counts(Service::Order).cancelled == 1).await;
+    until(&stubs, Service::Order, |counts| counts.cancelled == 1).await;
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn a_trickled_answer_comes_whole_and_slowly() {
     let began = Instant::now();
     assert_eq!(get(order, "/orders/99").await.bytes(), whole);
     assert!(began.elapsed() >= Duration::from_millis(whole.len() as u64 - 1));
-    until(|| stubs.recorder().counts(Service::Order).in_flight == 0).await;
+    until(&stubs, Service::Order, |counts| counts.in_flight == 0).await;
     assert_eq!(stubs.recorder().counts(Service::Order).cancelled, 0);
 }
 
@@ -166,7 +166,7 @@ async fn refusing_is_nobody_leaving() {
     let (stubs, order) = order_with(json!({"fault": "hang"})).await;
     let mut stream = TcpStream::connect(order).await.unwrap();
     stream.write_all(REQUEST).await.unwrap();
-    until(|| stubs.recorder().counts(Service::Order).in_flight == 1).await;
+    until(&stubs, Service::Order, |counts| counts.in_flight == 1).await;
     stubs.faults().set(Service::Order, json!({"fault": "refuse"})).await.unwrap();
     let counts = stubs.recorder().counts(Service::Order);
     assert_eq!((counts.in_flight, counts.cancelled), (0, 0));

@@ -109,7 +109,7 @@ async fn latency_hanging_and_refusing_reach_grpc() {
     assert!(began.elapsed() >= Duration::from_millis(30));
     stubs.faults().set(Service::Order, json!({"fault": "hang"})).await.unwrap();
     assert!(tokio::time::timeout(Duration::from_millis(50), create(&stubs, order(1))).await.is_err());
-    until(|| stubs.recorder().counts(Service::Order).cancelled == 1).await;
+    until(&stubs, Service::Order, |counts| counts.cancelled == 1).await;
     stubs.faults().set(Service::Order, json!({"fault": "refuse"})).await.unwrap();
     assert_eq!(create(&stubs, order(1)).await.unwrap_err().code(), Code::Unavailable);
 }

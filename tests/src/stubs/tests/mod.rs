@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use super::{Ports, Stubs};
+use super::{Ports, Stubs, recorder::Counts, service::Service};
 
 fn stubs() -> Stubs {
     Stubs::start(Ports::free()).unwrap()
@@ -72,12 +72,8 @@ async fn form(to: SocketAddr, path: &str, body: &str) -> Seen {
     send(to, request).await.unwrap()
 }
 
-/// Waits until something is so, for as long as a busy machine may need.
-async fn until(mut so: impl FnMut() -> bool) {
-    let waiting = async {
-        while !so() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
+/// Waits until a service's counters are `so`, for as long as a busy machine may need.
+async fn until(stubs: &Stubs, service: Service, so: impl Fn(&Counts) -> bool) {
+    let waiting = stubs.recorder().until(service, so);
     tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("it never came to be so");
 }

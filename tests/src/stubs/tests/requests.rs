@@ -44,7 +44,7 @@ async fn a_client_that_leaves_in_the_middle_of_the_answer_is_counted() {
     stream.write_all(b"GET /orders/99 HTTP/1.1\r\nhost: stub\r\n\r\n").await.unwrap();
     stream.readable().await.unwrap();
     drop(stream);
-    until(|| stubs.recorder().counts(Service::Order).cancelled == 1).await;
+    until(&stubs, Service::Order, |counts| counts.cancelled == 1).await;
     let counts = stubs.recorder().counts(Service::Order);
     assert_eq!((counts.in_flight, counts.last[0].status, counts.last[0].cancelled), (0, Some(200), true));
 }
@@ -55,12 +55,12 @@ async fn clearing_keeps_what_is_in_flight_and_counts_nothing_of_it_later() {
     stubs.faults().set(Service::Order, json!({"fault": "hang"})).await.unwrap();
     let mut stream = TcpStream::connect(stubs.address(Service::Order)).await.unwrap();
     stream.write_all(b"GET /orders/99 HTTP/1.1\r\nhost: stub\r\n\r\n").await.unwrap();
-    until(|| stubs.recorder().counts(Service::Order).in_flight == 1).await;
+    until(&stubs, Service::Order, |counts| counts.in_flight == 1).await;
     stubs.recorder().clear();
     let counts = stubs.recorder().counts(Service::Order);
     assert_eq!((counts.total, counts.in_flight, counts.last.len()), (0, 1, 0));
     drop(stream);
-    until(|| stubs.recorder().counts(Service::Order).in_flight == 0).await;
+    until(&stubs, Service::Order, |counts| counts.in_flight == 0).await;
     assert_eq!(stubs.recorder().counts(Service::Order).cancelled, 0);
 }
 
@@ -70,6 +70,6 @@ async fn answers_without_a_body_end_as_well() {
     let order = stubs.address(Service::Order);
     send(order, request(Method::HEAD, "/orders/99", Body::empty())).await.unwrap();
     get(order, "/orders/555").await;
-    until(|| stubs.recorder().counts(Service::Order).in_flight == 0).await;
+    until(&stubs, Service::Order, |counts| counts.in_flight == 0).await;
     assert_eq!(stubs.recorder().counts(Service::Order).cancelled, 0);
 }

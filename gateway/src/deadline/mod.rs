@@ -2,37 +2,58 @@
 //!
 //! Not here: durations as typed (`units.rs`).
 
+mod budget;
+pub mod config;
+
 use std::{future::Future, pin::Pin, time::Duration};
 
 use tokio::time::{Instant, error::Elapsed};
 
+pub use self::budget::{Budget, BudgetField};
+
 /// An absolute point in time; cheap to copy into every call made for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Deadline(Instant);
+pub struct Deadline {
+    at: Instant,
+    /// The client's own, sooner than the route's: that it passes says nothing about a service.
+    hurried: bool,
+}
 
 impl Deadline {
     /// The point `timeout` from now.
     #[must_use]
     pub fn after(timeout: Duration) -> Self {
-        Deadline(Instant::now() + timeout)
+        Deadline::of(Instant::now(), timeout)
     }
 
     /// The point `timeout` after `begun`.
     #[must_use]
     pub fn of(begun: Instant, timeout: Duration) -> Self {
-        Deadline(begun + timeout)
+        Deadline { at: begun + timeout, hurried: false }
+    }
+
+    /// The same, because the client asked for it.
+    #[must_use]
+    pub fn hurried(self) -> Self {
+        Deadline { hurried: true, ..self }
+    }
+
+    /// Whether this is the client's own time and not what a service may be expected to answer in.
+    #[must_use]
+    pub fn is_hurried(self) -> bool {
+        self.hurried
     }
 
     /// The point itself.
     #[must_use]
     pub fn at(self) -> Instant {
-        self.0
+        self.at
     }
 
     /// What is left, zero once it has passed.
     #[must_use]
     pub fn remaining(self) -> Duration {
-        self.0.saturating_duration_since(Instant::now())
+        self.at.saturating_duration_since(Instant::now())
     }
 
     /// This one, or `timeout` from now when that is sooner.
@@ -44,7 +65,7 @@ impl Deadline {
     /// So much sooner: what is kept back for work that comes after.
     #[must_use]
     pub fn keeping(self, reserve: Duration) -> Self {
-        Deadline(self.0.checked_sub(reserve).unwrap_or(self.0))
+        Deadline { at: self.at.checked_sub(reserve).unwrap_or(self.at), ..self }
     }
 
     /// Runs `work` until the deadline. It is pinned by the caller, since futures of requests are large and moving them costs
@@ -53,6 +74,6 @@ impl Deadline {
     /// # Errors
     /// [`Elapsed`] when the deadline passed first.
     pub async fn bound<F: Future + ?Sized>(self, work: Pin<&mut F>) -> Result<F::Output, Elapsed> {
-        tokio::time::timeout_at(self.0, work).await
+        tokio::time::timeout_at(self.at, work).await
     }
 }

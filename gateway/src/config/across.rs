@@ -1,0 +1,96 @@
+//! What no folder can tell alone: times and sizes that nothing could be done with, and names that only routes know.
+//!
+//! Not here: what belongs to one folder (`X/config.rs`).
+
+use std::collections::BTreeSet;
+
+use super::{RouteConfig, build::Builder};
+use crate::{
+    composition::config::PartConfig,
+    mistake::{Mistake, below},
+    routing,
+    units::{Size, Span},
+    upstream::balance::{BalanceConfig, HashOn},
+};
+
+impl Builder<'_> {
+    /// Times and sizes that let nothing succeed.
+    pub(super) fn check_bounds(&mut self) {
+        let (none, server) = (Span::millis(0), &self.config.server);
+        self.bound("server", "header_timeout", "the server", server.header_timeout > none, "1ms or more");
+        let header = server.max_header_size >= Size::kib(1);
+        self.bound("server", "max_header_size", "the server", header, "1KiB or more");
+        for (index, route) in self.config.routes.iter().enumerate() {
+            let (at, whose) = (format!("routes[{index}]"), format!("route `{}`", route.path));
+            self.bound(&at, "timeout", &whose, route.timeout > none, "1ms or more");
+            for (key, name, part) in parts(route) {
+                let (at, whose) = (below(&below(&at, key), name), format!("{whose}: part `{name}`"));
+                let in_time = part.timeout.is_none_or(|timeout| timeout > none);
+                self.bound(&at, "timeout", &whose, in_time, "1ms or more");
+                self.bound(&at, "max_size", &whose, part.max_size.0 > 0, "1B or more");
+                self.check_fallback(key, name, part, route, &at);
+            }
+        }
+    }
+
+    fn bound(&mut self, at: &str, key: &str, whose: &str, right: bool, expected: &str) {
+        if !right {
+            let wrong = format!("{whose}: with this `{key}` nothing could succeed");
+            self.mistakes.add(Mistake::new(below(at, key), wrong).expected(expected));
+        }
+    }
+
+    /// What is decided must be decided by what is so, and what is required is not made up.
+    fn check_fallback(&mut self, key: &str, name: &str, part: &PartConfig, route: &RouteConfig, at: &str) {
+        let Some(fallback) = &part.fallback else { return };
+        let mut wrong = |at: String, why: &str, help: &str| {
+            let message = format!("route `{}`: part `{name}` {why}", route.path);
+            self.mistakes.add(Mistake::new(at, message).help(help));
+        };
+        if key == "ask" {
+            wrong(
+                below(at, "fallback"),
+                "decides who may, and nothing can stand in for it",
+                "leave `fallback` out",
+            );
+        } else if !part.optional {
+            let help = "write `optional: true` as well, or leave `fallback` out";
+            wrong(below(at, "fallback"), "has a fallback and is required all the same", help);
+        }
+        if fallback.value.is_null() {
+            wrong(below(at, "fallback.value"), "has a fallback with nothing in it", "leave `fallback` out");
+        }
+    }
+
+    /// Upstreams whose calls are kept together by a path parameter that no route has which calls them. A route without it is
+    /// none of that: its calls are simply not kept together.
+    pub(super) fn check_path_keys(&mut self) {
+        if !self.loaded.mistakes.is_empty() {
+            return; // the route that has it may be the one that is wrong
+        }
+        for (name, upstream) in &self.config.upstreams {
+            let BalanceConfig::Hash(HashOn::Path(parameter)) = &upstream.balance else { continue };
+            let calling = self.config.routes.iter().filter(|route| calls(route, name));
+            let known: BTreeSet<Box<str>> =
+                calling.flat_map(|route| routing::parameters(&route.path).unwrap_or_default()).collect();
+            if !known.contains(parameter.as_str()) {
+                let wrong =
+                    format!("upstream `{name}`: no route that calls it has a path parameter `{parameter}`");
+                let mistake = Mistake::new(below(&below("upstreams", name), "balance.hash.path"), wrong);
+                self.mistakes.add(mistake.one_of("parameters", known, parameter));
+            }
+        }
+    }
+}
+
+fn calls(route: &RouteConfig, upstream: &str) -> bool {
+    let asked = |part: &PartConfig| part.get.split_once('/').is_some_and(|(name, _)| name == upstream);
+    route.forward.as_ref().is_some_and(|forward| forward.to == upstream)
+        || parts(route).any(|(_, _, part)| asked(part))
+}
+
+/// The parts of a route, each with the key that it stands under and its name.
+fn parts(route: &RouteConfig) -> impl Iterator<Item = (&'static str, &String, &PartConfig)> {
+    let composed = route.compose.iter().flatten().map(|(name, part)| ("compose", name, part));
+    composed.chain(route.ask.iter().map(|(name, part)| ("ask", name, part)))
+}

@@ -1,0 +1,188 @@
+//! What a route does, from what was typed: it forwards, composes, or is answered by a handler of the binary's own.
+//!
+//! Not here: who may use it (`build.rs`).
+
+use std::sync::Arc;
+
+use http::Method;
+use indexmap::IndexMap;
+
+use super::{RouteConfig, build::Builder};
+use crate::{
+    auth::config::AuthConfig,
+    composition::{Compose, Part, config::PartConfig},
+    guard::Guard,
+    handler::{Handler, InTime, Services},
+    mistake::{Mistake, below},
+    proxy::{
+        Fallback, Forward,
+        config::{FallbackConfig, ForwardConfig},
+    },
+    template::Template,
+    upstream::Upstream,
+};
+
+impl Builder<'_> {
+    pub(super) fn handler(
+        &mut self,
+        typed: &RouteConfig,
+        at: &str,
+        guard: &Arc<Guard>,
+        services: &Services,
+    ) -> Option<Arc<dyn Handler>> {
+        match (&typed.forward, &typed.compose, &typed.handle) {
+            (Some(forward), None, None) => self.forward(forward, typed, &below(at, "forward"), services),
+            (None, Some(parts), None) => self.compose(parts, typed, &below(at, "compose"), guard, services),
+            (None, None, Some(name)) => self.own(name, typed, &below(at, "handle"), services),
+            _ => {
+                self.not_one_handler(typed, at);
+                None
+            }
+        }
+    }
+
+    fn not_one_handler(&mut self, typed: &RouteConfig, at: &str) {
+        let keys = ["forward", "compose", "handle"];
+        if keys.iter().any(|key| self.loaded.has_erased(&below(at, key))) {
+            return; // told already
+        }
+        let typed_keys = [typed.forward.is_some(), typed.compose.is_some(), typed.handle.is_some()];
+        let count = typed_keys.iter().filter(|there| **there).count();
+        let message = if count == 0 {
+            format!("route `{}` does nothing", typed.path)
+        } else {
+            format!("route `{}` does {count} things", typed.path)
+        };
+        let mistake =
+            Mistake::new(below(at, "path:"), message).expected("exactly one of: forward, compose, handle");
+        self.mistakes.add(mistake);
+    }
+
+    fn forward(
+        &mut self,
+        forward: &ForwardConfig,
+        typed: &RouteConfig,
+        at: &str,
+        services: &Services,
+    ) -> Option<Arc<dyn Handler>> {
+        let place = format!("route `{}`: it forwards to", typed.path);
+        let upstream = self.upstream(&forward.to, &place, &below(at, "to"), services);
+        if forward.token && typed.auth == AuthConfig::None {
+            let message = format!(
+                "route `{}`: `auth: none` looks at no token, so there is none to send on",
+                typed.path
+            );
+            let mistake = Mistake::new(below(at, "token"), message);
+            self.mistakes.add(mistake.expected("only with `auth: { provider: NAME }`"));
+        }
+        let path = match &forward.path {
+            None => None,
+            Some(path) => Some(self.template(path, path, typed, &below(at, "path"))?),
+        };
+        let fallback = match &forward.fallback {
+            None => None,
+            Some(fallback) => Some(self.fallback(fallback, typed, &below(at, "fallback"))?),
+        };
+        Some(Arc::new(Forward::new(upstream?, path, forward.token, fallback)))
+    }
+
+    fn fallback(&mut self, fallback: &FallbackConfig, typed: &RouteConfig, at: &str) -> Option<Fallback> {
+        let methods: Vec<Method> = typed.methods.iter().filter_map(|name| name.parse().ok()).collect();
+        Fallback::build(fallback, &typed.path, &methods, at, &mut self.mistakes)
+    }
+
+    fn compose(
+        &mut self,
+        parts: &IndexMap<String, PartConfig>,
+        typed: &RouteConfig,
+        at: &str,
+        guard: &Arc<Guard>,
+        services: &Services,
+    ) -> Option<Arc<dyn Handler>> {
+        if typed.methods.iter().any(|method| method != "GET") {
+            let message = format!("route `{}`: a composition is read, not written", typed.path);
+            self.mistakes
+                .add(Mistake::new(format!("{at}:"), message).expected("with `methods: [GET]` or none"));
+        }
+        if parts.is_empty() && !self.loaded.has_erased(at) {
+            self.mistakes.add(
+                Mistake::new(at, format!("route `{}` composes nothing", typed.path))
+                    .expected("at least one part"),
+            );
+        }
+        let built: Vec<Part> =
+            parts.iter().filter_map(|(name, part)| self.part(name, part, typed, at, services)).collect();
+        (built.len() == parts.len()).then(|| Arc::new(Compose::new(built, guard)) as Arc<dyn Handler>)
+    }
+
+    fn own(
+        &mut self,
+        name: &str,
+        typed: &RouteConfig,
+        at: &str,
+        services: &Services,
+    ) -> Option<Arc<dyn Handler>> {
+        let Some(make) = self.ground.handlers.0.get(name) else {
+            let message = format!("route `{}`: this binary brings no handler `{name}` along", typed.path);
+            self.mistakes.add(Mistake::new(at, message).one_of(
+                "handlers",
+                self.ground.handlers.0.keys(),
+                name,
+            ));
+            return None;
+        };
+        // What it needs may be missing only because it was told to be wrong.
+        if !self.mistakes.is_empty() || !self.loaded.mistakes.is_empty() {
+            return None;
+        }
+        let made = make(services).map_err(|why| Mistake::new(at, format!("route `{}`: {why}", typed.path)));
+        self.mistakes.keep(made).map(|handler| Arc::new(InTime(handler)) as Arc<dyn Handler>)
+    }
+
+    pub(super) fn part(
+        &mut self,
+        name: &str,
+        part: &PartConfig,
+        typed: &RouteConfig,
+        at: &str,
+        services: &Services,
+    ) -> Option<Part> {
+        let at = below(at, name);
+        let place = format!("route `{}`: part `{name}`", typed.path);
+        let token = name.starts_with(|c: char| c.is_ascii_alphabetic());
+        if !token || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')) {
+            let mistake =
+                Mistake::new(format!("{at}:"), format!("{place}: a part's name is told in a header field"));
+            self.mistakes.add(mistake.expected("a letter, then letters, digits, `_` or `-`"));
+        }
+        let get = below(&at, "get");
+        let Some((upstream, target)) = part.get.split_once('/') else {
+            let mistake = Mistake::new(&get, format!("{place}: `{}` says no path", part.get));
+            self.mistakes.add(mistake.expected("an upstream and a path, like `order/orders/{orderId}`"));
+            return None;
+        };
+        let upstream = self.upstream(upstream, &format!("{place} calls"), &get, services);
+        let target = self.template(&format!("/{target}"), target, typed, &get);
+        Some(Part::new(name, part, upstream?, target?))
+    }
+
+    fn upstream(&mut self, name: &str, place: &str, at: &str, services: &Services) -> Option<Arc<Upstream>> {
+        let found = services.upstreams.get(name).cloned();
+        let told =
+            self.config.upstreams.contains_key(name) || self.loaded.has_erased(&below("upstreams", name));
+        if found.is_none() && !told {
+            let mistake = Mistake::new(at, format!("{place} the unknown upstream `{name}`")).words(name);
+            self.mistakes.add(mistake.one_of("upstreams", services.upstreams.keys(), name));
+        }
+        found
+    }
+
+    fn template(&mut self, path: &str, written: &str, typed: &RouteConfig, at: &str) -> Option<Template> {
+        let rest = typed.path.split_once("{*").and_then(|(_, rest)| rest.strip_suffix('}'));
+        let parsed = Template::parse(path, &self.names, rest).map_err(|(words, why)| {
+            let words = if words == path { written.to_owned() } else { words };
+            Mistake::new(at, format!("route `{}`: {why}", typed.path)).words(words)
+        });
+        self.mistakes.keep(parsed)
+    }
+}
