@@ -354,12 +354,7 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    async fn plain(
-        &self,
-        ask: &Ask<'_>,
-        request: Box<Request>,
-        now: Instant,
-    ) -> Result<Answered, Failed> {
+    async fn plain(&self, ask: &Ask<'_>, request: Box<Request>, now: Instant) -> Result<Answered, Failed> {
         let outcome = self.endpoints.all[self.index].attempt(ask, request, self.until, now).await;
         let verdict = outcome.as_ref().map_or_else(|failed| failed.verdict, |answered| answered.verdict);
         self.endpoints.note(&self.upstream.name, self.index, verdict);
