@@ -275,3 +275,22 @@ async fn what_goaway_leaves_out_is_asked_of_the_next_connection_at_once() {
     gate.drain().await;
     assert_eq!(service.await.unwrap(), 32);
 }
+
+#[tokio::test]
+async fn however_many_clients_leave_in_mid_answer_their_connection_serves_the_others() {
+    const AT_ONCE: usize = 40;
+    let origin = Origin::start(Manner::default()).await;
+    let gate = gate(&origin, "");
+    origin.once(Then::HangInBody);
+    let other = gate.get("/it").begin().await;
+    origin.does(Then::Flood(8 << 20));
+    let left = tries(1_600);
+    for _ in 0..left / AT_ONCE {
+        drop(join_all((0..AT_ONCE).map(|_| gate.get("/it").begin())).await);
+    }
+    origin.does(Then::Answer(Duration::ZERO));
+    gate.get("/it").send().await.expect(200);
+    assert_eq!((origin.accepted(), origin.resets().len()), (1, 0));
+    drop(other);
+    until("the last one is reset", || origin.resets().len() == 1).await;
+}

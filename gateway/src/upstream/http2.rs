@@ -43,6 +43,11 @@ const SEND_BUFFER: usize = 256 << 10;
 /// to say so. A machine that is gone sends no more, not even that it is.
 const PING: Duration = Duration::from_secs(20);
 const PONG: Duration = Duration::from_secs(10);
+/// Of how many streams that clients have left is remembered, for half a minute, that answers to them may still be coming.
+const LEFT: usize = 10_000;
+/// How often a service may send what belongs to no stream, such as the answer to one that is not remembered any more, until
+/// its connection ends with all that share it. h2's own 1024 is used up by clients who leave.
+const MISPLACED: usize = 1_000_000;
 /// Before the service has said how many streams there may be. No service can say that: it says 32 bits.
 const UNKNOWN: usize = usize::MAX - 1;
 
@@ -187,6 +192,8 @@ where
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(settings.window())
         .max_send_buf_size(SEND_BUFFER)
+        .max_concurrent_reset_streams(LEFT)
+        .max_local_error_reset_streams(MISPLACED)
         // Fields count for 32 bytes more here (RFC 9113 section 6.5.2): what is too large is told by who called.
         .max_header_list_size(u32::try_from(settings.max_header_size.saturating_mul(4)).unwrap_or(u32::MAX))
         .keep_alive_interval(PING)
