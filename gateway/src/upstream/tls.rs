@@ -212,3 +212,108 @@ fn trusted_by_the_system() -> Result<Vec<CertificateDer<'static>>, String> {
         None => Err("this system trusts no certificate: name a `ca`".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rcgen::generate_simple_self_signed;
+
+    use super::*;
+
+    /// A folder that is gone after the test.
+    struct Folder(PathBuf);
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    impl Folder {
+        fn new() -> Self {
+            let folder = format!("gateway-service-tls-{}-{:x}", std::process::id(), fastrand::u64(..));
+            let folder = std::env::temp_dir().join(folder);
+            fs::create_dir(&folder).unwrap();
+            Folder(folder)
+        }
+
+        /// `NAME.pem` and `NAME-key.pem`.
+        fn certified(&self, name: &str) -> ServiceTlsConfig {
+            let made = generate_simple_self_signed([name.to_owned()]).unwrap();
+            let (cert, key) = (self.0.join(format!("{name}.pem")), self.0.join(format!("{name}-key.pem")));
+            fs::write(&cert, made.cert.pem()).unwrap();
+            fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+            ServiceTlsConfig { ca: Some(cert.clone()), cert: Some(cert), key: Some(key), server_name: None }
+        }
+
+        fn told(&self, config: &ServiceTlsConfig) -> Vec<String> {
+            let built = Tls::build(config, Protocol::Auto, "kitchen", "tls");
+            let told = |mistake: &Mistake| format!("{}: {}", mistake.at, mistake.message);
+            let told: Vec<String> = built.err().expect("it is wrong").0.iter().map(told).collect();
+            told.into_iter().map(|told| told.replace(&*self.0.to_string_lossy(), "")).collect()
+        }
+    }
+
+    #[test]
+    fn files_that_do_not_fit_are_called_by_their_names_and_keys() {
+        let folder = Folder::new();
+        let (one, other) = (folder.certified("one"), folder.certified("other"));
+        assert!(Tls::build(&one, Protocol::Auto, "kitchen", "tls").is_ok());
+        let told = folder.told(&ServiceTlsConfig { key: other.key.clone(), ..one.clone() });
+        let unfit = "tls.key: upstream `kitchen`: the key in `/other-key.pem` does not fit the certificate in `/one.pem`";
+        assert!(told[0].starts_with(unfit), "{told:?}");
+        let told =
+            folder.told(&ServiceTlsConfig { ca: one.key.clone(), key: one.cert.clone(), ..one.clone() });
+        assert_eq!(
+            told,
+            [
+                "tls.key: upstream `kitchen`: there is no private key in `/one.pem`: it must be in PEM form",
+                "tls.ca: upstream `kitchen`: there is no certificate in `/one-key.pem`: it must be in PEM form",
+            ]
+        );
+        fs::write(
+            other.ca.as_ref().unwrap(),
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        )
+        .unwrap();
+        let told = folder.told(&ServiceTlsConfig { ca: other.ca, ..one });
+        assert!(
+            told[0].starts_with("tls.ca: upstream `kitchen`: a certificate in `/other.pem` is damaged"),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn only_another_content_of_the_files_is_a_change() {
+        let folder = Folder::new();
+        let config = folder.certified("one");
+        let build = || Tls::build(&config, Protocol::Auto, "kitchen", "tls").ok().unwrap();
+        let tls = build();
+        assert!(tls.is_unchanged(&config) && tls.is_same(&build()));
+        folder.certified("one");
+        assert!(!tls.is_unchanged(&config) && !tls.is_same(&build()));
+        fs::remove_file(config.ca.as_ref().unwrap()).unwrap();
+        assert!(!tls.is_unchanged(&config));
+    }
+
+    #[test]
+    fn a_certificate_must_be_for_the_host_unless_a_name_is_typed() {
+        let folder = Folder::new();
+        let config = folder.certified("one");
+        let name_of = |config: &ServiceTlsConfig, host: &str| {
+            let tls = Tls::build(config, Protocol::Auto, "kitchen", "tls").ok().unwrap();
+            tls.name_of(host).map(|name| name.to_str().into_owned())
+        };
+        for (host, name) in [
+            ("kitchen.internal:443", Some("kitchen.internal")),
+            ("10.0.0.1:443", Some("10.0.0.1")),
+            ("[::1]:443", Some("::1")),
+            ("kit chen:443", None),
+        ] {
+            assert_eq!(name_of(&config, host).as_deref(), name);
+        }
+        let named = ServiceTlsConfig { server_name: Some("other".to_owned()), ..config };
+        assert_eq!(name_of(&named, "10.0.0.1:443").as_deref(), Some("other"));
+    }
+}

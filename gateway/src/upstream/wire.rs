@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::{
     config::UpstreamConfig,
     discovery::{Discovery, Target},
-    tls::Tls,
+    tls::{ServiceTlsConfig, Tls},
 };
 use crate::{
     mistake::{Mistake, Mistakes, below},
@@ -64,40 +64,24 @@ impl Wire {
         name: &str,
         at: &str,
     ) -> Result<Self, Mistakes> {
-        let one = |mistake| Err(Mistakes(vec![mistake]));
-        let wrong = |key: &str, why: &str| Mistake::new(below(at, key), format!("upstream `{name}`: {why}"));
+        let protocol = config.protocol;
         // What DNS says has no scheme.
         if !discovery.tls && (config.tls.is_none() || config.dns.is_none()) {
             return match config.tls {
-                Some(_) => {
-                    let why = "`tls` is typed, and where it is begins with http://";
-                    one(wrong("tls:", why).expected("`https://host:port` there, or no `tls`"))
-                }
-                None => Ok(Wire { tls: None, protocol: config.protocol }),
+                Some(_) => Err(Mistakes(vec![beside_plaintext(name, at)])),
+                None => Ok(Wire { tls: None, protocol }),
             };
         }
-        let typed = config.tls.clone().unwrap_or_default();
-        if typed.server_name.is_none() {
-            const HELP: &str =
-                "write `tls: { server_name: kitchen.internal }`, or the address there if it is for that";
-            if let Some(target) = discovery.source.first().first() {
-                let why = format!("nothing says what the certificate of {} must be for", target.host);
-                return one(wrong(config.place_key(), &why)
-                    .expected("a name, or `tls.server_name`")
-                    .help(HELP));
-            }
-            if config.dns.as_ref().is_some_and(|dns| dns.srv.is_some()) {
-                let why = "nothing says what the certificate must be for: anybody may answer for DNS";
-                return one(wrong("dns.srv", why).expected("`tls.server_name` beside it").help(HELP));
-            }
+        let (typed, at_tls) = match &config.tls {
+            Some(typed) => (typed.clone(), below(at, "tls")),
+            None => (ServiceTlsConfig::default(), below(at, config.place_key())),
+        };
+        if typed.server_name.is_none()
+            && let Some(nameless) = nameless(config, discovery, name, at)
+        {
+            return Err(Mistakes(vec![nameless]));
         }
-        let tls = Tls::build(
-            &typed,
-            config.protocol,
-            name,
-            &below(at, if config.tls.is_some() { "tls" } else { config.place_key() }),
-        )?;
-        Ok(Wire { tls: Some(tls), protocol: config.protocol })
+        Ok(Wire { tls: Some(Tls::build(&typed, protocol, name, &at_tls)?), protocol })
     }
 
     /// Whether this and `other` come to the same, with the same certificates.
@@ -123,6 +107,32 @@ impl Wire {
             Protocol::Http2 => true,
         }
     }
+}
+
+fn beside_plaintext(name: &str, at: &str) -> Mistake {
+    let wrong = format!("upstream `{name}`: `tls` is typed, and where it is begins with http://");
+    Mistake::new(below(at, "tls:"), wrong).expected("`https://host:port` there, or no `tls`")
+}
+
+/// What is wrong where nothing says what the service's certificate must be for.
+fn nameless(config: &UpstreamConfig, discovery: &Discovery, name: &str, at: &str) -> Option<Mistake> {
+    let (key, why) = match discovery.source.first().first() {
+        Some(typed) => {
+            let why = format!("nothing says what the certificate of {} must be for", typed.host);
+            (config.place_key(), why)
+        }
+        None => {
+            config.dns.as_ref()?.srv.as_ref()?;
+            // Whoever forges the answer would choose the name too (RFC 6125 section 6.2.1).
+            (
+                "dns.srv",
+                "nothing says what the certificate must be for: anybody may answer for DNS".to_owned(),
+            )
+        }
+    };
+    let help = "write `tls: { server_name: kitchen.internal }`, or the address there if it is for that";
+    let wrong = Mistake::new(below(at, key), format!("upstream `{name}`: {why}"));
+    Some(wrong.expected("a name, or `tls.server_name`").help(help))
 }
 
 impl Naming {
@@ -161,4 +171,35 @@ impl Naming {
 
 fn path_of<B>(request: &Request<B>) -> PathAndQuery {
     request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_offered_is_what_was_typed() {
+        let offered = |protocol: Protocol| protocol.offered().collect::<Vec<_>>();
+        assert_eq!(offered(Protocol::Auto), [HTTP2, HTTP1]);
+        assert_eq!((offered(Protocol::Http1), offered(Protocol::Http2)), (vec![HTTP1], vec![HTTP2]));
+    }
+
+    #[test]
+    fn a_request_is_called_as_its_connection_wants_it_one_after_the_other() {
+        let wire = Wire { tls: None, protocol: Protocol::Http2 };
+        let target = Target::new("10.0.0.1:80".parse().unwrap(), "kitchen.internal:80");
+        let naming = Naming::new(&wire, &target);
+        let mut request = Request::get("/tickets?a=%20b").body(()).unwrap();
+        for _ in 0..2 {
+            naming.http1(&mut request);
+            assert_eq!(
+                (request.uri().to_string().as_str(), request.version()),
+                ("/tickets?a=%20b", Version::HTTP_11)
+            );
+            assert_eq!(request.headers()[header::HOST], "kitchen.internal:80");
+            naming.http2(&mut request);
+            assert_eq!(request.uri().to_string(), "http://kitchen.internal:80/tickets?a=%20b");
+            assert_eq!((request.version(), request.headers().len()), (Version::HTTP_2, 0));
+        }
+    }
 }
