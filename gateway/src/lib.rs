@@ -12,6 +12,7 @@
 //! | [`rate_limit`] | How often an address or a principal may ask. |
 //! | [`auth`], [`guard`] | Who is calling; the policy language; who may use a route, and when that is decided. |
 //! | [`handler`] | What answers: the trait, and what a handler is given. |
+//! | [`identity`] | What services are told about a request, and nobody else may say. |
 //! | [`proxy`] | Forwards a request to a service. |
 //! | [`composition`] | One answer from many services. |
 //! | [`graphql`] | GraphQL over HTTP, for schemas that a binary brings along. |
@@ -50,6 +51,7 @@ pub mod graphql;
 pub mod guard;
 pub mod handler;
 pub mod histogram;
+pub mod identity;
 pub mod instance;
 pub mod mistake;
 pub mod observability;

@@ -24,7 +24,8 @@ use crate::{
     deadline::Deadline,
     downstream::Downstream,
     error::{Code, Error},
-    handler::{self, Admitted, Caller, REQUEST_ID, late},
+    handler::{Admitted, late},
+    identity::{self, Caller, REQUEST_ID},
     observability::{
         access_log::AccessLog,
         metrics::{Metrics, RouteMetrics},
@@ -129,7 +130,7 @@ impl Gateway {
             .body_mut()
             .limit(route.max_body)
             .map_err(|error| Error::new(Code::BodyTooLarge, error.to_string()))?; // 413
-        handler::strip(request.headers_mut(), &route.budget.ours); // nobody but us says who the caller is
+        identity::strip(request.headers_mut(), &route.budget.ours); // nobody but us says who the caller is
         let trace = Trace::of(request.headers());
         record.traced(&trace);
         let admitted = async {

@@ -9,7 +9,7 @@ use super::config::PartConfig;
 use crate::{
     body::Body,
     deadline::Deadline,
-    handler::Caller,
+    identity::Caller,
     routing::Params,
     template::Template,
     upstream::{Fault, Reason, Upstream},

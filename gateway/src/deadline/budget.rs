@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{Deadline, config::DeadlineConfig};
 use crate::{
     error::{Code, Error},
-    handler::{OURS, REQUEST_TIMEOUT},
+    identity::{OURS, REQUEST_TIMEOUT},
     mistake::{Mistake, Mistakes, below},
 };
 

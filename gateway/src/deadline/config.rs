@@ -14,6 +14,6 @@ pub struct DeadlineConfig {
 
 impl Default for DeadlineConfig {
     fn default() -> Self {
-        DeadlineConfig { read: None, send: crate::handler::REQUEST_TIMEOUT.as_str().to_owned() }
+        DeadlineConfig { read: None, send: crate::identity::REQUEST_TIMEOUT.as_str().to_owned() }
     }
 }

@@ -27,7 +27,8 @@ use crate::{
     deadline::Deadline,
     downstream::Downstream,
     error::Error,
-    handler::{Admitted, Answer, Caller, Handler},
+    handler::{Admitted, Answer, Handler},
+    identity::Caller,
     observability::record::Note,
     upstream::Fault,
 };

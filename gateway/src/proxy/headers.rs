@@ -1,6 +1,6 @@
 //! Which header fields go on, in either direction (RFC 9110 section 7.6), and what the gateway adds.
 //!
-//! Not here: the identity of the caller (`handler.rs`), which is set after all of this, so that naming such a field in
+//! Not here: the identity of the caller (`identity.rs`), which is set after all of this, so that naming such a field in
 //! `Connection` does not remove it.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};

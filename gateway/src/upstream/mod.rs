@@ -63,7 +63,7 @@ pub use self::{
 use crate::{
     body::{Body, Request, Response},
     deadline::Deadline,
-    handler::USER_ID,
+    identity::USER_ID,
     mistake::{Mistake, Mistakes, below},
     routing::{Params, path},
 };

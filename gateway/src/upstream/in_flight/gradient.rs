@@ -3,15 +3,16 @@
 //! Calls that wait inside the service take longer than those that do not, so the ratio of the two times says by how much
 //! there are too many (Netflix, concurrency-limits, `GradientLimit`). After each tenth of a second:
 //!
-//! `limit = limit * clamp(1.5 * baseline / mean, 0.5, 1) + sqrt(limit)`
+//! `limit = limit * clamp(1.3 * baseline / mean, 0.5, 1) + sqrt(limit)`
 //!
-//! The 1.5 leaves the service a short queue, so that it is never idle; the root lets the limit grow.
+//! The 1.3 leaves the service a short queue, so that it is never idle; the root lets the limit grow.
 //!
 //! The baseline is the mean time without a queue. Under lasting overload it is never seen by itself, and a baseline that
 //! is forgotten with time (`Gradient2`) lets the limit creep up. So every ten seconds, if times are longer, the limit is
 //! halved for two windows: one for the queue to drain, one to measure. If calls have become quicker than ever by that,
 //! there was a queue at all times, and there may be one still: it is halved again. A service that has become slower for a
-//! reason of its own gets its new baseline in the same way.
+//! reason of its own gets its new baseline in the same way, once a second measurement soon after agrees: one that a
+//! hiccup fell into would let the limit be too high until the next.
 //!
 //! The first window of all may fall into an overload, so the first baseline is measured anew much sooner.
 //!
@@ -22,7 +23,7 @@ use std::time::Duration;
 use super::config::AdaptiveConfig;
 
 /// How much longer than the baseline calls may take.
-const TOLERANCE: f64 = 1.5;
+const TOLERANCE: f64 = 1.3;
 /// Longer by chance is no reason to measure anew.
 const NOISE: f64 = 1.2;
 /// How much of a lower mean the baseline takes on at a time: the least of many means would be too low by chance.
@@ -64,6 +65,8 @@ pub(super) struct Gradient {
     baseline: Option<f64>,
     /// Whether it was measured with a halved limit.
     proven: bool,
+    /// Whether the last measurement was longer than the proven baseline.
+    doubted: bool,
     baseline_age: u32,
     phase: Phase,
     /// How long the window lasts: longer than a call, so that what was sent under the last limit is only a part of it.
@@ -78,6 +81,7 @@ impl Gradient {
             config,
             baseline: None,
             proven: false,
+            doubted: false,
             baseline_age: BASELINE_WINDOWS - FIRST_WINDOWS,
             phase: Phase::Following,
             span: WINDOW,
@@ -134,11 +138,20 @@ impl Gradient {
     fn measured(&mut self, mean: Option<f64>, before: f64) {
         self.phase = Phase::Following;
         let Some(mean) = mean else { return };
-        let as_ever = |old: f64| (old / NOISE..=old * NOISE).contains(&mean);
-        let known = self.proven && self.baseline.is_some_and(as_ever);
-        self.baseline = Some(mean);
-        self.proven = true;
-        if !known && mean * NOISE < before && self.limit / 2.0 > f64::from(self.config.min) {
+        let proven = self.baseline.filter(|_| self.proven);
+        let longer = proven.is_some_and(|old| mean > old * NOISE);
+        if let Some(old) = proven.filter(|old| !longer && mean * NOISE > *old) {
+            self.baseline = Some(old + (mean - old) * SMOOTHING);
+            self.doubted = false;
+            return;
+        }
+        if longer && !self.doubted {
+            self.doubted = true;
+            self.baseline_age = BASELINE_WINDOWS - FIRST_WINDOWS;
+            return;
+        }
+        (self.baseline, self.proven, self.doubted) = (Some(mean), true, false);
+        if mean * NOISE < before && self.limit / 2.0 > f64::from(self.config.min) {
             self.proven = false;
             self.limit /= 2.0;
             self.phase = Phase::Draining(mean);
@@ -235,6 +248,21 @@ mod tests {
         run(&mut gradient, 20, |_| 10 * MILLI);
         let limits = run(&mut gradient, 300, |_| 100 * MILLI);
         assert!(*limits.iter().min().unwrap() < 100 && limits[299] > 500, "{limits:?}");
+    }
+
+    #[test]
+    fn a_hiccup_in_a_measurement_is_not_believed() {
+        let mut gradient = gradient(20);
+        run(&mut gradient, 60, twenty_threads);
+        let proven = gradient.baseline.unwrap();
+        let mut hiccups = 0;
+        for _ in 0..300 {
+            let hiccup = hiccups == 0 && matches!(gradient.phase, Phase::Measuring(_));
+            hiccups += u32::from(hiccup);
+            run(&mut gradient, 1, |limit| twenty_threads(limit) * if hiccup { 3 } else { 1 });
+            assert!(gradient.baseline.unwrap() < proven * 1.2, "{gradient:?}");
+        }
+        assert_eq!(hiccups, 1);
     }
 
     #[test]

@@ -1,0 +1,135 @@
+//! What services are told about a request: who asks, its id, its trace, the time left. Only the gateway says so: what a client
+//! sent in these fields is removed.
+//!
+//! Not here: who it is (`auth/`), where a request came from (`proxy/headers.rs`).
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
+
+use crate::{
+    auth::Principal,
+    body::{Body, Request},
+    deadline::{BudgetField, Deadline},
+    observability::trace::{TRACEPARENT, TRACESTATE, Trace},
+};
+
+/// `x-user-id`: the `sub` of the caller.
+pub const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
+/// `x-user-roles`: the caller's roles, comma-separated.
+pub const USER_ROLES: HeaderName = HeaderName::from_static("x-user-roles");
+/// `x-request-id`: new for every request, the same for all calls made for it.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// `x-request-timeout-ms`: the milliseconds that the call may still take, unless services are told so by another field.
+pub const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout-ms");
+
+/// The header fields that only the gateway may set; a client's own are removed, used or not.
+pub const OURS: [HeaderName; 4] = [USER_ID, USER_ROLES, REQUEST_ID, REQUEST_TIMEOUT];
+
+/// On whose behalf services are called: what every call made for a request tells them.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// `X-Request-Id`.
+    pub request_id: HeaderValue,
+    /// Who asks; nobody when the route lets anyone in.
+    pub principal: Option<Arc<Principal>>,
+    /// The trace that the calls belong to.
+    pub trace: Trace,
+    /// How services are told what time is left.
+    pub budget: BudgetField,
+}
+
+impl Caller {
+    /// Sets the gateway's own header fields, in a section that has no `traceparent` and no `tracestate` yet.
+    pub fn stamp(&self, headers: &mut HeaderMap, deadline: Deadline) {
+        headers.insert(REQUEST_ID, self.request_id.clone());
+        self.budget.stamp(headers, deadline);
+        self.trace.stamp(headers);
+        if let Some(principal) = &self.principal {
+            headers.insert(USER_ID, principal.user_id.clone());
+            headers.insert(USER_ROLES, principal.user_roles.clone());
+        }
+    }
+
+    /// A GET of `target` for JSON.
+    #[must_use]
+    pub fn get(&self, target: &PathAndQuery, deadline: Deadline) -> Request {
+        let mut request = Request::new(Body::Empty);
+        *request.uri_mut() = http::Uri::from(target.clone());
+        let headers = request.headers_mut();
+        headers.reserve(8);
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        self.stamp(headers, deadline);
+        request
+    }
+
+    /// A POST of a JSON body to `target`.
+    #[must_use]
+    pub fn post(&self, target: &PathAndQuery, json: Body, deadline: Deadline) -> Request {
+        let mut request = self.get(target, deadline);
+        *request.method_mut() = Method::POST;
+        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        *request.body_mut() = json;
+        request
+    }
+}
+
+/// Removes what a client sent in the gateway's name, also when spelled with `_`: some servers read both as one. Where a
+/// client comes from is replaced when a request is forwarded, so of that only other spellings are removed here. `also` are
+/// fields that the configuration has made the gateway's own.
+pub fn strip(headers: &mut HeaderMap, also: &[HeaderName]) {
+    let goes = |name: &HeaderName| in_our_name(name) || !also.is_empty() && is_one_of(name, also);
+    if !headers.keys().any(goes) {
+        return;
+    }
+    let names: Vec<HeaderName> = headers.keys().filter(|name| goes(name)).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+fn in_our_name(name: &HeaderName) -> bool {
+    OURS.contains(name) || name.as_str().contains('_') && is_ours(&name.as_str().replace('_', "-"))
+}
+
+fn is_one_of(name: &HeaderName, also: &[HeaderName]) -> bool {
+    let dashed = || name.as_str().replace('_', "-");
+    also.contains(name) || name.as_str().contains('_') && also.iter().any(|one| one.as_str() == dashed())
+}
+
+fn is_ours(name: &str) -> bool {
+    OURS.iter().any(|ours| ours == name)
+        || [TRACEPARENT, TRACESTATE].iter().any(|ours| ours == name)
+        || name == "authorization"
+        || name.starts_with("x-forwarded-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_but_the_gateway_says_who_the_caller_is() {
+        let mut headers = HeaderMap::new();
+        for name in [
+            "X-User-Id",
+            "x_user_id",
+            "X-User_Roles",
+            "x-request-id",
+            "X_Request-Timeout-Ms",
+            "X_Forwarded_For",
+            "x-forwarded_proto",
+            "X_Forwarded-Host",
+            "x-user-agent",
+            "x_mine",
+        ] {
+            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_static("1"));
+        }
+        strip(&mut headers, &[]);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["x-user-agent", "x_mine"]);
+        strip(&mut headers, &[HeaderName::from_static("x-mine")]);
+        assert_eq!(headers.len(), 1);
+    }
+}
