@@ -76,7 +76,7 @@ async fn fifty_at_once_share_one_connection_from_the_first_on() {
 async fn three_hundred_at_once_have_the_connections_that_the_service_makes_necessary() {
     for (max_streams, keys) in [(100, ", max_streams: 1000"), (1000, "")] {
         let origin = Origin::start(Manner { max_streams, ..Manner::default() }).await;
-        origin.does(Then::Answer(Duration::from_millis(500)));
+        origin.does(Then::Answer(Duration::from_secs(1)));
         let gate = gate(&origin, keys);
         assert_eq!(statuses(&gate, 300).await, [200; 300]);
         let accepted = origin.accepted();
