@@ -55,12 +55,14 @@ pub(super) struct Endpoint {
 
 /// The head of an answer whose body is still to come, with the connection that it comes by.
 pub(super) struct Answered {
-    pub(super) response: http::Response<Incoming>,
+    pub(super) response: Box<http::Response<Incoming>>, // it goes up through many hands
     pub(super) connection: Connection,
     pub(super) ticket: Ticket,
     /// What it says about the endpoint.
     pub(super) verdict: Verdict,
 }
+
+type Sent = (Box<http::Response<Incoming>>, Connection);
 
 /// An attempt without an answer.
 pub(super) struct Failed {
@@ -160,11 +162,7 @@ impl Endpoint {
         sent.map(|(response, connection)| Answered { response, connection, ticket, verdict })
     }
 
-    async fn send(
-        &self,
-        ask: &Ask<'_>,
-        mut request: Box<Request>,
-    ) -> Result<(http::Response<Incoming>, Connection), Failed> {
+    async fn send(&self, ask: &Ask<'_>, mut request: Box<Request>) -> Result<Sent, Failed> {
         /// How often a service may say that it has not looked at a request. More often, it is overloaded.
         const UNPROCESSED: u32 = 3;
         let mut unprocessed = 0;
@@ -179,13 +177,13 @@ impl Endpoint {
             };
             let http2 = connection.is_http2();
             let spare = if http2 { request.body().again() } else { None };
-            match connection.send(*request, self.pool.naming()).await {
+            match connection.send(request, self.pool.naming()).await {
                 Ok(response) if head_size(response.headers()) > self.pool.max_header_size => {
                     return Err(Failed::sent(
                         self.fault(Reason::TooLarge, "the header section is too large"),
                     ));
                 }
-                Ok(response) => return Ok((response, connection)),
+                Ok(response) => return Ok((Box::new(response), connection)),
                 Err(mut failed) => {
                     let stale = reused && failed.message().is_some();
                     let again = again(&mut failed, spare, ask).filter(|_| reused || http2);
@@ -281,7 +279,7 @@ fn again(failed: &mut TrySendError<Request>, spare: Option<Body>, ask: &Ask<'_>)
     Some(Box::new(ask(body)))
 }
 
-fn outcome(sent: &Result<(http::Response<Incoming>, Connection), Failed>) -> Outcome {
+fn outcome(sent: &Result<Sent, Failed>) -> Outcome {
     match sent {
         Ok((response, _)) => Outcome::of_status(response.status()),
         Err(failed) if failed.verdict == Verdict::Nothing => Outcome::Cancelled,

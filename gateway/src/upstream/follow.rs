@@ -77,7 +77,7 @@ async fn probe(endpoint: &Endpoint, path: &str) -> Result<StatusCode, String> {
         .header(header::USER_AGENT, "gateway-health-check")
         .body(Body::Empty)
         .map_err(|error| error.to_string())?;
-    let answered = connection.send(request, endpoint.pool.naming()).await;
+    let answered = connection.send(Box::new(request), endpoint.pool.naming()).await;
     Ok(answered.map_err(|failed| failed.into_error().to_string())?.status())
 }
 

@@ -269,7 +269,7 @@ impl Upstream {
         }
         let (endpoint, Answered { response, connection, ticket, .. }) =
             outcome.map_err(|failed| failed.fault)?;
-        let (head, body) = response.into_parts();
+        let (head, body) = (*response).into_parts();
         let pooled = Pooled::new(body, Home { connection, endpoint, under_way: (ticket, slot) });
         let empty = http_body::Body::is_end_stream(&pooled);
         Ok(http::Response::from_parts(head, if empty { Body::Empty } else { Body::stream(pooled) }))

@@ -18,6 +18,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::{
     body::Incoming,
@@ -89,19 +90,20 @@ impl Connection {
     ///
     /// # Errors
     /// With the request, if nothing of it was sent.
-    pub(super) async fn send(
+    pub(super) fn send(
         &mut self,
-        mut request: Request,
+        mut request: Box<Request>,
         naming: &Naming,
-    ) -> Result<http::Response<Incoming>, TrySendError<Request>> {
+    ) -> impl Future<Output = Result<http::Response<Incoming>, TrySendError<Request>>> + use<> {
+        // hyper's futures as they are: one of ours around them would hold the request once more.
         match self {
             Connection::Http1(connection) => {
                 naming.http1(&mut request);
-                connection.try_send_request(request).await
+                Either::Left(connection.try_send_request(*request))
             }
             Connection::Http2(stream) => {
                 naming.http2(&mut request);
-                stream.sender().try_send_request(request).await
+                Either::Right(stream.sender().try_send_request(*request))
             }
         }
     }
