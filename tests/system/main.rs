@@ -34,6 +34,7 @@ mod reference_scenario;
 mod refusals;
 mod reload;
 mod response_limits;
+mod security;
 mod shipped_configs;
 mod streaming;
 mod strict_requests;

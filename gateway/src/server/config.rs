@@ -48,6 +48,8 @@ pub struct ServerConfig {
     pub header_timeout: Span,
     /// The most that a request's header section may take (431 above it).
     pub max_header_size: Size,
+    /// The most that a request's path and query may take (414 above it).
+    pub max_uri: Size,
     /// The most that a request's body may take (413 above it); a route may say otherwise.
     pub max_body: Size,
 }
@@ -61,6 +63,8 @@ impl Default for ServerConfig {
             // Slow-header attacks hold a connection no longer than this.
             header_timeout: Span::secs(30),
             max_header_size: Size::kib(32),
+            // Twice the least that everybody should take (RFC 9110 section 4.1): GraphQL comes by GET as well.
+            max_uri: Size::kib(16),
             max_body: Size::mib(1),
         }
     }

@@ -238,8 +238,7 @@ fn answers<S: Serve>(
 /// What is read at once of an HTTP/1.1 connection: the largest header section, and a target before it. Uploads are read in
 /// pieces of this size, so it is also what each of them may hold.
 fn read_buffer(settings: &ServerConfig) -> usize {
-    const TARGET: u64 = 16 << 10;
-    usize::try_from(settings.max_header_size.0.saturating_add(TARGET)).unwrap_or(usize::MAX)
+    usize::try_from(settings.max_header_size.0.saturating_add(settings.max_uri.0)).unwrap_or(usize::MAX)
 }
 
 /// Well above what the pipeline accepts over HTTP/2: it is the one that refuses, with a problem document.
