@@ -17,6 +17,7 @@ mod client_deadlines;
 mod composition;
 mod drain;
 mod fallbacks;
+mod floods;
 mod forwarding;
 mod identity_headers;
 mod mobile_bulk;

@@ -1,27 +1,27 @@
 //! HTTP/2 frame by frame, right or wrong: what no library would send (RFC 9113 section 4, RFC 7541).
 
 /// `HEADERS` and what else may begin a frame.
-pub(super) const DATA: u8 = 0;
-pub(super) const HEADERS: u8 = 1;
-pub(super) const PRIORITY: u8 = 2;
-pub(super) const RST_STREAM: u8 = 3;
-pub(super) const SETTINGS: u8 = 4;
-pub(super) const PUSH_PROMISE: u8 = 5;
-pub(super) const PING: u8 = 6;
-pub(super) const GOAWAY: u8 = 7;
-pub(super) const WINDOW_UPDATE: u8 = 8;
-pub(super) const CONTINUATION: u8 = 9;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const PRIORITY: u8 = 2;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PUSH_PROMISE: u8 = 5;
+pub(crate) const PING: u8 = 6;
+pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
+pub(crate) const CONTINUATION: u8 = 9;
 
 /// Flags: `END_STREAM` (or `ACK`), `END_HEADERS`, `PADDED`, `PRIORITY`.
-pub(super) const END: u8 = 1;
-pub(super) const WHOLE: u8 = 4;
-pub(super) const PADDED: u8 = 8;
-pub(super) const WEIGHED: u8 = 0x20;
+pub(crate) const END: u8 = 1;
+pub(crate) const WHOLE: u8 = 4;
+pub(crate) const PADDED: u8 = 8;
+pub(crate) const WEIGHED: u8 = 0x20;
 
-pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// One frame.
-pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut frame = vec![length[1], length[2], length[3], kind, flags];
     frame.extend(stream.to_be_bytes());
@@ -30,7 +30,7 @@ pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
 }
 
 /// Fields, each a literal that is not indexed (RFC 7541 section 6.2.2), so that any byte may stand in them.
-pub(super) fn block(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
+pub(crate) fn block(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
         block.push(0);
@@ -58,7 +58,7 @@ fn integer(out: &mut Vec<u8>, number: usize) {
 
 /// What came back, as far as it decides a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Reply {
+pub(crate) enum Reply {
     /// An answer's status, on this stream.
     Status(u32, u16),
     /// `RST_STREAM` with this code.
@@ -70,7 +70,7 @@ pub(super) enum Reply {
 }
 
 /// The replies in these bytes, as far as they are whole, and how many bytes they take.
-pub(super) fn replies(bytes: &[u8]) -> Vec<Reply> {
+pub(crate) fn replies(bytes: &[u8]) -> Vec<Reply> {
     let mut replies = Vec::new();
     let mut at = 0;
     while let Some(head) = bytes.get(at..at + 9) {

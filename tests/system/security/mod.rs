@@ -7,7 +7,7 @@
 #![allow(clippy::too_many_lines, reason = "tables are long")]
 
 mod fields;
-mod frames;
+pub(crate) mod frames;
 mod framing;
 mod http2;
 mod origin;
