@@ -18,7 +18,7 @@ use crate::{
     client::{connect, connect_h2},
     harness::{Gate, until},
     security::frames::{
-        CONTINUATION, DATA, END, HEADERS, PREFACE, RST_STREAM, SETTINGS, WHOLE, block, frame,
+        CONTINUATION, DATA, END, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, WHOLE, block, frame,
     },
     wire::{read_head, service},
 };
@@ -263,9 +263,11 @@ async fn a_flood_of_continuations_ends_its_connection() {
     );
 }
 
-/// CVE-2019-9518.
+/// CVE-2019-9518, CVE-2019-9512 and CVE-2019-9515.
 #[tokio::test]
-async fn a_flood_of_empty_data_holds_up_nobody_and_is_not_kept() {
+async fn a_flood_of_frames_that_say_nothing_ends_its_connection() {
     let opening = frame(HEADERS, WHOLE, 1, &request(b"POST", b"/it"));
     assert!(others_are_served(opening, |_| frame(DATA, 0, 1, &[]).repeat(500)).await);
+    assert!(others_are_served(Vec::new(), |_| frame(PING, 0, 0, &[0; 8]).repeat(500)).await);
+    assert!(others_are_served(Vec::new(), |_| frame(SETTINGS, 0, 0, &[]).repeat(500)).await);
 }

@@ -10,6 +10,7 @@
 
 mod accept;
 mod caps;
+mod chatter;
 pub mod config;
 mod connection;
 mod listeners;

@@ -1,4 +1,4 @@
-//! The bytes of an HTTP/2 connection on their way out: whether the client takes any of its answers.
+//! The bytes of an HTTP/2 connection: whether the client takes any of its answers, and whether it only keeps us busy.
 //!
 //! Not here: HTTP/1.1, where every byte belongs to an answer (`watched.rs`).
 
@@ -6,25 +6,27 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::chatter::Chatter;
 use crate::downstream::Downstream;
 
 /// More than the frames take that only keep a connection going, and than an answer takes that is let out byte by byte.
 const SOME: usize = 64;
 
-/// A connection whose writes are noted.
+/// A connection whose reads and writes are noted.
 pub(super) struct Taken<I> {
     io: I,
     downstream: Arc<Downstream>,
+    chatter: Chatter,
 }
 
 impl<I> Taken<I> {
     pub(super) fn new(io: I, downstream: Arc<Downstream>) -> Self {
-        Taken { io, downstream }
+        Taken { io, downstream, chatter: Chatter::new() }
     }
 
     fn noted(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -41,7 +43,12 @@ impl<I: AsyncRead + Unpin> AsyncRead for Taken<I> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        if self.chatter.bears(&buf.filled()[before..]) {
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Ready(Err(io::Error::other("a flood of frames that ask for nothing")))
     }
 }
 
