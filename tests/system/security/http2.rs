@@ -81,7 +81,7 @@ fn fields() -> Vec<Case> {
         ),
         broken("a value with a line feed", NAMES, ("x-mine", "1\nsmuggled: 1")),
         broken("a value with a carriage return", NAMES, ("x-mine", "1\rsmuggled: 1")),
-        broken("a value with a NUL over HTTP/2", NAMES, ("x-mine", "1\02")),
+        broken("a value with a NUL over HTTP/2", NAMES, ("x-mine", "1\x002")),
         bad("a coding", CONNECTION, ("transfer-encoding", "chunked")),
         bad("Connection", CONNECTION, ("connection", "x-user-id")),
         bad("Keep-Alive", CONNECTION, ("keep-alive", "5")),
@@ -368,7 +368,7 @@ pub(super) fn frames() -> Vec<Case> {
             "a push by a client",
             "RFC 9113 section 8.4",
             PROTOCOL,
-            [open.clone(), frame(PUSH_PROMISE, WHOLE, 1, &[0, 0, 0, 2])].concat(),
+            [open, frame(PUSH_PROMISE, WHOLE, 1, &[0, 0, 0, 2])].concat(),
         )
         .never_whole(),
         gone("a frame that is too large", "RFC 9113 section 4.2", SIZE, frame(DATA, 0, 1, &[0; 16_385])),
