@@ -39,6 +39,8 @@ pub struct Downstream {
 pub struct Activity {
     /// Requests that have begun and whose answers have not ended.
     answering: AtomicU32,
+    /// Of these, answers of which the client has been given something and has not asked for more.
+    given: AtomicU32,
     /// The worker's tick at which something went on last: the client's reading, the end of an answer.
     since: AtomicU32,
     /// Whether an answer waits for the client to read.
@@ -51,9 +53,10 @@ pub struct Activity {
 
 impl Default for Activity {
     fn default() -> Self {
-        let (answering, since) = (AtomicU32::new(0), AtomicU32::new(worker::ticks()));
+        let (answering, given) = (AtomicU32::new(0), AtomicU32::new(0));
+        let since = AtomicU32::new(worker::ticks());
         let (blocked, cut, flushed) = (AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(true));
-        Activity { answering, since, blocked, cut, flushed }
+        Activity { answering, given, since, blocked, cut, flushed }
     }
 }
 
@@ -68,6 +71,17 @@ impl Activity {
         self.answering.store(self.answering.load(Relaxed).saturating_sub(1), Relaxed);
         self.flushed.store(false, Relaxed); // its last bytes are still to be written
         self.since.store(worker::ticks(), Relaxed);
+    }
+
+    /// Something of an answer is there for the client to take.
+    pub fn given(&self) {
+        self.given.store(self.given.load(Relaxed) + 1, Relaxed);
+        self.since.store(worker::ticks(), Relaxed);
+    }
+
+    /// The client has made room for more, or the answer is over.
+    pub fn wanted(&self) {
+        self.given.store(self.given.load(Relaxed).saturating_sub(1), Relaxed);
     }
 
     /// The client has taken some bytes.
@@ -109,6 +123,15 @@ impl Activity {
     #[must_use]
     pub fn quiet(&self) -> u32 {
         if self.answering.load(Relaxed) > 0 && !self.blocked.load(Relaxed) {
+            return 0;
+        }
+        worker::ticks().wrapping_sub(self.since.load(Relaxed))
+    }
+
+    /// The same over HTTP/2, where several answers are under way and the connection is never full.
+    #[must_use]
+    pub fn quiet_over_http2(&self) -> u32 {
+        if self.answering.load(Relaxed) > self.given.load(Relaxed) {
             return 0;
         }
         worker::ticks().wrapping_sub(self.since.load(Relaxed))

@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub services: Services,
     /// The most bytes of a request's header section.
     pub max_header_size: usize,
+    /// The most bytes of a request's path and query.
+    pub max_uri: usize,
     /// As typed.
     pub config: Arc<Config>,
 }
@@ -94,7 +96,8 @@ impl Builder<'_> {
         }
         self.check_path_keys();
         let max_header_size = self.config.server.max_header_size.0 as usize;
-        Snapshot { routes, providers, services, max_header_size, config: Arc::default() }
+        let max_uri = self.config.server.max_uri.0 as usize;
+        Snapshot { routes, providers, services, max_header_size, max_uri, config: Arc::default() }
     }
 
     fn check_certificates(&mut self) {

@@ -41,6 +41,10 @@ pub struct ProcessMetrics {
     pub open: std::sync::atomic::AtomicI64,
     /// Connections that ended in an error before any request was understood.
     pub broken: Counter,
+    /// Connections closed at once because there were too many.
+    pub refused_in_all: Counter,
+    /// Connections closed at once because there were too many of their address.
+    pub refused_of_address: Counter,
     /// Configurations that were taken into use after the first.
     pub reloads: Counter,
     /// Configurations that were refused.
@@ -134,6 +138,16 @@ impl Metrics {
                 None,
                 MetricType::Counter,
             )?)?;
+        }
+        let mut family = encoder.encode_descriptor(
+            "gateway_connections_refused",
+            "Connections closed at once",
+            None,
+            MetricType::Counter,
+        )?;
+        for (reason, counter) in [("all", &process.refused_in_all), ("address", &process.refused_of_address)]
+        {
+            ConstCounter::new(counter.get()).encode(family.encode_family(&[("reason", reason)])?)?;
         }
         let open = process.open.load(std::sync::atomic::Ordering::Relaxed);
         let gauge = encoder.encode_descriptor(
