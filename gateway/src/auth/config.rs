@@ -1,5 +1,7 @@
 //! What one types under `providers:` and a route's `auth:`.
 
+use std::{fmt, path::PathBuf};
+
 use serde::{Deserialize, Deserializer, de};
 
 use crate::units::Span;
@@ -21,7 +23,11 @@ pub struct JwtConfig {
     /// The `aud` that a token must hold.
     pub audience: String,
     /// Where the provider publishes its keys: `http://`, `https://` or `file://`.
-    pub jwks: String,
+    #[serde(default)]
+    pub jwks: Option<String>,
+    /// The secret that it shares with the gateway, instead of published keys.
+    #[serde(default)]
+    pub secret: Option<SecretConfig>,
     /// How often the keys are fetched again.
     #[serde(default = "refresh")]
     pub refresh: Span,
@@ -36,14 +42,51 @@ pub struct JwtConfig {
     pub roles_claim: String,
 }
 
+/// A secret that signs tokens (HMAC): either `value` or `file`. Whoever can check such a token can also make one.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretConfig {
+    /// The secret itself, from a variable.
+    #[serde(default)]
+    pub value: Option<Secret>,
+    /// A file that holds it; a line break at its end is not part of it.
+    #[serde(default)]
+    pub file: Option<PathBuf>,
+    /// What it signs with. Fixed here: a token has no say in it.
+    #[serde(default)]
+    pub algorithm: SecretAlgorithm,
+}
+
+/// What a shared secret signs with (RFC 7518 section 3.2).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub enum SecretAlgorithm {
+    /// HMAC with SHA-256: what nearly everybody uses.
+    #[default]
+    HS256,
+    /// HMAC with SHA-384.
+    HS384,
+    /// HMAC with SHA-512.
+    HS512,
+}
+
+/// A text that is never printed.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
 /// Often enough that a withdrawn key dies within minutes, seldom enough not to be felt.
 fn refresh() -> Span {
     Span::secs(300)
 }
 
-/// A flood of made-up `kid`s must not become a flood of fetches.
+/// A flood of made-up `kid`s must not become a flood of fetches; a new key is used within 5 s of its first token.
 fn cooldown() -> Span {
-    Span::secs(5)
+    Span::secs(3)
 }
 
 /// Nothing: an expired token is expired. Raise it where clocks are known to drift.

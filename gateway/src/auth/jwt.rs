@@ -5,12 +5,12 @@
 //!
 //! Not here: remembering what was checked (`mod.rs`). Encrypted and unsigned tokens are not taken.
 
-use jsonwebtoken::{Algorithm, crypto, dangerous::insecure_decode_claims, decode_header};
+use jsonwebtoken::{Algorithm, dangerous::insecure_decode_claims, decode_header};
 use serde_json::{Map, Value};
 
 use super::{
     config::JwtConfig,
-    jwks::{Found, Key, KeySet},
+    jwks::{Found, KeySet},
     policy::StrictObject,
 };
 
@@ -56,16 +56,11 @@ impl<'t> Unverified<'t> {
             Found::Unknown => return Err(format!("there is no key {:?}", self.named())),
             Found::Unfit(why) => return Err(format!("key {:?}: {why}", self.named())),
         };
-        if !self.is_signed_by(key) {
+        if !key.has_signed(self.message.as_bytes(), self.signature) {
             return Err(format!("its signature is not that of key {:?}", self.named()));
         }
         let claims = insecure_decode_claims::<StrictObject>(self.token);
         claims.map(|StrictObject(claims)| claims).map_err(|_| "its claims cannot be read".to_owned())
-    }
-
-    /// With the key's algorithm: the token's was only compared to it.
-    fn is_signed_by(&self, key: &Key) -> bool {
-        crypto::verify(self.signature, self.message.as_bytes(), &key.decoding, key.algorithm).unwrap_or(false)
     }
 
     /// The key's name, cut to what a log line bears.

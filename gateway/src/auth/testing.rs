@@ -104,7 +104,8 @@ pub(super) fn config(jwks: &str) -> ProviderConfig {
         jwt: JwtConfig {
             issuer: "https://id.example".to_owned(),
             audience: "ftgo".to_owned(),
-            jwks: jwks.to_owned(),
+            jwks: Some(jwks.to_owned()),
+            secret: None,
             refresh: Span::secs(300),
             cooldown: Span::secs(5),
             leeway: Span::secs(0),

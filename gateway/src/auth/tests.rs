@@ -205,7 +205,7 @@ async fn a_new_key_is_found_when_first_used_and_a_withdrawn_one_dies_with_its_re
     assert!(identify(&provider, &of_old, 0).await.is_ok(), "still published");
     publisher.publish(&[&new]);
     cool_down().await;
-    provider.keyring.fetch().await;
+    provider.tokens.keyring.fetch().await;
     refused(identify(&provider, &of_old, 0).await, "no key \"old\"");
     assert!(identify(&provider, &of_new, 0).await.is_ok());
 }
@@ -216,7 +216,7 @@ async fn a_fetch_that_says_nothing_new_keeps_what_is_remembered() {
     let token = signer.token(&claims());
     let first = identify(&provider, &token, 0).await.unwrap();
     cool_down().await;
-    provider.keyring.fetch().await;
+    provider.tokens.keyring.fetch().await;
     assert_eq!(publisher.fetches(), 2);
     assert!(Arc::ptr_eq(&first, &identify(&provider, &token, 0).await.unwrap()));
 }
@@ -280,7 +280,7 @@ async fn keys_stay_while_the_provider_is_down_or_talks_nonsense() {
     for (status, body) in [(500, ""), (302, ""), (200, "<html>"), (200, "{}"), (200, too_large.as_str())] {
         publisher.answer(status, body);
         cool_down().await;
-        provider.keyring.fetch().await;
+        provider.tokens.keyring.fetch().await;
         let sub = format!("{status}-{}", body.len());
         let new_token = signer.token(&claims_but("sub", json!(sub)));
         assert!(identify(&provider, &new_token, 0).await.is_ok(), "{status}");
@@ -288,7 +288,7 @@ async fn keys_stay_while_the_provider_is_down_or_talks_nonsense() {
     assert_eq!(publisher.fetches(), 6);
     publisher.answer(200, r#"{"keys":[]}"#);
     cool_down().await;
-    provider.keyring.fetch().await;
+    provider.tokens.keyring.fetch().await;
     refused(identify(&provider, &signer.token(&claims()), 0).await, "no key");
 }
 
@@ -307,7 +307,7 @@ async fn keys_may_come_from_a_file() {
 async fn keeping_fresh_makes_ready_and_ends_with_the_provider() {
     let (_signer, publisher, provider) = one_key().await;
     let task = tokio::spawn(Arc::clone(&provider).keep_fresh());
-    provider.keyring.fetch().await;
+    provider.tokens.keyring.fetch().await;
     assert!(provider.ready());
     drop(provider);
     tokio::time::timeout(Duration::from_secs(5), task).await.expect("it ends").unwrap();
@@ -383,7 +383,11 @@ fn a_provider_that_cannot_be_is_a_mistake() {
         Provider::build("ftgo", &config, "providers.ftgo").err().unwrap().at
     };
     for jwks in ["", "jwks.json", "ftp://x/jwks", "file://relative.json", "http://"] {
-        assert_eq!(at(&|config| config.jwt.jwks = jwks.to_owned()), "providers.ftgo.jwt.jwks", "{jwks}");
+        assert_eq!(
+            at(&|config| config.jwt.jwks = Some(jwks.to_owned())),
+            "providers.ftgo.jwt.jwks",
+            "{jwks}"
+        );
     }
     assert_eq!(at(&|config| config.jwt.issuer.clear()), "providers.ftgo.jwt.issuer");
     assert_eq!(at(&|config| config.jwt.audience.clear()), "providers.ftgo.jwt.audience");
@@ -422,4 +426,89 @@ async fn whoever_waits_for_the_first_keys_goes_on_with_them() {
     tokio::time::timeout(Duration::from_secs(5), waiting).await.expect("they came").unwrap();
     assert!(provider.ready());
     provider.until_ready().await;
+}
+
+fn of_secret(value: Option<&str>, file: Option<&std::path::Path>) -> ProviderConfig {
+    let mut config = config("");
+    config.jwt.jwks = None;
+    let value = value.map(|value| config::Secret(value.to_owned()));
+    let algorithm = config::SecretAlgorithm::HS256;
+    config.jwt.secret = Some(config::SecretConfig { value, file: file.map(ToOwned::to_owned), algorithm });
+    config
+}
+
+#[tokio::test]
+async fn a_shared_secret_signs_only_with_its_own_algorithm() {
+    let secret = "0123456789abcdef0123456789abcdef";
+    let provider = Provider::build("ftgo", &of_secret(Some(secret), None), "").unwrap();
+    assert!(provider.ready());
+    let signed = |algorithm, kid: Option<&str>, secret: &str| {
+        let header = Header { kid: kid.map(str::to_owned), ..Header::new(algorithm) };
+        encode(&header, &claims(), &EncodingKey::from_secret(secret.as_bytes())).unwrap()
+    };
+    for kid in [None, Some("any")] {
+        assert!(identify(&provider, &signed(Algorithm::HS256, kid, secret), 0).await.is_ok());
+    }
+    refused(
+        identify(&provider, &signed(Algorithm::HS512, None, secret), 0).await,
+        "algorithm is not the key's",
+    );
+    refused(identify(&provider, &signed(Algorithm::HS256, None, "another"), 0).await, "signature");
+    refused(identify(&provider, &Signer::rsa("r").token(&claims()), 0).await, "algorithm is not the key's");
+    assert!(!format!("{:?}", provider.config()).contains(secret));
+}
+
+#[tokio::test]
+async fn a_secret_may_come_from_a_file_and_a_short_one_is_refused() {
+    let path = std::env::temp_dir().join(format!("gateway-secret-{}", std::process::id()));
+    std::fs::write(&path, "0123456789abcdef0123456789abcdef\n").unwrap();
+    let provider = Provider::build("ftgo", &of_secret(None, Some(&path)), "");
+    std::fs::write(&path, "0123456789abcdef0123456789abcde\n").unwrap();
+    let short = Provider::build("ftgo", &of_secret(None, Some(&path)), "").err().unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert!(provider.is_ok());
+    assert!(short.message.ends_with("has 31 bytes, and HS256 needs 32 at least"), "{}", short.message);
+}
+
+/// In real time: what is measured is the whole of the defaults.
+#[tokio::test]
+async fn a_new_key_works_within_five_seconds_of_its_first_token() {
+    let (old, new) = (Signer::ed25519("old", 1), Signer::ed25519("new", 2));
+    let publisher = Publisher::of(&[&old]).await;
+    let typed = format!(r#"{{"issuer":"https://id.example","audience":"ftgo","jwks":"{}"}}"#, publisher.url);
+    let jwt: config::JwtConfig = serde_json::from_str(&typed).unwrap();
+    let provider = Provider::build("ftgo", &ProviderConfig { jwt }, "").unwrap();
+    assert!(identify(&provider, &old.token(&claims()), 0).await.is_ok());
+    publisher.publish(&[&old, &new]);
+    let (token, first_seen) = (new.token(&claims()), std::time::Instant::now());
+    while identify(&provider, &token, 0).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let took = first_seen.elapsed();
+    println!("a new key works after {took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert_eq!(publisher.fetches(), 2);
+}
+
+/// In real time: made-up keys come at 1,000 a second for three seconds.
+#[tokio::test]
+async fn a_thousand_made_up_keys_a_second_are_one_fetch_a_cool_down_at_most() {
+    let (signer, publisher) = (Signer::ed25519("a", 1), Publisher::of(&[]).await);
+    publisher.publish(&[&signer]);
+    let mut config = config(&publisher.url);
+    config.jwt.cooldown = Span::secs(1);
+    let provider = Provider::build("ftgo", &config, "").unwrap();
+    let begun = std::time::Instant::now();
+    let mut asked = 0;
+    while begun.elapsed() < Duration::from_secs(3) {
+        let due = begun.elapsed().as_millis();
+        for n in asked..due {
+            let forged = Signer::ed25519(&format!("x{n}"), 9).token(&claims());
+            refused(identify(&provider, &forged, 0).await, "no key");
+        }
+        asked = due;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    println!("{asked} unknown keys in {:?}, {} fetches", begun.elapsed(), publisher.fetches());
+    assert!(asked > 2_500 && (2..=4).contains(&publisher.fetches()), "{asked}, {}", publisher.fetches());
 }

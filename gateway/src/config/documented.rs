@@ -10,7 +10,7 @@ use serde::{
 
 use super::{Config, RouteConfig};
 use crate::{
-    auth::config::{AuthRule, JwtConfig, ProviderConfig},
+    auth::config::{AuthRule, JwtConfig, ProviderConfig, SecretConfig},
     composition::config::{PartConfig, PartFallbackConfig},
     deadline::config::DeadlineConfig,
     proxy::config::{FallbackConfig, ForwardConfig, ProblemConfig},
@@ -78,6 +78,7 @@ fn every_key_has_a_row_in_the_readme() {
         missing::<DeadlineConfig>("`deadline`"),
         missing::<ProviderConfig>("`providers.NAME`"),
         missing::<JwtConfig>("`providers.NAME.jwt`"),
+        missing::<SecretConfig>("`providers.NAME.jwt.secret`"),
         missing::<UpstreamConfig>("`upstreams.NAME`"),
         missing::<EndpointRule>("`upstreams.NAME.endpoints[]`"),
         missing::<DnsConfig>("`upstreams.NAME.dns`"),

@@ -91,7 +91,22 @@ fn fallback(fallback: &str) -> String {
     route(&format!("path: /orders\nauth: none\nforward:\n  to: order\n  fallback: {fallback}\n"))
 }
 
+/// A file whose provider `ftgo` is this, and no route.
+fn provider(kind: &str) -> String {
+    let jwt =
+        "jwt: { issuer: \"http://127.0.0.1:8090\", audience: ftgo, jwks: \"http://127.0.0.1:8090/jwks\" }";
+    assert!(RIGHT.contains(jwt));
+    format!("{RIGHT}routes: []\n").replace(jwt, kind)
+}
+
 wrong! {
+    a_secret_that_is_too_short: provider("jwt: { issuer: a, audience: b, secret: { value: short, algorithm: HS512 } }");
+    a_secret_from_nowhere: provider("jwt: { issuer: a, audience: b, secret: { algorithm: HS256 } }");
+    a_secret_in_a_file_that_is_not_there:
+        provider("jwt: { issuer: a, audience: b, secret: { file: missing.key } }");
+    a_secret_beside_published_keys:
+        provider("jwt: { issuer: a, audience: b, jwks: \"http://a/jwks\", secret: { file: missing.key } }");
+    tokens_without_any_keys: provider("jwt: { issuer: a, audience: b }");
     an_upstream_in_two_places: kitchen("url: \"http://kitchen:8083\", dns: { name: kitchen, port: 8083 }");
     a_list_for_a_url: kitchen("url: [\"http://kitchen:8083\"]");
     an_upstream_nowhere: kitchen("max_idle: 5");
