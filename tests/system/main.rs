@@ -12,7 +12,9 @@ mod replicas;
 mod wire;
 
 mod admin;
+mod api_keys;
 mod broken_answers;
+mod client_certificates;
 mod client_deadlines;
 mod composition;
 mod drain;

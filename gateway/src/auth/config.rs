@@ -7,11 +7,100 @@ use serde::{Deserialize, Deserializer, de};
 use crate::units::Span;
 
 /// Who vouches for callers, as typed under `providers:`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// Exactly one key says how.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProviderConfig {
-    /// JSON Web Tokens signed by the provider (RFC 7519, RFC 9068).
-    pub jwt: JwtConfig,
+    /// By JSON Web Tokens signed by the provider (RFC 7519, RFC 9068).
+    #[serde(default)]
+    pub jwt: Option<JwtConfig>,
+    /// By API keys.
+    #[serde(default)]
+    pub keys: Option<KeysConfig>,
+    /// By client certificates, on listeners that ask for them.
+    #[serde(default)]
+    pub certificate: Option<CertificateConfig>,
+}
+
+/// Callers by the names in their certificates.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateConfig {
+    /// At least one.
+    pub callers: Vec<CallerConfig>,
+}
+
+/// A name in a certificate, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallerConfig {
+    /// `dns:`, `uri:` or `cn:`, and the name.
+    pub name: String,
+    /// Who the caller is then: its `sub`.
+    pub id: String,
+    /// The caller's roles.
+    #[serde(default)]
+    pub roles: Vec<String>,
+    /// The caller's scopes.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// A name under `plans:`.
+    #[serde(default)]
+    pub plan: Option<String>,
+}
+
+/// API keys: either `file` or `list`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeysConfig {
+    /// The header field that holds the key.
+    #[serde(default = "key_header")]
+    pub header: String,
+    /// What stands before the key, where the field is `Authorization`.
+    #[serde(default)]
+    pub scheme: Option<String>,
+    /// A YAML file with `keys:`, which may change at any time.
+    #[serde(default)]
+    pub file: Option<PathBuf>,
+    /// The keys themselves.
+    #[serde(default)]
+    pub list: Option<Vec<KeyConfig>>,
+}
+
+/// One API key and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyConfig {
+    /// The SHA-256 of the key, in hexadecimal digits.
+    pub sha256: String,
+    /// Who the caller is then: its `sub`.
+    pub id: String,
+    /// The caller's roles.
+    #[serde(default)]
+    pub roles: Vec<String>,
+    /// The caller's scopes.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// A name under `plans:`; every route that its scopes allow, and no limits of its own, unless given.
+    #[serde(default)]
+    pub plan: Option<String>,
+}
+
+/// What callers of one plan may use, and how often, as typed under `plans:`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanConfig {
+    /// Names under `limits:` that every request of such a caller counts against.
+    #[serde(default)]
+    pub limits: Vec<String>,
+    /// The paths that it offers, as routes have them; all unless given.
+    #[serde(default)]
+    pub routes: Option<Vec<String>>,
+}
+
+/// What most clients know.
+fn key_header() -> String {
+    "X-Api-Key".to_owned()
 }
 
 /// How tokens of a provider are checked.
@@ -111,8 +200,12 @@ pub enum AuthConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuthRule {
-    /// A name under `providers:`.
-    pub provider: String,
+    /// A name under `providers:`: the short form of one under `providers`.
+    #[serde(default)]
+    pub provider: Option<String>,
+    /// Names under `providers:`. The first whose credential a request brings along decides.
+    #[serde(default)]
+    pub providers: Vec<String>,
     /// Scopes that the token must all have.
     #[serde(default)]
     pub scopes: Vec<String>,

@@ -14,6 +14,11 @@ use super::{
     policy::StrictObject,
 };
 
+/// Whether a text has the form of a signed token: three parts (RFC 7515 section 3.1).
+pub(super) fn is_one(token: &str) -> bool {
+    token.bytes().filter(|byte| *byte == b'.').count() == 2
+}
+
 /// A token whose header has been read, and nothing else.
 pub(super) struct Unverified<'t> {
     token: &'t str,

@@ -1,18 +1,19 @@
 //! Who is calling, and whether they may: tokens are checked here, once, and remembered until they expire.
 //!
-//! The walk of a request: [`Rule::authenticate`] reads the `Authorization` field and finds the token among those checked
-//! before, or checks it; [`Rule::check_scopes`] and the rule's [`Policy`] then say what the caller may do.
+//! The walk of a request: [`Rule::authenticate`] asks the route's providers in turn. The first whose credential the request
+//! brings along finds it among those checked before, or checks it, and nobody after it is asked. [`Rule::check_scopes`] and
+//! the rule's [`Policy`] then say what the caller may do.
 //!
-//! A remembered token is good until its `exp` and no longer than the key set that it was checked with: both are compared
-//! at every use. Refusals are not remembered, so that no flood of bad tokens drives good ones out.
-//!
-//! Not here: logging in, opaque tokens, tokens bound to a client's key (RFC 9449), and what else a route asks.
+//! Not here: logging in, tokens bound to a client's key (RFC 9449), and what else a route asks.
 
 mod bearer;
+mod certificates;
 pub mod config;
 mod jwks;
 mod jwt;
 mod keyring;
+mod keys;
+mod known;
 pub mod policy;
 mod principal;
 mod rule;
@@ -26,29 +27,35 @@ mod tokens;
 mod vectors;
 
 use std::{
+    pin::Pin,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use tokio::sync::watch;
 
+pub(crate) use self::certificates::names as certificate_names;
 use self::{
     bearer::{Challenge, Credential, credential},
+    certificates::Certificates,
     config::ProviderConfig,
+    keys::Keys,
     tokens::Tokens,
 };
-pub use self::{policy::Policy, principal::Principal, rule::Rule};
+pub use self::{known::Around, policy::Policy, principal::Principal, rule::Rule};
 use crate::{
+    downstream::Downstream,
     error::{Code, Error},
-    mistake::{Mistake, below},
+    mistake::{Mistake, Mistakes, below},
 };
 
 /// Someone who vouches for callers.
 pub struct Provider {
     config: ProviderConfig,
+    around: Around,
     challenge: Challenge,
-    tokens: Tokens,
+    kind: Kind,
     /// Closed when the provider is dropped.
     alive: watch::Sender<()>,
 }
@@ -68,62 +75,157 @@ pub fn install_crypto() {
     _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
 }
 
+/// What is known of callers, and how they are recognised.
+enum Kind {
+    Jwt(Tokens),
+    Keys(Keys),
+    Certificate(Certificates),
+}
+
+/// What a provider says of a request.
+enum Claim {
+    /// It comes from this caller.
+    By(Arc<Principal>),
+    /// It brings no credential along.
+    Nothing,
+    /// It brings one along that is of another kind, or for another provider.
+    Foreign(Foreign),
+}
+
+/// What a request brings along for a provider.
+enum Brought<'h> {
+    Text(&'h str),
+    Nothing(Claim),
+}
+
+/// Why a credential is for somebody else.
+#[derive(Clone, Copy)]
+enum Foreign {
+    /// Its scheme is another.
+    Scheme,
+    /// It is a token, and none that could be read here.
+    Form,
+}
+
 impl Provider {
-    /// A provider without keys yet; they are fetched at the first need. `at` is the key path of its configuration.
+    /// A provider as typed at the key path `at`. One of tokens has no keys yet; they are fetched at the first need.
     ///
     /// # Errors
-    /// [`Mistake`] for an address that no keys can come from, a weak secret, an empty name or claim, and intervals of zero.
-    pub fn build(name: &str, config: &ProviderConfig, at: &str) -> Result<Arc<Self>, Mistake> {
+    /// All that is wrong with it.
+    pub fn build(
+        name: &str,
+        config: &ProviderConfig,
+        around: &Around,
+        at: &str,
+    ) -> Result<Arc<Self>, Mistakes> {
         install_crypto();
-        let challenge = Challenge::new(name).ok_or_else(|| {
-            Mistake::new(at, format!("provider `{name}` has a name that cannot be sent in a header field"))
+        let one = |mistake: Mistake| Mistakes(vec![mistake]);
+        let (scheme, needed, kind) = match (&config.jwt, &config.keys, &config.certificate) {
+            (Some(jwt), None, None) => {
+                let tokens = Tokens::build(name, jwt, &below(at, "jwt")).map_err(one)?;
+                ("Bearer", bearer::TOKEN, Kind::Jwt(tokens))
+            }
+            (None, Some(keys), None) => {
+                let built = Keys::build(name, keys, around, &below(at, "keys"))?;
+                (Keys::scheme(keys), "A valid API key is needed.", Kind::Keys(built))
+            }
+            (None, None, Some(typed)) => {
+                let built = Certificates::build(name, typed, around, &below(at, "certificate"))?;
+                ("Certificate", "A valid client certificate is needed.", Kind::Certificate(built))
+            }
+            _ => {
+                let message = format!("provider `{name}` must say once how it knows callers");
+                return Err(
+                    one(Mistake::new(at, message).expected("one of `jwt`, `keys` and `certificate`")),
+                );
+            }
+        };
+        let challenge = Challenge::new(scheme, name, needed).ok_or_else(|| {
+            let message = format!("provider `{name}` has a name that cannot be sent in a header field");
+            one(Mistake::new(at, message))
         })?;
-        let tokens = Tokens::build(name, &config.jwt, &below(at, "jwt"))?;
         let alive = watch::channel(()).0;
-        Ok(Arc::new(Provider { config: config.clone(), challenge, tokens, alive }))
+        Ok(Arc::new(Provider { config: config.clone(), around: around.clone(), challenge, kind, alive }))
     }
 
-    /// What it was built from. A reload keeps a provider whose configuration did not change, and with it its keys.
+    /// Whether it would be built the same. A reload keeps such a provider, and with it its keys.
     #[must_use]
-    pub fn config(&self) -> &ProviderConfig {
-        &self.config
+    pub fn is_still(&self, config: &ProviderConfig, around: &Around) -> bool {
+        self.config == *config && self.around == *around
     }
 
-    /// Whether keys have been fetched, so that tokens can be checked.
+    /// The header field that holds its credentials, if none but the gateway should see that.
+    #[must_use]
+    pub fn field(&self) -> Option<&HeaderName> {
+        match &self.kind {
+            Kind::Keys(keys) => keys.field(),
+            Kind::Jwt(_) | Kind::Certificate(_) => None,
+        }
+    }
+
+    /// Whether it knows what it needs to tell callers apart.
     #[must_use]
     pub fn ready(&self) -> bool {
-        self.tokens.keyring.ready()
+        match &self.kind {
+            Kind::Jwt(tokens) => tokens.keyring.ready(),
+            Kind::Keys(_) | Kind::Certificate(_) => true,
+        }
     }
 
-    /// Waits until keys have been fetched. Somebody must keep them fresh meanwhile.
+    /// Waits until it is ready. Somebody must keep it fresh meanwhile.
     pub async fn until_ready(&self) {
-        self.tokens.keyring.until_ready().await;
+        match &self.kind {
+            Kind::Jwt(tokens) => tokens.keyring.until_ready().await,
+            Kind::Keys(_) | Kind::Certificate(_) => {}
+        }
     }
 
     /// Keeps what it knows fresh until the provider is dropped. To be spawned once, away from the workers.
-    pub fn keep_fresh(self: Arc<Self>) -> impl Future<Output = ()> + Send + 'static {
-        self.tokens.keep_fresh(self.alive.subscribe())
+    #[must_use]
+    pub fn keep_fresh(self: Arc<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let alive = self.alive.subscribe();
+        match &self.kind {
+            Kind::Jwt(tokens) => Box::pin(tokens.keep_fresh(alive)),
+            Kind::Keys(keys) => Box::pin(keys.keep_fresh(alive)),
+            Kind::Certificate(_) => Box::pin(std::future::ready(())),
+        }
     }
 
-    /// Who sent the request: `None` when it came without a credential.
+    /// What it says of a request of these fields.
     ///
     /// # Errors
-    /// [`Code::Unauthenticated`] for every credential that is not one good token;
-    /// [`Code::AuthUnavailable`] with `Retry-After` when no keys could be fetched so far.
-    pub async fn identify(&self, headers: &HeaderMap) -> Result<Option<Arc<Principal>>, Error> {
-        self.identify_at(headers, unix_now()).await
+    /// [`Code::Unauthenticated`] for a credential of its kind that is not good; [`Code::AuthUnavailable`] with `Retry-After`
+    /// when that cannot be told.
+    async fn identify(&self, headers: &HeaderMap, from: &Downstream) -> Result<Claim, Error> {
+        self.identify_at(headers, from, unix_now()).await
     }
 
-    async fn identify_at(&self, headers: &HeaderMap, now: u64) -> Result<Option<Arc<Principal>>, Error> {
-        let token = match credential(headers) {
-            Credential::None => return Ok(None),
-            Credential::Other => return Err(self.challenge.no_credential("another scheme than Bearer")),
-            Credential::Malformed(why) => return Err(self.challenge.bad_token(why)),
-            Credential::Token(token) => token,
+    async fn identify_at(&self, headers: &HeaderMap, from: &Downstream, now: u64) -> Result<Claim, Error> {
+        let claim = match &self.kind {
+            Kind::Jwt(tokens) => match self.brought(credential(headers, "Bearer"))? {
+                Brought::Text(token) => match tokens.remembered(token, now) {
+                    Some(principal) => Ok(Claim::By(principal)),
+                    None if !jwt::is_one(token) => Ok(Claim::Foreign(Foreign::Form)),
+                    None => tokens.verify(token, now).await.map(Claim::By),
+                },
+                Brought::Nothing(claim) => Ok(claim),
+            },
+            Kind::Keys(keys) => match self.brought(keys.credential(headers))? {
+                Brought::Text(key) => keys.whose(key).map(Claim::By),
+                Brought::Nothing(claim) => Ok(claim),
+            },
+            Kind::Certificate(certificates) => certificates.whose(from),
         };
-        match self.tokens.remembered(token, now) {
-            Some(principal) => Ok(Some(principal)),
-            None => self.tokens.verify(token, now).await.map(Some).map_err(|refusal| self.refused(refusal)),
+        claim.map_err(|refusal| self.refused(refusal))
+    }
+
+    /// The text of a credential, or what there is to say without one.
+    fn brought<'h>(&self, credential: Credential<'h>) -> Result<Brought<'h>, Error> {
+        match credential {
+            Credential::None => Ok(Brought::Nothing(Claim::Nothing)),
+            Credential::Other => Ok(Brought::Nothing(Claim::Foreign(Foreign::Scheme))),
+            Credential::Malformed(why) => Err(self.challenge.bad_token(why)),
+            Credential::Token(text) => Ok(Brought::Text(text)),
         }
     }
 
@@ -131,6 +233,14 @@ impl Provider {
         match refusal {
             Refusal::Bad(why) => self.challenge.bad_token(why),
             Refusal::Unavailable(why, pause) => Error::new(Code::AuthUnavailable, why).retry_after(pause),
+        }
+    }
+
+    /// What is said when a credential is for somebody else, and nobody else is there.
+    fn refused_foreign(&self, why: Foreign) -> Error {
+        match why {
+            Foreign::Scheme => self.challenge.no_credential("a credential of another scheme"),
+            Foreign::Form => self.challenge.bad_token("it is no JWT"),
         }
     }
 }

@@ -22,17 +22,23 @@ pub struct Principal {
     pub user_id: HeaderValue,
     /// The roles as the value of a header field, joined by commas.
     pub user_roles: HeaderValue,
-    /// `Bearer` and the token, marked sensitive.
-    pub authorization: HeaderValue,
+    /// `Bearer` and the token, marked sensitive; none for a caller who came with something else.
+    pub authorization: Option<HeaderValue>,
+    /// The plan that the caller is under: a name in `plans:`.
+    pub plan: Option<Box<str>>,
 }
 
 impl Principal {
-    /// A principal of the claims of a verified `token`.
+    /// A principal of the claims of a verified `token`, or of what is known of somebody who came without one.
     ///
     /// # Errors
     /// Why the claims make no principal: no `sub`, a role or scope of the wrong type, or a text that would not mean the
     /// same thing once it is the value of a header field.
-    pub fn from_claims(claims: Map<String, Value>, token: &str, roles_claim: &str) -> Result<Self, String> {
+    pub fn from_claims(
+        claims: Map<String, Value>,
+        token: Option<&str>,
+        roles_claim: &str,
+    ) -> Result<Self, String> {
         let sub: Box<str> = claims.get("sub").and_then(Value::as_str).ok_or("`sub` is no text")?.into();
         let roles = roles(claims.get(roles_claim))?;
         let scopes = scopes(claims.get("scope"))?;
@@ -43,10 +49,12 @@ impl Principal {
         let user_roles = HeaderValue::try_from(roles.join(",").into_bytes());
         let user_roles = user_roles.map_err(|_| "the roles cannot be sent in a header field")?;
         // A copy: the value that came would keep the connection's whole read buffer alive.
-        let mut authorization =
-            HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| "the token cannot be sent on")?;
-        authorization.set_sensitive(true);
-        Ok(Principal { sub, roles, scopes, claims, user_id, user_roles, authorization })
+        let authorization = token.map(|token| HeaderValue::try_from(format!("Bearer {token}"))).transpose();
+        let mut authorization = authorization.map_err(|_| "the token cannot be sent on")?;
+        if let Some(authorization) = &mut authorization {
+            authorization.set_sensitive(true);
+        }
+        Ok(Principal { sub, roles, scopes, claims, user_id, user_roles, authorization, plan: None })
     }
 
     /// Whether the caller has this role.
@@ -108,7 +116,7 @@ mod tests {
     use super::*;
 
     fn of(claims: &Value) -> Result<Principal, String> {
-        Principal::from_claims(claims.as_object().unwrap().clone(), "a.b.c", "roles")
+        Principal::from_claims(claims.as_object().unwrap().clone(), Some("a.b.c"), "roles")
     }
 
     #[test]
@@ -118,8 +126,9 @@ mod tests {
                 .unwrap();
         assert_eq!(ann.user_id, "ann");
         assert_eq!(ann.user_roles, "consumer,support");
-        assert_eq!(ann.authorization, "Bearer a.b.c");
-        assert!(ann.authorization.is_sensitive() && !format!("{ann:?}").contains("a.b.c"));
+        let authorization = ann.authorization.as_ref().unwrap();
+        assert_eq!(authorization, "Bearer a.b.c");
+        assert!(authorization.is_sensitive() && !format!("{ann:?}").contains("a.b.c"));
         assert!(ann.has_role("support") && !ann.has_role("supp"));
         assert!(ann.has_scope("orders:write") && !ann.has_scope("orders"));
     }

@@ -19,10 +19,17 @@ fn bearing(token: &str) -> HeaderMap {
     [(header::AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}")).unwrap())].into_iter().collect()
 }
 
+fn peer() -> Downstream {
+    Downstream::new("127.0.0.1:1".parse().unwrap(), false)
+}
+
 /// Who that is at [`NOW`] and later.
 async fn identify(provider: &Provider, token: &str, later: u64) -> Result<Arc<Principal>, Error> {
-    let found = provider.identify_at(&bearing(token), NOW + later).await;
-    found.map(|principal| principal.expect("a token was sent"))
+    match provider.identify_at(&bearing(token), &peer(), NOW + later).await? {
+        Claim::By(principal) => Ok(principal),
+        Claim::Foreign(why) => Err(provider.refused_foreign(why)),
+        Claim::Nothing => panic!("a token was sent"),
+    }
 }
 
 #[track_caller]
@@ -33,6 +40,11 @@ fn refused(found: Result<Arc<Principal>, Error>, cause: &str) {
     let response = error.into_response("r");
     assert_eq!(response.status(), 401);
     assert_eq!(response.headers()["www-authenticate"], r#"Bearer realm="ftgo", error="invalid_token""#);
+}
+
+fn keyring(provider: &Provider) -> &Arc<keyring::Keyring> {
+    let Kind::Jwt(tokens) = &provider.kind else { panic!("it is of tokens") };
+    &tokens.keyring
 }
 
 /// Where a test needs only one key: its holder and the provider.
@@ -75,8 +87,8 @@ async fn leeway_is_given_on_both_ends() {
     let signer = Signer::ed25519("a", 1);
     let publisher = Publisher::of(&[&signer]).await;
     let mut lenient = config(&publisher.url);
-    lenient.jwt.leeway = Span::secs(10);
-    let provider = Provider::build("ftgo", &lenient, "").unwrap();
+    lenient.jwt.as_mut().unwrap().leeway = Span::secs(10);
+    let provider = Provider::build("ftgo", &lenient, &Around::default(), "").unwrap();
     let token = signer.token(&claims_but("nbf", json!(NOW + 10)));
     assert!(identify(&provider, &token, 0).await.is_ok() && identify(&provider, &token, 69).await.is_ok());
     refused(identify(&provider, &token, 70).await, "expired");
@@ -205,7 +217,7 @@ async fn a_new_key_is_found_when_first_used_and_a_withdrawn_one_dies_with_its_re
     assert!(identify(&provider, &of_old, 0).await.is_ok(), "still published");
     publisher.publish(&[&new]);
     cool_down().await;
-    provider.tokens.keyring.fetch().await;
+    keyring(&provider).fetch().await;
     refused(identify(&provider, &of_old, 0).await, "no key \"old\"");
     assert!(identify(&provider, &of_new, 0).await.is_ok());
 }
@@ -216,7 +228,7 @@ async fn a_fetch_that_says_nothing_new_keeps_what_is_remembered() {
     let token = signer.token(&claims());
     let first = identify(&provider, &token, 0).await.unwrap();
     cool_down().await;
-    provider.tokens.keyring.fetch().await;
+    keyring(&provider).fetch().await;
     assert_eq!(publisher.fetches(), 2);
     assert!(Arc::ptr_eq(&first, &identify(&provider, &token, 0).await.unwrap()));
 }
@@ -280,7 +292,7 @@ async fn keys_stay_while_the_provider_is_down_or_talks_nonsense() {
     for (status, body) in [(500, ""), (302, ""), (200, "<html>"), (200, "{}"), (200, too_large.as_str())] {
         publisher.answer(status, body);
         cool_down().await;
-        provider.tokens.keyring.fetch().await;
+        keyring(&provider).fetch().await;
         let sub = format!("{status}-{}", body.len());
         let new_token = signer.token(&claims_but("sub", json!(sub)));
         assert!(identify(&provider, &new_token, 0).await.is_ok(), "{status}");
@@ -288,7 +300,7 @@ async fn keys_stay_while_the_provider_is_down_or_talks_nonsense() {
     assert_eq!(publisher.fetches(), 6);
     publisher.answer(200, r#"{"keys":[]}"#);
     cool_down().await;
-    provider.tokens.keyring.fetch().await;
+    keyring(&provider).fetch().await;
     refused(identify(&provider, &signer.token(&claims()), 0).await, "no key");
 }
 
@@ -297,7 +309,9 @@ async fn keys_may_come_from_a_file() {
     let signer = Signer::ed25519("a", 1);
     let path = std::env::temp_dir().join(format!("gateway-jwks-{}.json", std::process::id()));
     std::fs::write(&path, json!({"keys": [signer.jwk()]}).to_string()).unwrap();
-    let provider = Provider::build("ftgo", &config(&format!("file://{}", path.display())), "").unwrap();
+    let provider =
+        Provider::build("ftgo", &config(&format!("file://{}", path.display())), &Around::default(), "")
+            .unwrap();
     let found = identify(&provider, &signer.token(&claims()), 0).await;
     std::fs::remove_file(&path).unwrap();
     assert!(found.is_ok());
@@ -307,7 +321,7 @@ async fn keys_may_come_from_a_file() {
 async fn keeping_fresh_makes_ready_and_ends_with_the_provider() {
     let (_signer, publisher, provider) = one_key().await;
     let task = tokio::spawn(Arc::clone(&provider).keep_fresh());
-    provider.tokens.keyring.fetch().await;
+    keyring(&provider).fetch().await;
     assert!(provider.ready());
     drop(provider);
     tokio::time::timeout(Duration::from_secs(5), task).await.expect("it ends").unwrap();
@@ -316,7 +330,8 @@ async fn keeping_fresh_makes_ready_and_ends_with_the_provider() {
 
 fn rule(provider: &Arc<Provider>, scopes: &[&str], optional: bool) -> Rule {
     let scopes = scopes.iter().map(ToString::to_string).collect();
-    let config = AuthRule { provider: "ftgo".to_owned(), scopes, optional, allow: None };
+    let config =
+        AuthRule { provider: Some("ftgo".to_owned()), providers: Vec::new(), scopes, optional, allow: None };
     let providers = IndexMap::from([("ftgo".to_owned(), Arc::clone(provider))]);
     Rule::build(&config, &providers, "routes[0].auth", &mut Mistakes::default()).unwrap()
 }
@@ -331,13 +346,13 @@ fn challenge(error: Error) -> (u16, String) {
 async fn nobody_is_let_in_where_that_is_optional_and_a_bad_credential_nowhere() {
     let (_signer, publisher, provider) = one_key().await;
     let (strict, optional) = (rule(&provider, &[], false), rule(&provider, &[], true));
-    let error = strict.authenticate(&HeaderMap::new()).await.unwrap_err();
+    let error = strict.authenticate(&HeaderMap::new(), &peer()).await.unwrap_err();
     assert_eq!(challenge(error), (401, r#"Bearer realm="ftgo""#.to_owned()));
-    assert!(optional.authenticate(&HeaderMap::new()).await.unwrap().is_none());
+    assert!(optional.authenticate(&HeaderMap::new(), &peer()).await.unwrap().is_none());
     let basic = [(header::AUTHORIZATION, HeaderValue::from_static("Basic YTpi"))].into_iter().collect();
     for rule in [&strict, &optional] {
-        assert_eq!(rule.authenticate(&basic).await.unwrap_err().code(), Code::Unauthenticated);
-        let error = rule.authenticate(&bearing("x y")).await.unwrap_err();
+        assert_eq!(rule.authenticate(&basic, &peer()).await.unwrap_err().code(), Code::Unauthenticated);
+        let error = rule.authenticate(&bearing("x y"), &peer()).await.unwrap_err();
         assert_eq!(challenge(error), (401, r#"Bearer realm="ftgo", error="invalid_token""#.to_owned()));
     }
     assert_eq!(publisher.fetches(), 0);
@@ -358,11 +373,18 @@ async fn every_scope_of_a_rule_is_needed() {
 
 #[test]
 fn a_rule_reports_all_its_mistakes_where_they_are() {
-    let provider = Provider::build("ftgo", &config("http://127.0.0.1:9/jwks"), "").unwrap();
+    let provider =
+        Provider::build("ftgo", &config("http://127.0.0.1:9/jwks"), &Around::default(), "").unwrap();
     let providers = IndexMap::from([("ftgo".to_owned(), provider)]);
     let mistakes_of = |name: &str, scopes: &[&str], optional: bool, allow: &str| {
         let scopes = scopes.iter().map(ToString::to_string).collect();
-        let config = AuthRule { provider: name.to_owned(), scopes, optional, allow: Some(allow.to_owned()) };
+        let config = AuthRule {
+            provider: Some(name.to_owned()),
+            providers: Vec::new(),
+            scopes,
+            optional,
+            allow: Some(allow.to_owned()),
+        };
         let mut mistakes = Mistakes::default();
         assert!(Rule::build(&config, &providers, "r.auth", &mut mistakes).is_none() || !mistakes.is_empty());
         mistakes.0
@@ -380,27 +402,33 @@ fn a_provider_that_cannot_be_is_a_mistake() {
     let at = |change: &dyn Fn(&mut ProviderConfig)| {
         let mut config = config("http://127.0.0.1:9/jwks");
         change(&mut config);
-        Provider::build("ftgo", &config, "providers.ftgo").err().unwrap().at
+        Provider::build("ftgo", &config, &Around::default(), "providers.ftgo").err().unwrap().0.remove(0).at
     };
     for jwks in ["", "jwks.json", "ftp://x/jwks", "file://relative.json", "http://"] {
         assert_eq!(
-            at(&|config| config.jwt.jwks = Some(jwks.to_owned())),
+            at(&|config| config.jwt.as_mut().unwrap().jwks = Some(jwks.to_owned())),
             "providers.ftgo.jwt.jwks",
             "{jwks}"
         );
     }
-    assert_eq!(at(&|config| config.jwt.issuer.clear()), "providers.ftgo.jwt.issuer");
-    assert_eq!(at(&|config| config.jwt.audience.clear()), "providers.ftgo.jwt.audience");
-    assert_eq!(at(&|config| config.jwt.refresh = Span::secs(0)), "providers.ftgo.jwt.refresh");
-    assert_eq!(at(&|config| config.jwt.cooldown = Span::secs(0)), "providers.ftgo.jwt.cooldown");
+    assert_eq!(at(&|config| config.jwt.as_mut().unwrap().issuer.clear()), "providers.ftgo.jwt.issuer");
+    assert_eq!(at(&|config| config.jwt.as_mut().unwrap().audience.clear()), "providers.ftgo.jwt.audience");
+    assert_eq!(
+        at(&|config| config.jwt.as_mut().unwrap().refresh = Span::secs(0)),
+        "providers.ftgo.jwt.refresh"
+    );
+    assert_eq!(
+        at(&|config| config.jwt.as_mut().unwrap().cooldown = Span::secs(0)),
+        "providers.ftgo.jwt.cooldown"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_first_keys_are_asked_for_less_and_less_often() {
     let file = std::env::temp_dir().join(format!("gateway-first-keys-{}.json", std::process::id()));
     let mut published = config(&format!("file://{}", file.display()));
-    published.jwt.cooldown = Span(Duration::from_millis(1));
-    let provider = Provider::build("ftgo", &published, "").unwrap();
+    published.jwt.as_mut().unwrap().cooldown = Span(Duration::from_millis(1));
+    let provider = Provider::build("ftgo", &published, &Around::default(), "").unwrap();
     tokio::spawn(Arc::clone(&provider).keep_fresh());
     // Asked for at 0 s, 1 s, 3 s, 7 s and 15 s, each pause give or take a tenth.
     tokio::time::sleep(Duration::from_secs(10)).await;
@@ -430,17 +458,18 @@ async fn whoever_waits_for_the_first_keys_goes_on_with_them() {
 
 fn of_secret(value: Option<&str>, file: Option<&std::path::Path>) -> ProviderConfig {
     let mut config = config("");
-    config.jwt.jwks = None;
+    config.jwt.as_mut().unwrap().jwks = None;
     let value = value.map(|value| config::Secret(value.to_owned()));
     let algorithm = config::SecretAlgorithm::HS256;
-    config.jwt.secret = Some(config::SecretConfig { value, file: file.map(ToOwned::to_owned), algorithm });
+    config.jwt.as_mut().unwrap().secret =
+        Some(config::SecretConfig { value, file: file.map(ToOwned::to_owned), algorithm });
     config
 }
 
 #[tokio::test]
 async fn a_shared_secret_signs_only_with_its_own_algorithm() {
     let secret = "0123456789abcdef0123456789abcdef";
-    let provider = Provider::build("ftgo", &of_secret(Some(secret), None), "").unwrap();
+    let provider = Provider::build("ftgo", &of_secret(Some(secret), None), &Around::default(), "").unwrap();
     assert!(provider.ready());
     let signed = |algorithm, kid: Option<&str>, secret: &str| {
         let header = Header { kid: kid.map(str::to_owned), ..Header::new(algorithm) };
@@ -455,16 +484,20 @@ async fn a_shared_secret_signs_only_with_its_own_algorithm() {
     );
     refused(identify(&provider, &signed(Algorithm::HS256, None, "another"), 0).await, "signature");
     refused(identify(&provider, &Signer::rsa("r").token(&claims()), 0).await, "algorithm is not the key's");
-    assert!(!format!("{:?}", provider.config()).contains(secret));
+    assert!(!format!("{:?}", provider.config).contains(secret));
 }
 
 #[tokio::test]
 async fn a_secret_may_come_from_a_file_and_a_short_one_is_refused() {
     let path = std::env::temp_dir().join(format!("gateway-secret-{}", std::process::id()));
     std::fs::write(&path, "0123456789abcdef0123456789abcdef\n").unwrap();
-    let provider = Provider::build("ftgo", &of_secret(None, Some(&path)), "");
+    let provider = Provider::build("ftgo", &of_secret(None, Some(&path)), &Around::default(), "");
     std::fs::write(&path, "0123456789abcdef0123456789abcde\n").unwrap();
-    let short = Provider::build("ftgo", &of_secret(None, Some(&path)), "").err().unwrap();
+    let short = Provider::build("ftgo", &of_secret(None, Some(&path)), &Around::default(), "")
+        .err()
+        .unwrap()
+        .0
+        .remove(0);
     std::fs::remove_file(&path).unwrap();
     assert!(provider.is_ok());
     assert!(short.message.ends_with("has 31 bytes, and HS256 needs 32 at least"), "{}", short.message);
@@ -477,7 +510,13 @@ async fn a_new_key_works_within_five_seconds_of_its_first_token() {
     let publisher = Publisher::of(&[&old]).await;
     let typed = format!(r#"{{"issuer":"https://id.example","audience":"ftgo","jwks":"{}"}}"#, publisher.url);
     let jwt: config::JwtConfig = serde_json::from_str(&typed).unwrap();
-    let provider = Provider::build("ftgo", &ProviderConfig { jwt }, "").unwrap();
+    let provider = Provider::build(
+        "ftgo",
+        &ProviderConfig { jwt: Some(jwt), ..ProviderConfig::default() },
+        &Around::default(),
+        "",
+    )
+    .unwrap();
     assert!(identify(&provider, &old.token(&claims()), 0).await.is_ok());
     publisher.publish(&[&old, &new]);
     let (token, first_seen) = (new.token(&claims()), std::time::Instant::now());
@@ -496,8 +535,8 @@ async fn a_thousand_made_up_keys_a_second_are_one_fetch_a_cool_down_at_most() {
     let (signer, publisher) = (Signer::ed25519("a", 1), Publisher::of(&[]).await);
     publisher.publish(&[&signer]);
     let mut config = config(&publisher.url);
-    config.jwt.cooldown = Span::secs(1);
-    let provider = Provider::build("ftgo", &config, "").unwrap();
+    config.jwt.as_mut().unwrap().cooldown = Span::secs(1);
+    let provider = Provider::build("ftgo", &config, &Around::default(), "").unwrap();
     let begun = std::time::Instant::now();
     let mut asked = 0;
     while begun.elapsed() < Duration::from_secs(3) {

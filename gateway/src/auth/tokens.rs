@@ -138,7 +138,7 @@ impl Tokens {
         }
         let claims = unverified.verify(&keys)?;
         let expires = Checks(&self.config).expiry(&claims, now).map_err(str::to_owned)?;
-        let principal = Arc::new(Principal::from_claims(claims, token, &self.config.roles_claim)?);
+        let principal = Arc::new(Principal::from_claims(claims, Some(token), &self.config.roles_claim)?);
         let verified = Verified { principal: Arc::clone(&principal), expires, epoch: keys.epoch };
         self.verified.insert(token.to_owned(), verified);
         Ok(principal)

@@ -10,12 +10,15 @@ use serde::{
 
 use super::{Config, RouteConfig};
 use crate::{
-    auth::config::{AuthRule, JwtConfig, ProviderConfig, SecretConfig},
+    auth::config::{
+        AuthRule, CallerConfig, CertificateConfig, JwtConfig, KeyConfig, KeysConfig, PlanConfig,
+        ProviderConfig, SecretConfig,
+    },
     composition::config::{PartConfig, PartFallbackConfig},
     deadline::config::DeadlineConfig,
     proxy::config::{FallbackConfig, ForwardConfig, ProblemConfig},
     rate_limit::config::LimitConfig,
-    server::config::{AdminConfig, ListenerConfig, ServerConfig, TlsConfig},
+    server::config::{AdminConfig, ClientsConfig, ListenerConfig, ServerConfig, TlsConfig},
     upstream::{
         circuit_breaker::CircuitBreakerConfig,
         config::UpstreamConfig,
@@ -73,12 +76,18 @@ fn every_key_has_a_row_in_the_readme() {
         missing::<Config>("The file"),
         missing::<ListenerConfig>("`listen`"),
         missing::<TlsConfig>("`listen[].tls`"),
+        missing::<ClientsConfig>("`listen[].tls.clients`"),
         missing::<AdminConfig>("`admin`"),
         missing::<ServerConfig>("`server`"),
         missing::<DeadlineConfig>("`deadline`"),
         missing::<ProviderConfig>("`providers.NAME`"),
         missing::<JwtConfig>("`providers.NAME.jwt`"),
         missing::<SecretConfig>("`providers.NAME.jwt.secret`"),
+        missing::<KeysConfig>("`providers.NAME.keys`"),
+        missing::<KeyConfig>("`providers.NAME.keys.list[]`"),
+        missing::<CertificateConfig>("`providers.NAME.certificate`"),
+        missing::<CallerConfig>("`providers.NAME.certificate.callers[]`"),
+        missing::<PlanConfig>("`plans.NAME`"),
         missing::<UpstreamConfig>("`upstreams.NAME`"),
         missing::<EndpointRule>("`upstreams.NAME.endpoints[]`"),
         missing::<DnsConfig>("`upstreams.NAME.dns`"),

@@ -15,6 +15,7 @@ pub mod interpolate;
 pub mod load;
 mod node;
 mod path;
+mod plans;
 mod typed;
 pub mod watch;
 #[cfg(test)]
@@ -26,7 +27,7 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 
 use crate::{
-    auth::config::{AuthConfig, ProviderConfig},
+    auth::config::{AuthConfig, PlanConfig, ProviderConfig},
     composition::config::PartConfig,
     deadline::config::DeadlineConfig,
     proxy::config::ForwardConfig,
@@ -60,6 +61,9 @@ pub struct Config {
     /// Rate limits, by name.
     #[serde(default)]
     pub limits: IndexMap<String, LimitConfig>,
+    /// What known callers may use, and how often, by name.
+    #[serde(default)]
+    pub plans: IndexMap<String, PlanConfig>,
     /// Names under `limits:` that every route counts against, besides its own.
     #[serde(default)]
     pub default_limits: Vec<String>,

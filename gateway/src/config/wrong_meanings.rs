@@ -106,6 +106,32 @@ wrong! {
         provider("jwt: { issuer: a, audience: b, secret: { file: missing.key } }");
     a_secret_beside_published_keys:
         provider("jwt: { issuer: a, audience: b, jwks: \"http://a/jwks\", secret: { file: missing.key } }");
+    a_provider_by_nothing: provider("");
+    certificates_that_nobody_asks_for: provider("certificate: { callers: [{ name: \"dns:a.example\", id: a }] }");
+    certificates_of_nobody: provider("certificate: { callers: [] }");
+    certificates_of_wrong_names: provider(
+        "certificate: { callers: [{ name: a.example, id: a }, { name: \"cn:\", id: b, plan: gold }] }");
+    clients_by_an_authority_that_is_not_there: RIGHT.replace(
+        "\"127.0.0.1:8087\"",
+        "\"127.0.0.1:8087\", tls: { cert: missing.pem, key: missing.key, clients: { ca: ca.pem } }")
+        + "routes: []\n";
+    a_provider_by_two_things:
+        provider("jwt: { issuer: a, audience: b, jwks: \"http://a/jwks\" }, keys: { list: [] }");
+    keys_from_nowhere: provider("keys: {}");
+    keys_from_a_missing_file: provider("keys: { file: missing.yaml }");
+    keys_that_are_no_hashes: provider(
+        "keys: { list: [{ sha256: secret, id: a }, { sha256: \"00\", id: b, plan: gold, scopes: [\"a b\"] }] }");
+    a_key_for_a_caller_that_cannot_be_named:
+        provider(&format!("keys: {{ list: [{{ sha256: \"{}\", id: \" \" }}] }}", "0".repeat(64)));
+    keys_in_a_field_of_another_meaning: provider("keys: { header: Cookie, list: [] }");
+    keys_without_a_scheme: provider("keys: { header: Authorization, list: [] }");
+    keys_with_a_scheme_of_their_own: provider("keys: { scheme: ApiKey, list: [] }");
+    a_plan_of_nothing: format!(
+        "{RIGHT}plans:\n  free: {{ limits: [browse, dayly], routes: [\"/order\"] }}\n{}",
+        "routes:\n  - path: /orders\n    auth: none\n    forward: { to: order }\n");
+    a_rule_of_two_minds:
+        route("path: /orders\nauth: { provider: ftgo, providers: [ftgo, ftgoo, ftgo] }\nforward: { to: order }\n");
+    a_rule_of_nobody: route("path: /orders\nauth: { scopes: [a] }\nforward: { to: order }\n");
     tokens_without_any_keys: provider("jwt: { issuer: a, audience: b }");
     an_upstream_in_two_places: kitchen("url: \"http://kitchen:8083\", dns: { name: kitchen, port: 8083 }");
     a_list_for_a_url: kitchen("url: [\"http://kitchen:8083\"]");
