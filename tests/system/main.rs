@@ -33,6 +33,7 @@ mod panics;
 mod partial_failure;
 mod protocols;
 mod reference_scenario;
+mod reference_tokens;
 mod refusals;
 mod reload;
 mod response_limits;

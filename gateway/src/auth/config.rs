@@ -20,6 +20,54 @@ pub struct ProviderConfig {
     /// By client certificates, on listeners that ask for them.
     #[serde(default)]
     pub certificate: Option<CertificateConfig>,
+    /// By reference tokens, which the provider is asked about (RFC 7662).
+    #[serde(default)]
+    pub introspect: Option<IntrospectConfig>,
+}
+
+/// How a provider is asked about reference tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IntrospectConfig {
+    /// Where it is asked: `http://` or `https://`.
+    pub url: String,
+    /// The name that it knows the gateway by.
+    pub client_id: String,
+    /// The password that goes with it, from a variable.
+    pub client_secret: Secret,
+    /// The `iss` that it must give; not looked at unless given.
+    #[serde(default)]
+    pub issuer: Option<String>,
+    /// The `aud` that it must name; not looked at unless given.
+    #[serde(default)]
+    pub audience: Option<String>,
+    /// How long what it says of a good token is remembered: how late a revocation may be noticed.
+    #[serde(default = "max_age")]
+    pub max_age: Span,
+    /// How long a token that is not good is remembered as such.
+    #[serde(default = "refused_max_age")]
+    pub refused_max_age: Span,
+    /// How long it may take to answer.
+    #[serde(default = "answer_timeout")]
+    pub timeout: Span,
+    /// The claim that lists a caller's roles: an array of strings.
+    #[serde(default = "roles_claim")]
+    pub roles_claim: String,
+}
+
+/// A person who was locked out may go on for so long. Providers bear two questions a minute and token.
+fn max_age() -> Span {
+    Span::secs(30)
+}
+
+/// A client that goes on with a bad token does not become load; a token that becomes good is not kept waiting.
+fn refused_max_age() -> Span {
+    Span::secs(5)
+}
+
+/// A provider that is slower than this is down.
+fn answer_timeout() -> Span {
+    Span::secs(2)
 }
 
 /// Callers by the names in their certificates.

@@ -115,7 +115,7 @@ impl Checks<'_> {
 }
 
 /// A NumericDate (RFC 7519 section 2), which may have decimals; never one before 1970.
-fn seconds(value: &Value) -> Option<u64> {
+pub(super) fn seconds(value: &Value) -> Option<u64> {
     let decimal = || value.as_f64().filter(|seconds| *seconds >= 0.0).map(|seconds| seconds as u64);
     value.as_u64().or_else(decimal)
 }

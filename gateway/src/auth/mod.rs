@@ -16,6 +16,7 @@ mod keys;
 mod known;
 pub mod policy;
 mod principal;
+mod references;
 mod rule;
 mod source;
 #[cfg(test)]
@@ -41,6 +42,7 @@ use self::{
     certificates::Certificates,
     config::ProviderConfig,
     keys::Keys,
+    references::References,
     tokens::Tokens,
 };
 pub use self::{known::Around, policy::Policy, principal::Principal, rule::Rule};
@@ -80,6 +82,7 @@ enum Kind {
     Jwt(Tokens),
     Keys(Keys),
     Certificate(Certificates),
+    Introspect(References),
 }
 
 /// What a provider says of a request.
@@ -120,26 +123,30 @@ impl Provider {
     ) -> Result<Arc<Self>, Mistakes> {
         install_crypto();
         let one = |mistake: Mistake| Mistakes(vec![mistake]);
-        let (scheme, needed, kind) = match (&config.jwt, &config.keys, &config.certificate) {
-            (Some(jwt), None, None) => {
-                let tokens = Tokens::build(name, jwt, &below(at, "jwt")).map_err(one)?;
-                ("Bearer", bearer::TOKEN, Kind::Jwt(tokens))
-            }
-            (None, Some(keys), None) => {
-                let built = Keys::build(name, keys, around, &below(at, "keys"))?;
-                (Keys::scheme(keys), "A valid API key is needed.", Kind::Keys(built))
-            }
-            (None, None, Some(typed)) => {
-                let built = Certificates::build(name, typed, around, &below(at, "certificate"))?;
-                ("Certificate", "A valid client certificate is needed.", Kind::Certificate(built))
-            }
-            _ => {
-                let message = format!("provider `{name}` must say once how it knows callers");
-                return Err(
-                    one(Mistake::new(at, message).expected("one of `jwt`, `keys` and `certificate`")),
-                );
-            }
-        };
+        let (scheme, needed, kind) =
+            match (&config.jwt, &config.keys, &config.certificate, &config.introspect) {
+                (Some(jwt), None, None, None) => {
+                    let tokens = Tokens::build(name, jwt, &below(at, "jwt")).map_err(one)?;
+                    ("Bearer", bearer::TOKEN, Kind::Jwt(tokens))
+                }
+                (None, Some(keys), None, None) => {
+                    let built = Keys::build(name, keys, around, &below(at, "keys"))?;
+                    (Keys::scheme(keys), "A valid API key is needed.", Kind::Keys(built))
+                }
+                (None, None, Some(typed), None) => {
+                    let built = Certificates::build(name, typed, around, &below(at, "certificate"))?;
+                    ("Certificate", "A valid client certificate is needed.", Kind::Certificate(built))
+                }
+                (None, None, None, Some(typed)) => {
+                    let references = References::build(name, typed, &below(at, "introspect")).map_err(one)?;
+                    ("Bearer", bearer::TOKEN, Kind::Introspect(references))
+                }
+                _ => {
+                    let message = format!("provider `{name}` must say once how it knows callers");
+                    return Err(one(Mistake::new(at, message)
+                        .expected("one of `jwt`, `keys`, `certificate` and `introspect`")));
+                }
+            };
         let challenge = Challenge::new(scheme, name, needed).ok_or_else(|| {
             let message = format!("provider `{name}` has a name that cannot be sent in a header field");
             one(Mistake::new(at, message))
@@ -159,7 +166,7 @@ impl Provider {
     pub fn field(&self) -> Option<&HeaderName> {
         match &self.kind {
             Kind::Keys(keys) => keys.field(),
-            Kind::Jwt(_) | Kind::Certificate(_) => None,
+            _ => None,
         }
     }
 
@@ -168,7 +175,7 @@ impl Provider {
     pub fn ready(&self) -> bool {
         match &self.kind {
             Kind::Jwt(tokens) => tokens.keyring.ready(),
-            Kind::Keys(_) | Kind::Certificate(_) => true,
+            _ => true,
         }
     }
 
@@ -176,7 +183,7 @@ impl Provider {
     pub async fn until_ready(&self) {
         match &self.kind {
             Kind::Jwt(tokens) => tokens.keyring.until_ready().await,
-            Kind::Keys(_) | Kind::Certificate(_) => {}
+            _ => {}
         }
     }
 
@@ -187,6 +194,7 @@ impl Provider {
         match &self.kind {
             Kind::Jwt(tokens) => Box::pin(tokens.keep_fresh(alive)),
             Kind::Keys(keys) => Box::pin(keys.keep_fresh(alive)),
+            Kind::Introspect(references) => Box::pin(references.keep_fresh(alive)),
             Kind::Certificate(_) => Box::pin(std::future::ready(())),
         }
     }
@@ -212,6 +220,10 @@ impl Provider {
             },
             Kind::Keys(keys) => match self.brought(keys.credential(headers))? {
                 Brought::Text(key) => keys.whose(key).map(Claim::By),
+                Brought::Nothing(claim) => Ok(claim),
+            },
+            Kind::Introspect(references) => match self.brought(credential(headers, "Bearer"))? {
+                Brought::Text(token) => references.whose(token, now).await.map(Claim::By),
                 Brought::Nothing(claim) => Ok(claim),
             },
             Kind::Certificate(certificates) => certificates.whose(from),

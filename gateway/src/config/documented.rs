@@ -11,8 +11,8 @@ use serde::{
 use super::{Config, RouteConfig};
 use crate::{
     auth::config::{
-        AuthRule, CallerConfig, CertificateConfig, JwtConfig, KeyConfig, KeysConfig, PlanConfig,
-        ProviderConfig, SecretConfig,
+        AuthRule, CallerConfig, CertificateConfig, IntrospectConfig, JwtConfig, KeyConfig, KeysConfig,
+        PlanConfig, ProviderConfig, SecretConfig,
     },
     composition::config::{PartConfig, PartFallbackConfig},
     deadline::config::DeadlineConfig,
@@ -87,6 +87,7 @@ fn every_key_has_a_row_in_the_readme() {
         missing::<KeyConfig>("`providers.NAME.keys.list[]`"),
         missing::<CertificateConfig>("`providers.NAME.certificate`"),
         missing::<CallerConfig>("`providers.NAME.certificate.callers[]`"),
+        missing::<IntrospectConfig>("`providers.NAME.introspect`"),
         missing::<PlanConfig>("`plans.NAME`"),
         missing::<UpstreamConfig>("`upstreams.NAME`"),
         missing::<EndpointRule>("`upstreams.NAME.endpoints[]`"),

@@ -108,6 +108,10 @@ wrong! {
         provider("jwt: { issuer: a, audience: b, jwks: \"http://a/jwks\", secret: { file: missing.key } }");
     a_provider_by_nothing: provider("");
     certificates_that_nobody_asks_for: provider("certificate: { callers: [{ name: \"dns:a.example\", id: a }] }");
+    references_from_nowhere: provider("introspect: { url: id.example, client_id: a, client_secret: b }");
+    references_asked_about_by_nobody: provider("introspect: { url: \"http://a/i\", client_id: \"\", client_secret: b }");
+    references_that_are_too_old_when_they_come:
+        provider("introspect: { url: \"http://a/i\", client_id: a, client_secret: b, max_age: 1s, timeout: 2s }");
     certificates_of_nobody: provider("certificate: { callers: [] }");
     certificates_of_wrong_names: provider(
         "certificate: { callers: [{ name: a.example, id: a }, { name: \"cn:\", id: b, plan: gold }] }");
