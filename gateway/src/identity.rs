@@ -48,6 +48,9 @@ impl Caller {
         if let Some(principal) = &self.principal {
             headers.insert(USER_ID, principal.user_id.clone());
             headers.insert(USER_ROLES, principal.user_roles.clone());
+            for (name, value) in principal.told.iter() {
+                headers.insert(name.clone(), value.clone());
+            }
         }
     }
 

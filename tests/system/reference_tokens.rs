@@ -43,7 +43,8 @@ async fn a_reference_is_as_good_as_the_token_it_stands_for_until_it_is_revoked()
     let (john, mary) = (reference(&stubs, JOHN).await, reference(&stubs, MARY).await);
     get(&john).send().await.expect(200);
     let seen = stubs.recorder().counts(Service::Order).last.remove(0);
-    let told = |name: &str| seen.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+    let told =
+        |name: &str| seen.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
     assert_eq!(told("x-user-id").as_deref(), Some(JOHN));
     assert_eq!(told("authorization"), None);
     get(&mary).send().await.expect(403);

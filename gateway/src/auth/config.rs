@@ -2,6 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::units::Span;
@@ -132,6 +133,15 @@ pub struct KeyConfig {
     /// A name under `plans:`; every route that its scopes allow, and no limits of its own, unless given.
     #[serde(default)]
     pub plan: Option<String>,
+}
+
+/// What services are told of a caller besides who it is, as typed under `identity:`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityConfig {
+    /// Header fields, each with the claim that it says.
+    #[serde(default)]
+    pub headers: IndexMap<String, String>,
 }
 
 /// What callers of one plan may use, and how often, as typed under `plans:`.

@@ -278,7 +278,7 @@ mod tests {
     use super::*;
 
     fn around() -> Around {
-        Around { plans: vec!["free".to_owned()] }
+        Around { plans: vec!["free".to_owned()], ..Around::default() }
     }
 
     fn line(key: &str, id: &str) -> String {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{bearer::is_scope, principal::Principal};
+use super::{bearer::is_scope, principal::Principal, told::Told};
 use crate::mistake::{Mistake, below, nearest};
 
 /// What a provider is built among, besides its own configuration. Another one makes it another provider.
@@ -15,6 +15,8 @@ use crate::mistake::{Mistake, below, nearest};
 pub struct Around {
     /// The names under `plans:`.
     pub plans: Vec<String>,
+    /// What services are told of callers.
+    pub told: Vec<Told>,
 }
 
 /// What is said of a known caller.
@@ -43,7 +45,8 @@ impl Known<'_> {
             let expected = "texts without blanks, quotes and backslashes";
             return Err(Mistake::new(below(at, "scopes"), message).expected(expected));
         }
-        let principal = Principal::from_claims(self.claims(), None, "roles");
+        let principal = Principal::from_claims(self.claims(), None, "roles")
+            .and_then(|principal| principal.telling(&around.told));
         let principal =
             principal.map_err(|why| Mistake::new(at, format!("`{id}` can be no caller: {why}")))?;
         Ok(Arc::new(Principal { plan: self.plan.map(Box::from), ..principal }))

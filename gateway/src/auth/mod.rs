@@ -24,6 +24,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod told;
 #[cfg(test)]
 mod vectors;
 
@@ -45,7 +46,7 @@ use self::{
     references::References,
     tokens::Tokens,
 };
-pub use self::{known::Around, policy::Policy, principal::Principal, rule::Rule};
+pub use self::{known::Around, policy::Policy, principal::Principal, rule::Rule, told::Told};
 use crate::{
     downstream::Downstream,
     error::{Code, Error},
@@ -126,7 +127,7 @@ impl Provider {
         let (scheme, needed, kind) =
             match (&config.jwt, &config.keys, &config.certificate, &config.introspect) {
                 (Some(jwt), None, None, None) => {
-                    let tokens = Tokens::build(name, jwt, &below(at, "jwt")).map_err(one)?;
+                    let tokens = Tokens::build(name, jwt, &around.told, &below(at, "jwt")).map_err(one)?;
                     ("Bearer", bearer::TOKEN, Kind::Jwt(tokens))
                 }
                 (None, Some(keys), None, None) => {
@@ -138,7 +139,8 @@ impl Provider {
                     ("Certificate", "A valid client certificate is needed.", Kind::Certificate(built))
                 }
                 (None, None, None, Some(typed)) => {
-                    let references = References::build(name, typed, &below(at, "introspect")).map_err(one)?;
+                    let references = References::build(name, typed, &around.told, &below(at, "introspect"))
+                        .map_err(one)?;
                     ("Bearer", bearer::TOKEN, Kind::Introspect(references))
                 }
                 _ => {

@@ -4,8 +4,10 @@
 
 use std::fmt;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
+
+use super::told::{self, Told};
 
 /// A caller. Shared as `Arc<Principal>` by all requests with the same token.
 #[non_exhaustive]
@@ -24,6 +26,8 @@ pub struct Principal {
     pub user_roles: HeaderValue,
     /// `Bearer` and the token, marked sensitive; none for a caller who came with something else.
     pub authorization: Option<HeaderValue>,
+    /// What services are told of the caller besides.
+    pub told: Box<[(HeaderName, HeaderValue)]>,
     /// The plan that the caller is under: a name in `plans:`.
     pub plan: Option<Box<str>>,
 }
@@ -54,7 +58,26 @@ impl Principal {
         if let Some(authorization) = &mut authorization {
             authorization.set_sensitive(true);
         }
-        Ok(Principal { sub, roles, scopes, claims, user_id, user_roles, authorization, plan: None })
+        Ok(Principal {
+            sub,
+            roles,
+            scopes,
+            claims,
+            user_id,
+            user_roles,
+            authorization,
+            told: Box::default(),
+            plan: None,
+        })
+    }
+
+    /// The same caller, of whom services are told this besides.
+    ///
+    /// # Errors
+    /// When a claim would not mean the same thing once it is the value of a header field.
+    pub(super) fn telling(self, told: &[Told]) -> Result<Self, String> {
+        let told = told::fields(told, &self.claims)?;
+        Ok(Principal { told, ..self })
     }
 
     /// Whether the caller has this role.
@@ -72,7 +95,7 @@ impl Principal {
 
 /// A text as a header field's value. None when it is empty, holds control characters, or begins or ends with a blank,
 /// which its reader would cut off.
-fn field_value(text: &str) -> Option<HeaderValue> {
+pub(super) fn field_value(text: &str) -> Option<HeaderValue> {
     let plain = !text.is_empty() && text.trim() == text && !text.chars().any(char::is_control);
     plain.then(|| HeaderValue::from_bytes(text.as_bytes()).ok()).flatten()
 }

@@ -18,6 +18,7 @@ use super::{
     keyring::Keyring,
     principal::Principal,
     source::Source,
+    told::Told,
 };
 use crate::mistake::{Mistake, below};
 
@@ -33,6 +34,7 @@ const LATEST_RETRY: Duration = Duration::from_secs(30);
 /// The tokens of one provider.
 pub(super) struct Tokens {
     config: JwtConfig,
+    told: Vec<Told>,
     pub(super) keyring: Arc<Keyring>,
     verified: Cache<String, Verified>,
 }
@@ -52,7 +54,7 @@ impl Tokens {
     ///
     /// # Errors
     /// [`Mistake`] for an address that no keys can come from, a weak secret, an empty claim, and intervals of zero.
-    pub(super) fn build(name: &str, config: &JwtConfig, at: &str) -> Result<Self, Mistake> {
+    pub(super) fn build(name: &str, config: &JwtConfig, told: &[Told], at: &str) -> Result<Self, Mistake> {
         let mistake =
             |key: &str, what: String| Mistake::new(below(at, key), format!("provider `{name}` {what}"));
         for (key, empty) in [("issuer", config.issuer.is_empty()), ("audience", config.audience.is_empty())] {
@@ -88,7 +90,7 @@ impl Tokens {
             .max_capacity(MOST_REMEMBERED)
             .weigher(|token: &String, _| weight(token.len()))
             .build();
-        Ok(Tokens { config: config.clone(), keyring: Arc::new(keyring), verified })
+        Ok(Tokens { config: config.clone(), told: told.to_vec(), keyring: Arc::new(keyring), verified })
     }
 
     /// Fetches keys now and then while `alive`; until the first are there, after 1 s, 2 s, and so on up to 30 s, though not
@@ -138,7 +140,8 @@ impl Tokens {
         }
         let claims = unverified.verify(&keys)?;
         let expires = Checks(&self.config).expiry(&claims, now).map_err(str::to_owned)?;
-        let principal = Arc::new(Principal::from_claims(claims, Some(token), &self.config.roles_claim)?);
+        let principal = Principal::from_claims(claims, Some(token), &self.config.roles_claim)?;
+        let principal = Arc::new(principal.telling(&self.told)?);
         let verified = Verified { principal: Arc::clone(&principal), expires, epoch: keys.epoch };
         self.verified.insert(token.to_owned(), verified);
         Ok(principal)

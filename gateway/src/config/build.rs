@@ -12,7 +12,7 @@ use indexmap::IndexMap;
 use super::{Config, RouteConfig, load::Loaded};
 use crate::{
     auth::{
-        Around, Provider, Rule,
+        Around, Provider, Rule, Told,
         config::{AuthConfig, AuthRule},
     },
     composition::Compose,
@@ -99,7 +99,10 @@ impl Builder<'_> {
         self.check_bounds();
         let budget = Budget::build(&self.config.deadline, "deadline", &mut self.mistakes);
         self.budget = budget.unwrap_or_default();
-        let providers = self.providers();
+        let told = Told::build(&self.config.identity, "identity", &mut self.mistakes);
+        // Nobody but us says what services are told.
+        self.budget.ours.extend(told.iter().map(|told| told.field.clone()));
+        let providers = self.providers(told);
         let services = Services { upstreams: self.upstreams(), limits: self.limits() };
         self.check_default_limits(&services);
         self.check_plans(&services);
@@ -139,9 +142,9 @@ impl Builder<'_> {
         }
     }
 
-    fn providers(&mut self) -> IndexMap<String, Arc<Provider>> {
+    fn providers(&mut self, told: Vec<Told>) -> IndexMap<String, Arc<Provider>> {
         let mut built = IndexMap::new();
-        let around = Around { plans: self.config.plans.keys().cloned().collect() };
+        let around = Around { plans: self.config.plans.keys().cloned().collect(), told };
         for (name, typed) in &self.config.providers {
             let before = self.ground.before.and_then(|before| before.providers.get(name));
             let provider = match before.filter(|before| before.is_still(typed, &around)) {

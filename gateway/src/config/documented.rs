@@ -11,8 +11,8 @@ use serde::{
 use super::{Config, RouteConfig};
 use crate::{
     auth::config::{
-        AuthRule, CallerConfig, CertificateConfig, IntrospectConfig, JwtConfig, KeyConfig, KeysConfig,
-        PlanConfig, ProviderConfig, SecretConfig,
+        AuthRule, CallerConfig, CertificateConfig, IdentityConfig, IntrospectConfig, JwtConfig, KeyConfig,
+        KeysConfig, PlanConfig, ProviderConfig, SecretConfig,
     },
     composition::config::{PartConfig, PartFallbackConfig},
     deadline::config::DeadlineConfig,
@@ -89,6 +89,7 @@ fn every_key_has_a_row_in_the_readme() {
         missing::<CallerConfig>("`providers.NAME.certificate.callers[]`"),
         missing::<IntrospectConfig>("`providers.NAME.introspect`"),
         missing::<PlanConfig>("`plans.NAME`"),
+        missing::<IdentityConfig>("`identity`"),
         missing::<UpstreamConfig>("`upstreams.NAME`"),
         missing::<EndpointRule>("`upstreams.NAME.endpoints[]`"),
         missing::<DnsConfig>("`upstreams.NAME.dns`"),

@@ -27,7 +27,7 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 
 use crate::{
-    auth::config::{AuthConfig, PlanConfig, ProviderConfig},
+    auth::config::{AuthConfig, IdentityConfig, PlanConfig, ProviderConfig},
     composition::config::PartConfig,
     deadline::config::DeadlineConfig,
     proxy::config::ForwardConfig,
@@ -55,6 +55,9 @@ pub struct Config {
     /// Who vouches for callers, by name.
     #[serde(default)]
     pub providers: IndexMap<String, ProviderConfig>,
+    /// What services are told of callers, besides who they are.
+    #[serde(default)]
+    pub identity: IdentityConfig,
     /// The services behind the gateway, by name.
     #[serde(default)]
     pub upstreams: IndexMap<String, UpstreamConfig>,

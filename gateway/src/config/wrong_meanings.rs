@@ -108,6 +108,8 @@ wrong! {
         provider("jwt: { issuer: a, audience: b, jwks: \"http://a/jwks\", secret: { file: missing.key } }");
     a_provider_by_nothing: provider("");
     certificates_that_nobody_asks_for: provider("certificate: { callers: [{ name: \"dns:a.example\", id: a }] }");
+    fields_that_services_cannot_be_told: format!("{RIGHT}identity:\n  headers:\n    X_Tenant: claims.tenant\n    \
+        Host: claims.host\n    X-User-Id: claims.sub\n    X-Level: tenant\n    x-a: claims.a\n    X-A: claims.b\nroutes: []\n");
     references_from_nowhere: provider("introspect: { url: id.example, client_id: a, client_secret: b }");
     references_asked_about_by_nobody: provider("introspect: { url: \"http://a/i\", client_id: \"\", client_secret: b }");
     references_that_are_too_old_when_they_come:

@@ -20,7 +20,9 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Refusal, config::IntrospectConfig, jwt::seconds, policy::StrictObject, principal::Principal};
+use super::{
+    Refusal, config::IntrospectConfig, jwt::seconds, policy::StrictObject, principal::Principal, told::Told,
+};
 use crate::mistake::{Mistake, below};
 
 /// Questions under way at a time: a provider that is slow must not be asked by everybody at once.
@@ -51,6 +53,7 @@ pub(super) struct References {
 struct Desk {
     provider: String,
     config: IntrospectConfig,
+    told: Vec<Told>,
     client: Client,
     url: Url,
     known: Cache<Hash, Known>,
@@ -87,7 +90,12 @@ impl References {
     ///
     /// # Errors
     /// [`Mistake`] for an address that cannot be asked, and for times that make no sense beside each other.
-    pub(super) fn build(name: &str, config: &IntrospectConfig, at: &str) -> Result<Self, Mistake> {
+    pub(super) fn build(
+        name: &str,
+        config: &IntrospectConfig,
+        told: &[Told],
+        at: &str,
+    ) -> Result<Self, Mistake> {
         let mistake =
             |key: &str, what: &str| Mistake::new(below(at, key), format!("provider `{name}` {what}"));
         let url = Url::parse(&config.url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
@@ -109,6 +117,7 @@ impl References {
         let desk = Desk {
             provider: name.to_owned(),
             config: config.clone(),
+            told: told.to_vec(),
             client,
             url,
             known: Cache::new(MOST_KNOWN),
@@ -160,7 +169,9 @@ impl References {
         let landed = flight.wait_for(Option::is_some).await.ok().and_then(|answer| answer.clone());
         match landed.unwrap_or(Answer::None) {
             Answer::Good(known) if known.is_good(now) => Ok(known.principal),
-            Answer::Good(_) => Err(Refusal::Bad("it has expired".to_owned())),
+            Answer::Good(known) if now >= known.expires => Err(Refusal::Bad("it has expired".to_owned())),
+            // It may have been revoked since: whoever waited for so long does not know.
+            Answer::Good(_) => Err(Refusal::Unavailable("the answer came too late to be believed", SOON)),
             Answer::Bad(why) => Err(Refusal::Bad(why)),
             Answer::None => Err(Refusal::Unavailable("the provider does not say whose token it is", SOON)),
         }
@@ -278,7 +289,7 @@ impl Desk {
             Some(exp) => seconds(exp).ok_or("its `exp` is no time")?,
         };
         let principal = Principal::from_claims(claims, Some(token), &self.config.roles_claim)?;
-        Ok((Arc::new(principal), expires))
+        Ok((Arc::new(principal.telling(&self.told)?), expires))
     }
 }
 

@@ -90,7 +90,7 @@ fn config(url: &str, max_age: Duration) -> IntrospectConfig {
 
 /// References whose questions are answered until the sender is dropped.
 fn references(config: &IntrospectConfig) -> (References, watch::Sender<()>) {
-    let references = References::build("ftgo", config, "").unwrap();
+    let references = References::build("ftgo", config, &[], "").unwrap();
     let (alive, stays) = watch::channel(());
     tokio::spawn(references.keep_fresh(stays));
     (references, alive)
