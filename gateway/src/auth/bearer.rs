@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, header};
 use crate::error::{Code, Error};
 
 /// What a request brought along.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Credential<'h> {
     /// No `Authorization` field.
     None,

@@ -79,6 +79,7 @@ pub fn install_crypto() {
 }
 
 /// What is known of callers, and how they are recognised.
+#[expect(clippy::large_enum_variant, reason = "there is one for each provider")]
 enum Kind {
     Jwt(Tokens),
     Keys(Keys),
@@ -183,9 +184,8 @@ impl Provider {
 
     /// Waits until it is ready. Somebody must keep it fresh meanwhile.
     pub async fn until_ready(&self) {
-        match &self.kind {
-            Kind::Jwt(tokens) => tokens.keyring.until_ready().await,
-            _ => {}
+        if let Kind::Jwt(tokens) = &self.kind {
+            tokens.keyring.until_ready().await;
         }
     }
 

@@ -100,12 +100,12 @@ async fn sub(references: &References, token: &str) -> Result<String, Refusal> {
     references.whose(token, NOW).await.map(|principal| principal.sub.to_string())
 }
 
-fn is_bad(found: Result<String, Refusal>) -> bool {
+fn is_bad(found: &Result<String, Refusal>) -> bool {
     matches!(found, Err(Refusal::Bad(_)))
 }
 
-fn is_unavailable(found: Result<String, Refusal>) -> bool {
-    matches!(found, Err(Refusal::Unavailable(_, pause)) if pause >= Duration::from_secs(1))
+fn is_unavailable(found: &Result<String, Refusal>) -> bool {
+    matches!(found, Err(Refusal::Unavailable(_, pause)) if *pause >= Duration::from_secs(1))
 }
 
 #[tokio::test]
@@ -117,10 +117,10 @@ async fn however_many_bring_a_token_along_it_is_asked_about_once() {
     assert!(sub(&references, "t-7").await.is_ok());
     assert_eq!(office.asked(), 1);
     for _ in 0..5 {
-        assert!(is_bad(sub(&references, "made-up").await));
+        assert!(is_bad(&sub(&references, "made-up").await));
     }
     assert_eq!(office.asked(), 2, "a refusal is remembered for a while");
-    assert!(is_bad(sub(&references, &"x".repeat(LONGEST_TOKEN + 1)).await));
+    assert!(is_bad(&sub(&references, &"x".repeat(LONGEST_TOKEN + 1)).await));
 }
 
 #[tokio::test]
@@ -145,10 +145,10 @@ async fn without_the_provider_what_is_remembered_is_good_until_its_bound_and_nob
     let (references, _alive) = references(&config(&url, Duration::from_millis(500)));
     assert!(sub(&references, "t-7").await.is_ok());
     office.gone.store(true, Ordering::SeqCst);
-    assert!(is_unavailable(sub(&references, "t-8").await));
+    assert!(is_unavailable(&sub(&references, "t-8").await));
     assert!(sub(&references, "t-7").await.is_ok());
     tokio::time::sleep(Duration::from_millis(510)).await;
-    assert!(is_unavailable(sub(&references, "t-7").await));
+    assert!(is_unavailable(&sub(&references, "t-7").await));
     office.gone.store(false, Ordering::SeqCst);
     assert!(sub(&references, "t-7").await.is_ok() && sub(&references, "t-8").await.is_ok());
 }
@@ -179,10 +179,10 @@ async fn a_token_is_never_good_beyond_its_time_or_for_somebody_else() {
         let mut says = good.clone();
         says[claim] = value;
         let (keeper, _alive) = fresh(says.clone());
-        assert!(is_bad(sub(&keeper, "t-7").await), "{says}");
+        assert!(is_bad(&sub(&keeper, "t-7").await), "{says}");
     }
     let (keeper, _alive) = fresh(json!({"active": "true"}));
-    assert!(is_unavailable(sub(&keeper, "t-7").await), "an answer that says nothing");
+    assert!(is_unavailable(&sub(&keeper, "t-7").await), "an answer that says nothing");
 }
 
 /// 100,000 with `IDENTITY_REQUESTS=100000`.
