@@ -29,6 +29,8 @@ pub struct Downstream {
     forwarded: String,
     /// The first host that was asked for, and `Forwarded` with it: clients stay with one host.
     first_host: OnceLock<(HeaderValue, HeaderValue)>,
+    /// The names in the client's certificate, which was checked in the handshake.
+    certificate: OnceLock<Vec<Box<str>>>,
     /// What is being done on it.
     pub activity: Activity,
 }
@@ -149,8 +151,21 @@ impl Downstream {
         let forwarded_for =
             HeaderValue::from_str(&ip.to_string()).expect("an address is made of header characters");
         let (peer_text, forwarded) = (peer.to_string().into(), format!("for={node};proto={proto}"));
-        let (first_host, activity) = (OnceLock::new(), Activity::default());
-        Downstream { peer, peer_text, tls, forwarded_for, forwarded, first_host, activity }
+        let (first_host, certificate, activity) = (OnceLock::new(), OnceLock::new(), Activity::default());
+        Downstream { peer, peer_text, tls, forwarded_for, forwarded, first_host, certificate, activity }
+    }
+
+    /// The handshake is over, and the client sent a certificate of these names, or none.
+    pub fn is_certified(&self, names: Option<Vec<Box<str>>>) {
+        if let Some(names) = names {
+            _ = self.certificate.set(names); // there is one handshake
+        }
+    }
+
+    /// The names in the client's certificate, if it sent one.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&[Box<str>]> {
+        self.certificate.get().map(Vec::as_slice)
     }
 
     /// `Forwarded` of a request for `host` (RFC 7239 section 4).

@@ -134,10 +134,12 @@ impl Gateway {
         let trace = Trace::of(request.headers());
         record.traced(&trace);
         let admitted = async {
-            let principal = route.guard.authenticate(request.headers()).await?; // 401
+            let principal = route.guard.authenticate(request.headers(), from).await?; // 401
             if let Some(principal) = &principal {
                 record.called_by(&principal.user_id);
+                route.plans.check(from.peer.ip(), principal)?; // 403, 429
             }
+            identity::remove(request.headers_mut(), &route.credentials); // they were for the gateway
             check_limits(&route.limits_by_principal, from.peer, principal.as_deref())?; // 429
             let budget = route.budget.send.clone();
             let caller = Caller { request_id: record.request_id().clone(), principal, trace, budget };

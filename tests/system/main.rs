@@ -16,7 +16,9 @@ mod replicas;
 mod wire;
 
 mod admin;
+mod api_keys;
 mod broken_answers;
+mod client_certificates;
 mod client_deadlines;
 mod composition;
 mod drain;
@@ -36,6 +38,7 @@ mod panics;
 mod partial_failure;
 mod protocols;
 mod reference_scenario;
+mod reference_tokens;
 mod refusals;
 mod reload;
 mod response_limits;

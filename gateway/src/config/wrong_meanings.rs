@@ -91,7 +91,54 @@ fn fallback(fallback: &str) -> String {
     route(&format!("path: /orders\nauth: none\nforward:\n  to: order\n  fallback: {fallback}\n"))
 }
 
+/// A file whose provider `ftgo` is this, and no route.
+fn provider(kind: &str) -> String {
+    let jwt =
+        "jwt: { issuer: \"http://127.0.0.1:8090\", audience: ftgo, jwks: \"http://127.0.0.1:8090/jwks\" }";
+    assert!(RIGHT.contains(jwt));
+    format!("{RIGHT}routes: []\n").replace(jwt, kind)
+}
+
 wrong! {
+    a_secret_that_is_too_short: provider("jwt: { issuer: a, audience: b, secret: { value: short, algorithm: HS512 } }");
+    a_secret_from_nowhere: provider("jwt: { issuer: a, audience: b, secret: { algorithm: HS256 } }");
+    a_secret_in_a_file_that_is_not_there:
+        provider("jwt: { issuer: a, audience: b, secret: { file: missing.key } }");
+    a_secret_beside_published_keys:
+        provider("jwt: { issuer: a, audience: b, jwks: \"http://a/jwks\", secret: { file: missing.key } }");
+    a_provider_by_nothing: provider("");
+    certificates_that_nobody_asks_for: provider("certificate: { callers: [{ name: \"dns:a.example\", id: a }] }");
+    fields_that_services_cannot_be_told: format!("{RIGHT}identity:\n  headers:\n    X_Tenant: claims.tenant\n    \
+        Host: claims.host\n    X-User-Id: claims.sub\n    X-Level: tenant\n    x-a: claims.a\n    X-A: claims.b\nroutes: []\n");
+    references_from_nowhere: provider("introspect: { url: id.example, client_id: a, client_secret: b }");
+    references_asked_about_by_nobody: provider("introspect: { url: \"http://a/i\", client_id: \"\", client_secret: b }");
+    references_that_are_too_old_when_they_come:
+        provider("introspect: { url: \"http://a/i\", client_id: a, client_secret: b, max_age: 1s, timeout: 2s }");
+    certificates_of_nobody: provider("certificate: { callers: [] }");
+    certificates_of_wrong_names: provider(
+        "certificate: { callers: [{ name: a.example, id: a }, { name: \"cn:\", id: b, plan: gold }] }");
+    clients_by_an_authority_that_is_not_there: RIGHT.replace(
+        "\"127.0.0.1:8087\"",
+        "\"127.0.0.1:8087\", tls: { cert: missing.pem, key: missing.key, clients: { ca: ca.pem } }")
+        + "routes: []\n";
+    a_provider_by_two_things:
+        provider("jwt: { issuer: a, audience: b, jwks: \"http://a/jwks\" }, keys: { list: [] }");
+    keys_from_nowhere: provider("keys: {}");
+    keys_from_a_missing_file: provider("keys: { file: missing.yaml }");
+    keys_that_are_no_hashes: provider(
+        "keys: { list: [{ sha256: secret, id: a }, { sha256: \"00\", id: b, plan: gold, scopes: [\"a b\"] }] }");
+    a_key_for_a_caller_that_cannot_be_named:
+        provider(&format!("keys: {{ list: [{{ sha256: \"{}\", id: \" \" }}] }}", "0".repeat(64)));
+    keys_in_a_field_of_another_meaning: provider("keys: { header: Cookie, list: [] }");
+    keys_without_a_scheme: provider("keys: { header: Authorization, list: [] }");
+    keys_with_a_scheme_of_their_own: provider("keys: { scheme: ApiKey, list: [] }");
+    a_plan_of_nothing: format!(
+        "{RIGHT}plans:\n  free: {{ limits: [browse, dayly], routes: [\"/order\"] }}\n{}",
+        "routes:\n  - path: /orders\n    auth: none\n    forward: { to: order }\n");
+    a_rule_of_two_minds:
+        route("path: /orders\nauth: { provider: ftgo, providers: [ftgo, ftgoo, ftgo] }\nforward: { to: order }\n");
+    a_rule_of_nobody: route("path: /orders\nauth: { scopes: [a] }\nforward: { to: order }\n");
+    tokens_without_any_keys: provider("jwt: { issuer: a, audience: b }");
     an_upstream_in_two_places: kitchen("url: \"http://kitchen:8083\", dns: { name: kitchen, port: 8083 }");
     a_list_for_a_url: kitchen("url: [\"http://kitchen:8083\"]");
     an_upstream_nowhere: kitchen("max_idle: 5");

@@ -54,8 +54,9 @@ impl Forward {
         headers::pass_on(&client.headers, sent);
         headers::add_forwarded(sent, &admitted.downstream, host(client));
         headers::add_via(sent, client.version);
-        if let Some(principal) = admitted.caller.principal.as_ref().filter(|_| self.token) {
-            sent.insert(header::AUTHORIZATION, principal.authorization.clone());
+        let principal = admitted.caller.principal.as_ref().filter(|_| self.token);
+        if let Some(token) = principal.and_then(|principal| principal.authorization.as_ref()) {
+            sent.insert(header::AUTHORIZATION, token.clone());
         }
         admitted.caller.stamp(sent, admitted.deadline);
         request

@@ -25,6 +25,20 @@ pub struct TlsConfig {
     pub cert: PathBuf,
     /// Its private key, PEM.
     pub key: PathBuf,
+    /// That clients are asked for certificates of their own; they are not when absent.
+    #[serde(default)]
+    pub clients: Option<ClientsConfig>,
+}
+
+/// Certificates of clients.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientsConfig {
+    /// The certificates of those who may sign them, PEM.
+    pub ca: PathBuf,
+    /// Whether a client without one is refused in the handshake.
+    #[serde(default)]
+    pub required: bool,
 }
 
 /// The listener for operators: `/healthz`, `/readyz`, `/metrics`. Not for clients.

@@ -129,6 +129,7 @@ impl<S: Serve> Serving<S> {
         let handshake = timeout(self.header_timeout, tls.accept(stream)).await;
         let stream = handshake.map_err(|_| Broken::SlowHandshake)?.map_err(Broken::Handshake)?;
         let http2 = tls::chose_http2(stream.get_ref().1);
+        peer.downstream.is_certified(tls::client_names(stream.get_ref().1));
         let Some(opened) = self.soon(Opened::read(stream)).await else { return Ok(()) };
         match opened? {
             Some(io) if http2 => self.http2(io, peer).await,
