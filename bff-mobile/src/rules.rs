@@ -111,7 +111,7 @@ mod tests {
 
     fn who(sub: &str, role: &str, scope: &str) -> Principal {
         let claims = json!({"sub": sub, "roles": [role], "scope": scope});
-        Principal::from_claims(claims.as_object().unwrap().clone(), "a.b.c", "roles").unwrap()
+        Principal::from_claims(claims.as_object().unwrap().clone(), Some("a.b.c"), "roles").unwrap()
     }
 
     fn code(verdict: Verdict) -> &'static str {

@@ -119,7 +119,8 @@ async fn respond(body: Value) -> (Response, Vec<String>) {
     let handler = crate::schema::closed(&services).unwrap();
     let claims =
         json!({"sub": "5", "roles": ["consumer"], "scope": "orders:read orders:write consumers:read"});
-    let principal = Principal::from_claims(claims.as_object().unwrap().clone(), "a.b.c", "roles").unwrap();
+    let principal =
+        Principal::from_claims(claims.as_object().unwrap().clone(), Some("a.b.c"), "roles").unwrap();
     let request = http::Request::post("/graphql").header("content-type", "application/json");
     let request = request.body(Body::full(body.to_string())).unwrap();
     let caller = Caller {

@@ -42,6 +42,9 @@ pub enum BodyError {
     /// The service stopped sending in mid-body.
     #[error("the upstream's answer was cut short: {0}")]
     CutShort(hyper::Error),
+    /// The service gave its answer up in mid-body without saying why.
+    #[error("the upstream gave its answer up in mid-body")]
+    GivenUp,
     /// The service's answer has more bytes than its upstream may send.
     #[error("the upstream's answer is over the limit of {0} bytes")]
     AnswerTooLarge(u64),
@@ -80,6 +83,7 @@ pub struct ClientBody {
 #[derive(Debug, Default)]
 pub struct Upload {
     waits: AtomicBool,
+    over: AtomicBool,
 }
 
 impl Upload {
@@ -87,6 +91,12 @@ impl Upload {
     #[must_use]
     pub fn waits(&self) -> bool {
         self.waits.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client has sent more than it may.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
     }
 }
 
@@ -208,6 +218,7 @@ impl ClientBody {
             return Poll::Ready(Some(Ok(frame)));
         }
         // Whoever reads this body gives up now: nobody else would let the client come to its end and to our answer.
+        self.upload.over.store(true, Ordering::Relaxed);
         self.incoming.take().into_iter().for_each(forget);
         Poll::Ready(Some(Err(BodyError::TooLarge(self.limit))))
     }

@@ -29,6 +29,8 @@ pub struct Downstream {
     forwarded: String,
     /// The first host that was asked for, and `Forwarded` with it: clients stay with one host.
     first_host: OnceLock<(HeaderValue, HeaderValue)>,
+    /// The names in the client's certificate, which was checked in the handshake.
+    certificate: OnceLock<Vec<Box<str>>>,
     /// What is being done on it.
     pub activity: Activity,
 }
@@ -39,6 +41,8 @@ pub struct Downstream {
 pub struct Activity {
     /// Requests that have begun and whose answers have not ended.
     answering: AtomicU32,
+    /// Of these, answers of which the client has been given something and has not asked for more.
+    given: AtomicU32,
     /// The worker's tick at which something went on last: the client's reading, the end of an answer.
     since: AtomicU32,
     /// Whether an answer waits for the client to read.
@@ -51,9 +55,10 @@ pub struct Activity {
 
 impl Default for Activity {
     fn default() -> Self {
-        let (answering, since) = (AtomicU32::new(0), AtomicU32::new(worker::ticks()));
+        let (answering, given) = (AtomicU32::new(0), AtomicU32::new(0));
+        let since = AtomicU32::new(worker::ticks());
         let (blocked, cut, flushed) = (AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(true));
-        Activity { answering, since, blocked, cut, flushed }
+        Activity { answering, given, since, blocked, cut, flushed }
     }
 }
 
@@ -68,6 +73,17 @@ impl Activity {
         self.answering.store(self.answering.load(Relaxed).saturating_sub(1), Relaxed);
         self.flushed.store(false, Relaxed); // its last bytes are still to be written
         self.since.store(worker::ticks(), Relaxed);
+    }
+
+    /// Something of an answer is there for the client to take.
+    pub fn given(&self) {
+        self.given.store(self.given.load(Relaxed) + 1, Relaxed);
+        self.since.store(worker::ticks(), Relaxed);
+    }
+
+    /// The client has made room for more, or the answer is over.
+    pub fn wanted(&self) {
+        self.given.store(self.given.load(Relaxed).saturating_sub(1), Relaxed);
     }
 
     /// The client has taken some bytes.
@@ -113,6 +129,15 @@ impl Activity {
         }
         worker::ticks().wrapping_sub(self.since.load(Relaxed))
     }
+
+    /// The same over HTTP/2, where several answers are under way and the connection is never full.
+    #[must_use]
+    pub fn quiet_over_http2(&self) -> u32 {
+        if self.answering.load(Relaxed) > self.given.load(Relaxed) {
+            return 0;
+        }
+        worker::ticks().wrapping_sub(self.since.load(Relaxed))
+    }
 }
 
 impl Downstream {
@@ -126,8 +151,21 @@ impl Downstream {
         let forwarded_for =
             HeaderValue::from_str(&ip.to_string()).expect("an address is made of header characters");
         let (peer_text, forwarded) = (peer.to_string().into(), format!("for={node};proto={proto}"));
-        let (first_host, activity) = (OnceLock::new(), Activity::default());
-        Downstream { peer, peer_text, tls, forwarded_for, forwarded, first_host, activity }
+        let (first_host, certificate, activity) = (OnceLock::new(), OnceLock::new(), Activity::default());
+        Downstream { peer, peer_text, tls, forwarded_for, forwarded, first_host, certificate, activity }
+    }
+
+    /// The handshake is over, and the client sent a certificate of these names, or none.
+    pub fn is_certified(&self, names: Option<Vec<Box<str>>>) {
+        if let Some(names) = names {
+            _ = self.certificate.set(names); // there is one handshake
+        }
+    }
+
+    /// The names in the client's certificate, if it sent one.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&[Box<str>]> {
+        self.certificate.get().map(Vec::as_slice)
     }
 
     /// `Forwarded` of a request for `host` (RFC 7239 section 4).

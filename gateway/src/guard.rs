@@ -18,6 +18,7 @@ use crate::{
     },
     body::{Body, BodyError, Request},
     composition::Part,
+    downstream::Downstream,
     error::{Code, Error},
     handler::Admitted,
     routing::path,
@@ -54,9 +55,13 @@ impl Guard {
     ///
     /// # Errors
     /// 401 for a bad token, and for none where one is needed; 503 when it cannot be checked.
-    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Option<Arc<Principal>>, Error> {
+    pub async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        from: &Downstream,
+    ) -> Result<Option<Arc<Principal>>, Error> {
         match &self.rule {
-            Some(rule) => rule.authenticate(headers).await,
+            Some(rule) => rule.authenticate(headers, from).await,
             None => Ok(None),
         }
     }

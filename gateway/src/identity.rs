@@ -48,6 +48,9 @@ impl Caller {
         if let Some(principal) = &self.principal {
             headers.insert(USER_ID, principal.user_id.clone());
             headers.insert(USER_ROLES, principal.user_roles.clone());
+            for (name, value) in principal.told.iter() {
+                headers.insert(name.clone(), value.clone());
+            }
         }
     }
 
@@ -78,8 +81,18 @@ impl Caller {
 /// client comes from is replaced when a request is forwarded, so of that only other spellings are removed here. `also` are
 /// fields that the configuration has made the gateway's own.
 pub fn strip(headers: &mut HeaderMap, also: &[HeaderName]) {
-    let goes = |name: &HeaderName| in_our_name(name) || !also.is_empty() && is_one_of(name, also);
-    if !headers.keys().any(goes) {
+    remove_if(headers, |name| in_our_name(name) || !also.is_empty() && is_one_of(name, also));
+}
+
+/// Removes these fields, also when spelled with `_`.
+pub fn remove(headers: &mut HeaderMap, fields: &[HeaderName]) {
+    if !fields.is_empty() {
+        remove_if(headers, |name| is_one_of(name, fields));
+    }
+}
+
+fn remove_if(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
+    if !headers.keys().any(&goes) {
         return;
     }
     let names: Vec<HeaderName> = headers.keys().filter(|name| goes(name)).cloned().collect();

@@ -166,9 +166,11 @@ fn told_to_restart(before: &Config, after: &Config) {
     }
     if before.server.workers != after.server.workers
         || before.server.header_timeout != after.server.header_timeout
+        || before.server.max_connections != after.server.max_connections
+        || before.server.max_connections_per_address != after.server.max_connections_per_address
     {
         tracing::warn!(
-            "`server.workers`, `server.header_timeout` and `server.drain_timeout` take effect at the next start"
+            "`server.workers`, `server.header_timeout`, `server.drain_timeout` and `server.max_connections*` take effect at the next start"
         );
     }
 }

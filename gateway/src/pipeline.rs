@@ -135,10 +135,12 @@ impl Gateway {
         let trace = Trace::of(request.headers());
         record.traced(&trace);
         let admitted = async {
-            let principal = route.guard.authenticate(request.headers()).await?; // 401
+            let principal = route.guard.authenticate(request.headers(), from).await?; // 401
             if let Some(principal) = &principal {
                 record.called_by(&principal.user_id);
+                route.plans.check(from.peer.ip(), principal).await?; // 403, 429
             }
+            identity::remove(request.headers_mut(), &route.credentials); // they were for the gateway
             let sub = principal.as_deref().map(|principal| &*principal.sub);
             let headers = request.headers();
             let asker = Asker { address: from.peer.ip(), sub, headers, params: Some(&params) };
@@ -157,6 +159,10 @@ impl Gateway {
     fn route(&self, request: &Request) -> Result<Routed, Error> {
         let now = self.snapshot.load();
         check_head(request, now.max_header_size)?;
+        if target_size(request.uri()) > now.max_uri {
+            let why = format!("the target is over {} bytes", now.max_uri);
+            return Err(Error::new(Code::UriTooLong, why));
+        }
         let Some(target) = request.uri().path_and_query() else {
             return Err(match *request.method() {
                 Method::CONNECT => Error::new(Code::NotImplemented, "CONNECT"),
@@ -277,6 +283,11 @@ fn check_head(request: &Request, max_header_size: usize) -> Result<(), Error> {
     Ok(())
 }
 
+/// The bytes of the path and the query: a host is bounded with the header section.
+fn target_size(target: &Uri) -> usize {
+    target.path_and_query().map_or(0, |target| target.as_str().len())
+}
+
 /// A whole URL in place of a path (RFC 9112 section 3.2.2): its host counts as `Host` does, and is held to the same.
 fn check_target(target: &Uri) -> Result<(), Error> {
     let known = target.scheme().is_none_or(|scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme));
@@ -288,12 +299,18 @@ fn check_target(target: &Uri) -> Result<(), Error> {
     if known && named { Ok(()) } else { Err(refusal()) }
 }
 
-/// RFC 9112 section 3.2: exactly one `Host` in HTTP/1.1, and one that names a host.
+/// RFC 9112 section 3.2: exactly one `Host` in HTTP/1.1, and one that names a host. RFC 9113 section 8.3.1: in HTTP/2
+/// `:authority` or `Host`, and no two that differ.
 fn check_host(request: &Request) -> Result<(), Error> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
+    let authority = request.uri().authority().filter(|_| request.version() == Version::HTTP_2);
     let fine = match (hosts.next(), hosts.next()) {
-        (None, _) => request.version() != Version::HTTP_11,
-        (Some(host), None) => is_host(host.as_bytes()),
+        (None, _) => authority.is_some() || request.version() < Version::HTTP_11,
+        (Some(host), None) => {
+            is_host(host.as_bytes())
+                && authority
+                    .is_none_or(|named| named.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()))
+        }
         (Some(_), Some(_)) => false,
     };
     let refusal = || {

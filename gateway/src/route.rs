@@ -1,10 +1,17 @@
 //! One route, resolved: its policies and its handler. Everything that can be looked up or computed once is here already.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+
+use http::HeaderName;
 
 use crate::{
-    deadline::Budget, guard::Guard, handler::Handler, observability::metrics::RouteMetrics,
-    rate_limit::RouteLimits,
+    auth::Principal,
+    deadline::Budget,
+    error::{Code, Error},
+    guard::Guard,
+    handler::Handler,
+    observability::metrics::RouteMetrics,
+    rate_limit::{RateLimit, RouteLimits},
 };
 
 /// One route of a configuration.
@@ -21,8 +28,33 @@ pub struct Route {
     pub max_body: u64,
     /// How often it may be asked.
     pub limits: RouteLimits,
+    /// What callers under a plan may.
+    pub plans: Plans,
+    /// The header fields that hold credentials, which go no further.
+    pub credentials: Arc<[HeaderName]>,
     /// What answers.
     pub handler: Arc<dyn Handler>,
     /// What is counted.
     pub metrics: Arc<RouteMetrics>,
+}
+
+/// The plans that offer a route, by name, with the limits of each.
+pub struct Plans(pub HashMap<Box<str>, Vec<Arc<RateLimit>>>);
+
+impl Plans {
+    /// Counts a request of a caller under a plan. Callers without one are not held to any.
+    ///
+    /// # Errors
+    /// [`Code::Forbidden`] where the plan does not offer the route; [`Code::RateLimited`] when it is used up.
+    pub async fn check(&self, address: IpAddr, principal: &Principal) -> Result<(), Error> {
+        let Some(plan) = &principal.plan else { return Ok(()) };
+        let Some(limits) = self.0.get(plan) else {
+            let error = Error::new(Code::Forbidden, format!("the plan `{plan}` does not offer this route"));
+            return Err(error.detail("Your plan does not include this."));
+        };
+        for limit in limits {
+            limit.check(address, Some(&principal.sub)).await?;
+        }
+        Ok(())
+    }
 }

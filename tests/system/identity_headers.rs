@@ -3,7 +3,8 @@
 use ftgo::stubs::{recorder::Seen, service::Service};
 
 use crate::{
-    harness::{Ftgo, JOHN},
+    client::ask,
+    harness::{Ftgo, Gate, JOHN, stubs, until},
     wire::exchange,
 };
 
@@ -112,5 +113,45 @@ async fn a_valid_trace_is_continued_and_a_broken_one_begun_anew() {
         assert_eq!(told.len(), 1);
         assert_eq!(told[0].split('-').nth(1) == Some(trace), continued, "{told:?}");
         assert_ne!(told[0], sent);
+    }
+}
+
+#[tokio::test]
+async fn claims_are_told_in_fields_of_ones_own_and_clients_cannot_say_them() {
+    let stubs = stubs();
+    let (identity, order) = (stubs.identity(), stubs.address(Service::Order));
+    let gate = Gate::start(&format!(
+        r#"
+identity: {{ headers: {{ X-Tenant: claims.org.tenant, X-Level: claims.level }} }}
+providers:
+  ftgo: {{ jwt: {{ issuer: "http://{identity}", audience: ftgo, jwks: "http://{identity}/jwks" }} }}
+upstreams: {{ order: {{ url: "http://{order}" }} }}
+routes:
+  - path: /orders/{{orderId}}
+    auth: {{ provider: ftgo, optional: true }}
+    forward: {{ to: order }}
+  - path: /composed
+    auth: {{ provider: ftgo }}
+    compose: {{ one: {{ get: order/orders/99 }} }}
+"#
+    ));
+    until("the gateway has keys", || gate.ready()).await;
+    let wanted = serde_json::json!({"sub": JOHN, "claims": {"org": {"tenant": "acme"}}});
+    let token = ask(stubs.control(), "POST", "/tokens").json(&wanted).send().await.expect(200).json();
+    let token = format!("authorization: Bearer {}\r\n", token["access_token"].as_str().unwrap());
+    for (path, authorization, tenant) in [
+        ("/orders/99", token.as_str(), vec!["acme"]),
+        ("/orders/99", "", vec![]),
+        ("/composed", &token, vec!["acme"]),
+    ] {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: a\r\nx-tenant: evil\r\nX_Tenant: evil\r\nX-TENANT: evil\r\nx-level: evil\r\n\
+             X_LEVEL: evil\r\n{authorization}connection: close, x-tenant, X-Level\r\n\r\n"
+        );
+        let answer = exchange(gate.address(), &request).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        let seen = stubs.recorder().counts(Service::Order).last.remove(0);
+        assert_eq!(values(&seen, "x-tenant"), tenant, "{path}");
+        assert!(!seen.headers.iter().any(|(_, value)| value == "evil"), "{:?}", seen.headers);
     }
 }

@@ -4,20 +4,27 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod client;
+#[allow(dead_code, reason = "the gateway's own tests need the rest of it")]
+#[path = "../../gateway/src/upstream/discovery/testing.rs"]
+mod dns_server;
 mod framing;
 mod harness;
 mod mobile;
 mod open_load;
+mod origins;
 mod redis;
 mod replicas;
 mod wire;
 
 mod admin;
+mod api_keys;
 mod broken_answers;
+mod client_certificates;
 mod client_deadlines;
 mod composition;
 mod drain;
 mod fallbacks;
+mod floods;
 mod forwarding;
 mod identity_headers;
 mod limits;
@@ -33,9 +40,11 @@ mod panics;
 mod partial_failure;
 mod protocols;
 mod reference_scenario;
+mod reference_tokens;
 mod refusals;
 mod reload;
 mod response_limits;
+mod security;
 mod shared_limits;
 mod shipped_configs;
 mod streaming;
@@ -45,8 +54,10 @@ mod upstream_connections;
 mod upstream_dns;
 mod upstream_hashing;
 mod upstream_hedging;
+mod upstream_http2;
 mod upstream_limits;
 mod upstream_overload;
 mod upstream_replicas;
 mod upstream_retry;
+mod upstream_tls;
 mod who_may_do_what;

@@ -35,9 +35,14 @@ async fn the_mobile_configuration_is_right() {
     check("bff-mobile.yaml", &bff_mobile::program().handlers);
 }
 
+#[tokio::test]
+async fn the_public_configuration_is_right() {
+    check("public-api.yaml", &Handlers::default());
+}
+
 #[test]
 fn every_shipped_configuration_has_a_test_here() {
-    assert_eq!(shipped(), ["bff-mobile.yaml", "bff-web.yaml"]);
+    assert_eq!(shipped(), ["bff-mobile.yaml", "bff-web.yaml", "public-api.yaml"]);
 }
 
 #[tokio::test]

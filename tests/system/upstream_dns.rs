@@ -5,15 +5,10 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use crate::{
+    dns_server::{A, AAAA, DnsServer, NXDOMAIN, Reply, SERVFAIL},
     harness::{Gate, after_listen},
     replicas::{Load, Replica, failed, seconds, yaml},
 };
-
-#[allow(dead_code, reason = "the gateway's own tests need the rest of it")]
-#[path = "../../gateway/src/upstream/discovery/testing.rs"]
-mod dns_server;
-
-use dns_server::{A, AAAA, DnsServer, NXDOMAIN, Reply, SERVFAIL};
 
 const NAME: &str = "it.example";
 

@@ -1,13 +1,15 @@
-//! A set of public keys as published (RFC 7517), and which of them may check a token.
+//! A set of public keys as published (RFC 7517), or one shared secret, and which of them may check a token.
 //!
 //! What a key is good for is said by the key, never by the token: each has exactly one algorithm. That is what makes
 //! `alg: none`, and `HS256` with a public key as the secret, fail without a rule of their own.
 //!
 //! Not here: where a set comes from (`source.rs`) and when (`keyring.rs`).
 
-use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
+use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, crypto};
 use serde::Deserialize;
 use serde_json::Value;
+
+use super::config::SecretAlgorithm;
 
 /// The keys of one fetch. Grows old, never changes.
 #[derive(Default)]
@@ -15,13 +17,15 @@ pub(super) struct KeySet {
     keys: Vec<Key>,
     /// Counts the changes of the set; 0 before the first was fetched.
     pub(super) epoch: u64,
+    /// Whether it is one secret of the configuration's own: then the name that a token gives its key does not matter.
+    secret: bool,
 }
 
 /// A public key with the one algorithm that it is for.
 pub(super) struct Key {
     kid: Option<String>,
     pub(super) algorithm: Algorithm,
-    pub(super) decoding: DecodingKey,
+    decoding: DecodingKey,
 }
 
 /// What a set says of the key that a token names.
@@ -41,7 +45,7 @@ impl KeySet {
     pub(super) fn parse(json: &[u8], epoch: u64) -> Result<(Self, Vec<String>), String> {
         let typed: Published =
             serde_json::from_slice(json).map_err(|cause| format!("no key set: {cause}"))?;
-        let mut set = KeySet { keys: Vec::new(), epoch };
+        let mut set = KeySet { keys: Vec::new(), epoch, secret: false };
         let mut left_out = Vec::new();
         for jwk in typed.keys {
             match read(jwk) {
@@ -57,9 +61,27 @@ impl KeySet {
         Ok((set, left_out))
     }
 
+    /// The set of one `secret` that the provider shares with the gateway.
+    ///
+    /// # Errors
+    /// When it is shorter than what the hash puts out (RFC 7518 section 3.2).
+    pub(super) fn of_secret(secret: &[u8], algorithm: SecretAlgorithm) -> Result<Self, String> {
+        let (algorithm, bytes) = match algorithm {
+            SecretAlgorithm::HS256 => (Algorithm::HS256, 32),
+            SecretAlgorithm::HS384 => (Algorithm::HS384, 48),
+            SecretAlgorithm::HS512 => (Algorithm::HS512, 64),
+        };
+        if secret.len() < bytes {
+            return Err(format!("has {} bytes, and {algorithm:?} needs {bytes} at least", secret.len()));
+        }
+        let key = Key { kid: None, algorithm, decoding: DecodingKey::from_secret(secret) };
+        Ok(KeySet { keys: vec![key], epoch: 1, secret: true })
+    }
+
     /// The key that a token names. Without a `kid` that is the only one there is.
     pub(super) fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Found<'_> {
-        let mut named = self.keys.iter().filter(|key| kid.is_none() || key.kid.as_deref() == kid).peekable();
+        let goes_by = |key: &&Key| self.secret || kid.is_none() || key.kid.as_deref() == kid;
+        let mut named = self.keys.iter().filter(goes_by).peekable();
         if named.peek().is_none() {
             return Found::Unknown;
         }
@@ -70,6 +92,13 @@ impl KeySet {
         fit.map_or(Found::Unfit("its algorithm is not the key's"), Found::Key)
     }
 
+    /// The key of a set that has one.
+    #[cfg(test)]
+    pub(super) fn only(&self) -> &Key {
+        assert_eq!(self.keys.len(), 1);
+        &self.keys[0]
+    }
+
     /// Whether the same keys are good for the same things.
     pub(super) fn same_keys(&self, other: &KeySet) -> bool {
         let holds = |set: &KeySet, key: &Key| set.keys.iter().any(|had| had.same(key));
@@ -78,6 +107,11 @@ impl KeySet {
 }
 
 impl Key {
+    /// Whether `signature`, in base64url, is this key's over `message`. With the key's algorithm, whatever a token says.
+    pub(super) fn has_signed(&self, message: &[u8], signature: &str) -> bool {
+        crypto::verify(signature, message, &self.decoding, self.algorithm).unwrap_or(false)
+    }
+
     fn same(&self, other: &Key) -> bool {
         let material = match (self.decoding.kind(), other.decoding.kind()) {
             (DecodingKeyKind::SecretOrDer(a), DecodingKeyKind::SecretOrDer(b)) => a == b,

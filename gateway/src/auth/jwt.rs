@@ -5,14 +5,19 @@
 //!
 //! Not here: remembering what was checked (`mod.rs`). Encrypted and unsigned tokens are not taken.
 
-use jsonwebtoken::{Algorithm, crypto, dangerous::insecure_decode_claims, decode_header};
+use jsonwebtoken::{Algorithm, dangerous::insecure_decode_claims, decode_header};
 use serde_json::{Map, Value};
 
 use super::{
     config::JwtConfig,
-    jwks::{Found, Key, KeySet},
+    jwks::{Found, KeySet},
     policy::StrictObject,
 };
+
+/// Whether a text has the form of a signed token: three parts (RFC 7515 section 3.1).
+pub(super) fn is_one(token: &str) -> bool {
+    token.bytes().filter(|byte| *byte == b'.').count() == 2
+}
 
 /// A token whose header has been read, and nothing else.
 pub(super) struct Unverified<'t> {
@@ -56,16 +61,11 @@ impl<'t> Unverified<'t> {
             Found::Unknown => return Err(format!("there is no key {:?}", self.named())),
             Found::Unfit(why) => return Err(format!("key {:?}: {why}", self.named())),
         };
-        if !self.is_signed_by(key) {
+        if !key.has_signed(self.message.as_bytes(), self.signature) {
             return Err(format!("its signature is not that of key {:?}", self.named()));
         }
         let claims = insecure_decode_claims::<StrictObject>(self.token);
         claims.map(|StrictObject(claims)| claims).map_err(|_| "its claims cannot be read".to_owned())
-    }
-
-    /// With the key's algorithm: the token's was only compared to it.
-    fn is_signed_by(&self, key: &Key) -> bool {
-        crypto::verify(self.signature, self.message.as_bytes(), &key.decoding, key.algorithm).unwrap_or(false)
     }
 
     /// The key's name, cut to what a log line bears.
@@ -115,7 +115,7 @@ impl Checks<'_> {
 }
 
 /// A NumericDate (RFC 7519 section 2), which may have decimals; never one before 1970.
-fn seconds(value: &Value) -> Option<u64> {
+pub(super) fn seconds(value: &Value) -> Option<u64> {
     let decimal = || value.as_f64().filter(|seconds| *seconds >= 0.0).map(|seconds| seconds as u64);
     value.as_u64().or_else(decimal)
 }

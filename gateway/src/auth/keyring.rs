@@ -17,7 +17,8 @@ use super::{jwks::KeySet, source::Source};
 /// The keys of one provider.
 pub(super) struct Keyring {
     provider: String,
-    source: Source,
+    /// None: the keys were given, and stay as they are.
+    source: Option<Source>,
     cooldown: Duration,
     keys: ArcSwap<KeySet>,
     /// Whether keys have been fetched at all, for those who wait for that.
@@ -36,10 +37,22 @@ impl Keyring {
     pub(super) fn new(provider: &str, source: Source, cooldown: Duration) -> Self {
         Keyring {
             provider: provider.to_owned(),
-            source,
+            source: Some(source),
             cooldown,
             keys: ArcSwap::default(),
             first: watch::Sender::default(),
+            fetches: Mutex::default(),
+        }
+    }
+
+    /// A ring of keys that were given: nothing is fetched, ever.
+    pub(super) fn given(provider: &str, keys: KeySet) -> Self {
+        Keyring {
+            provider: provider.to_owned(),
+            source: None,
+            cooldown: Duration::ZERO,
+            keys: ArcSwap::from_pointee(keys),
+            first: watch::Sender::new(true),
             fetches: Mutex::default(),
         }
     }
@@ -80,6 +93,7 @@ impl Keyring {
 
     /// The flight to wait for. It runs in a task of its own: a client that leaves does not take the others' keys along.
     fn board(self: &Arc<Self>) -> Option<watch::Receiver<()>> {
+        self.source.as_ref()?;
         let mut fetches = self.fetches.lock();
         if let Some(flight) = fetches.flight.as_ref().filter(|flight| flight.has_changed().is_ok()) {
             return Some(flight.clone());
@@ -95,7 +109,8 @@ impl Keyring {
     }
 
     async fn fly(self: Arc<Self>, landing: watch::Sender<()>) {
-        match self.source.read().await.and_then(|json| self.take(&json)) {
+        let Some(source) = &self.source else { return };
+        match source.read().await.and_then(|json| self.take(&json)) {
             Ok(()) => {}
             Err(why) => tracing::warn!(provider = self.provider, why, "keys could not be fetched"),
         }

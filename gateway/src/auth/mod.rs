@@ -1,76 +1,74 @@
 //! Who is calling, and whether they may: tokens are checked here, once, and remembered until they expire.
 //!
-//! The walk of a request: [`Rule::authenticate`] reads the `Authorization` field and finds the token among those checked
-//! before, or checks it; [`Rule::check_scopes`] and the rule's [`Policy`] then say what the caller may do.
+//! The walk of a request: [`Rule::authenticate`] asks the route's providers in turn. The first whose credential the request
+//! brings along finds it among those checked before, or checks it, and nobody after it is asked. [`Rule::check_scopes`] and
+//! the rule's [`Policy`] then say what the caller may do.
 //!
-//! A remembered token is good until its `exp` and no longer than the key set that it was checked with: both are compared
-//! at every use. Refusals are not remembered, so that no flood of bad tokens drives good ones out.
-//!
-//! Not here: logging in, opaque tokens, tokens bound to a client's key (RFC 9449), and what else a route asks.
+//! Not here: logging in, tokens bound to a client's key (RFC 9449), and what else a route asks.
 
 mod bearer;
+mod certificates;
 pub mod config;
 mod jwks;
 mod jwt;
 mod keyring;
+mod keys;
+mod known;
 pub mod policy;
 mod principal;
+mod references;
 mod rule;
 mod source;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+mod tokens;
+mod told;
+#[cfg(test)]
+mod vectors;
 
 use std::{
+    pin::Pin,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use http::HeaderMap;
-use moka::sync::Cache;
+use http::{HeaderMap, HeaderName};
 use tokio::sync::watch;
 
+pub(crate) use self::certificates::names as certificate_names;
 use self::{
     bearer::{Challenge, Credential, credential},
+    certificates::Certificates,
     config::ProviderConfig,
-    jwt::{Checks, Unverified},
-    keyring::Keyring,
-    source::Source,
+    keys::Keys,
+    references::References,
+    tokens::Tokens,
 };
-pub use self::{policy::Policy, principal::Principal, rule::Rule};
+pub use self::{known::Around, policy::Policy, principal::Principal, rule::Rule, told::Told};
 use crate::{
+    downstream::Downstream,
     error::{Code, Error},
-    mistake::{Mistake, below},
+    mistake::{Mistake, Mistakes, below},
 };
 
-/// What tokens checked before may take up, per provider: some ten thousand of a usual size.
-const MOST_REMEMBERED: u64 = 64 << 20;
-
-/// Longer waits for the provider's keys are not worth announcing: it may be back at any time.
-const SOONEST_RETRY: Duration = Duration::from_secs(1);
-
-/// A provider that is down for long is asked this often for its first keys: it has other instances to answer, too.
-const LATEST_RETRY: Duration = Duration::from_secs(30);
-
-/// Someone who vouches for callers: an issuer of tokens, and its keys.
+/// Someone who vouches for callers.
 pub struct Provider {
     config: ProviderConfig,
+    around: Around,
     challenge: Challenge,
-    keyring: Arc<Keyring>,
-    verified: Cache<String, Verified>,
+    kind: Kind,
     /// Closed when the provider is dropped.
     alive: watch::Sender<()>,
 }
 
-/// A token found good.
-#[derive(Clone)]
-struct Verified {
-    principal: Arc<Principal>,
-    /// Seconds since 1970.
-    expires: u64,
-    /// The key set it was checked with.
-    epoch: u64,
+/// Why a credential makes no principal.
+enum Refusal {
+    /// It is not good. Why is for the log.
+    Bad(String),
+    /// Nobody can tell at the moment, and when it may be worth asking again.
+    Unavailable(&'static str, Duration),
 }
 
 /// Makes aws-lc the process's one source of cryptography, for TLS and for tokens. May be called any number of times.
@@ -80,145 +78,191 @@ pub fn install_crypto() {
     _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
 }
 
+/// What is known of callers, and how they are recognised.
+#[expect(clippy::large_enum_variant, reason = "there is one for each provider")]
+enum Kind {
+    Jwt(Tokens),
+    Keys(Keys),
+    Certificate(Certificates),
+    Introspect(References),
+}
+
+/// What a provider says of a request.
+enum Claim {
+    /// It comes from this caller.
+    By(Arc<Principal>),
+    /// It brings no credential along.
+    Nothing,
+    /// It brings one along that is of another kind, or for another provider.
+    Foreign(Foreign),
+}
+
+/// What a request brings along for a provider.
+enum Brought<'h> {
+    Text(&'h str),
+    Nothing(Claim),
+}
+
+/// Why a credential is for somebody else.
+#[derive(Clone, Copy)]
+enum Foreign {
+    /// Its scheme is another.
+    Scheme,
+    /// It is a token, and none that could be read here.
+    Form,
+}
+
 impl Provider {
-    /// A provider without keys yet; they are fetched at the first need. `at` is the key path of its configuration.
+    /// A provider as typed at the key path `at`. One of tokens has no keys yet; they are fetched at the first need.
     ///
     /// # Errors
-    /// [`Mistake`] for an address that no keys can come from, an empty name or claim, and intervals of zero.
-    pub fn build(name: &str, config: &ProviderConfig, at: &str) -> Result<Arc<Self>, Mistake> {
+    /// All that is wrong with it.
+    pub fn build(
+        name: &str,
+        config: &ProviderConfig,
+        around: &Around,
+        at: &str,
+    ) -> Result<Arc<Self>, Mistakes> {
         install_crypto();
-        let jwt = &config.jwt;
-        let mistake =
-            |key: &str, what: &str| Mistake::new(below(at, key), format!("provider `{name}` {what}"));
-        let challenge = Challenge::new(name)
-            .ok_or_else(|| mistake("jwt", "has a name that cannot be sent in a header field"))?;
-        for (key, empty) in [("issuer", jwt.issuer.is_empty()), ("audience", jwt.audience.is_empty())] {
-            if empty {
-                return Err(mistake(
-                    &format!("jwt.{key}"),
-                    &format!("has an empty {key}, which no token has"),
-                ));
-            }
-        }
-        for (key, span) in [("refresh", jwt.refresh), ("cooldown", jwt.cooldown)] {
-            if span.0.is_zero() {
-                return Err(
-                    mistake(&format!("jwt.{key}"), "would fetch its keys without pause").expected("above 0")
-                );
-            }
-        }
-        let source = Source::parse(&jwt.jwks).map_err(|why| {
-            let expected = "http://, https://, or file:// and an absolute path";
-            mistake("jwt.jwks", &format!("publishes its keys at an address that {why}")).expected(expected)
+        let one = |mistake: Mistake| Mistakes(vec![mistake]);
+        let (scheme, needed, kind) =
+            match (&config.jwt, &config.keys, &config.certificate, &config.introspect) {
+                (Some(jwt), None, None, None) => {
+                    let tokens = Tokens::build(name, jwt, &around.told, &below(at, "jwt")).map_err(one)?;
+                    ("Bearer", bearer::TOKEN, Kind::Jwt(tokens))
+                }
+                (None, Some(keys), None, None) => {
+                    let built = Keys::build(name, keys, around, &below(at, "keys"))?;
+                    (Keys::scheme(keys), "A valid API key is needed.", Kind::Keys(built))
+                }
+                (None, None, Some(typed), None) => {
+                    let built = Certificates::build(name, typed, around, &below(at, "certificate"))?;
+                    ("Certificate", "A valid client certificate is needed.", Kind::Certificate(built))
+                }
+                (None, None, None, Some(typed)) => {
+                    let references = References::build(name, typed, &around.told, &below(at, "introspect"))
+                        .map_err(one)?;
+                    ("Bearer", bearer::TOKEN, Kind::Introspect(references))
+                }
+                _ => {
+                    let message = format!("provider `{name}` must say once how it knows callers");
+                    return Err(one(Mistake::new(at, message)
+                        .expected("one of `jwt`, `keys`, `certificate` and `introspect`")));
+                }
+            };
+        let challenge = Challenge::new(scheme, name, needed).ok_or_else(|| {
+            let message = format!("provider `{name}` has a name that cannot be sent in a header field");
+            one(Mistake::new(at, message))
         })?;
-        let keyring = Arc::new(Keyring::new(name, source, jwt.cooldown.0));
-        let verified = Cache::builder()
-            .max_capacity(MOST_REMEMBERED)
-            .weigher(|token: &String, _| weight(token.len()))
-            .build();
         let alive = watch::channel(()).0;
-        Ok(Arc::new(Provider { config: config.clone(), challenge, keyring, verified, alive }))
+        Ok(Arc::new(Provider { config: config.clone(), around: around.clone(), challenge, kind, alive }))
     }
 
-    /// What it was built from. A reload keeps a provider whose configuration did not change, and with it its keys.
+    /// Whether it would be built the same. A reload keeps such a provider, and with it its keys.
     #[must_use]
-    pub fn config(&self) -> &ProviderConfig {
-        &self.config
+    pub fn is_still(&self, config: &ProviderConfig, around: &Around) -> bool {
+        self.config == *config && self.around == *around
     }
 
-    /// Whether keys have been fetched, so that tokens can be checked.
+    /// The header field that holds its credentials, if none but the gateway should see that.
+    #[must_use]
+    pub fn field(&self) -> Option<&HeaderName> {
+        match &self.kind {
+            Kind::Keys(keys) => keys.field(),
+            _ => None,
+        }
+    }
+
+    /// Whether it knows what it needs to tell callers apart.
     #[must_use]
     pub fn ready(&self) -> bool {
-        self.keyring.ready()
-    }
-
-    /// Waits until keys have been fetched. Somebody must keep them fresh meanwhile.
-    pub async fn until_ready(&self) {
-        self.keyring.until_ready().await;
-    }
-
-    /// Fetches keys now and then until the provider is dropped; until the first are there, after 1 s, 2 s, and so on up to
-    /// 30 s, though not within the cool-down. To be spawned once, away from the workers.
-    pub fn keep_fresh(self: Arc<Self>) -> impl Future<Output = ()> + Send + 'static {
-        let keyring = Arc::downgrade(&self.keyring);
-        let mut alive = self.alive.subscribe();
-        let refresh = self.config.jwt.refresh.0;
-        drop(self);
-        async move {
-            let mut retry = SOONEST_RETRY;
-            while let Some(keyring) = keyring.upgrade() {
-                keyring.fetch().await;
-                let pause = if keyring.ready() { refresh } else { retry };
-                let pause = jittered(pause).max(keyring.pause());
-                retry = (retry * 2).min(LATEST_RETRY);
-                drop(keyring);
-                tokio::select! {
-                    _ = alive.changed() => return,
-                    () = tokio::time::sleep(pause) => {}
-                }
-            }
+        match &self.kind {
+            Kind::Jwt(tokens) => tokens.keyring.ready(),
+            _ => true,
         }
     }
 
-    /// Who sent the request: `None` when it came without a credential.
+    /// Waits until it is ready. Somebody must keep it fresh meanwhile.
+    pub async fn until_ready(&self) {
+        if let Kind::Jwt(tokens) = &self.kind {
+            tokens.keyring.until_ready().await;
+        }
+    }
+
+    /// Keeps what it knows fresh until the provider is dropped. To be spawned once, away from the workers.
+    #[must_use]
+    pub fn keep_fresh(self: Arc<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let alive = self.alive.subscribe();
+        match &self.kind {
+            Kind::Jwt(tokens) => Box::pin(tokens.keep_fresh(alive)),
+            Kind::Keys(keys) => Box::pin(keys.keep_fresh(alive)),
+            Kind::Introspect(references) => Box::pin(references.keep_fresh(alive)),
+            Kind::Certificate(_) => Box::pin(std::future::ready(())),
+        }
+    }
+
+    /// What it says of a request of these fields.
     ///
     /// # Errors
-    /// [`Code::Unauthenticated`] for every credential that is not one good token;
-    /// [`Code::AuthUnavailable`] with `Retry-After` when no keys could be fetched so far.
-    pub async fn identify(&self, headers: &HeaderMap) -> Result<Option<Arc<Principal>>, Error> {
-        self.identify_at(headers, unix_now()).await
+    /// [`Code::Unauthenticated`] for a credential of its kind that is not good; [`Code::AuthUnavailable`] with `Retry-After`
+    /// when that cannot be told.
+    async fn identify(&self, headers: &HeaderMap, from: &Downstream) -> Result<Claim, Error> {
+        self.identify_at(headers, from, unix_now()).await
     }
 
-    async fn identify_at(&self, headers: &HeaderMap, now: u64) -> Result<Option<Arc<Principal>>, Error> {
-        let token = match credential(headers) {
-            Credential::None => return Ok(None),
-            Credential::Other => return Err(self.challenge.no_credential("another scheme than Bearer")),
-            Credential::Malformed(why) => return Err(self.challenge.bad_token(why)),
-            Credential::Token(token) => token,
+    async fn identify_at(&self, headers: &HeaderMap, from: &Downstream, now: u64) -> Result<Claim, Error> {
+        let claim = match &self.kind {
+            Kind::Jwt(tokens) => match self.brought(credential(headers, "Bearer"))? {
+                Brought::Text(token) => match tokens.remembered(token, now) {
+                    Some(principal) => Ok(Claim::By(principal)),
+                    None if !jwt::is_one(token) => Ok(Claim::Foreign(Foreign::Form)),
+                    None => tokens.verify(token, now).await.map(Claim::By),
+                },
+                Brought::Nothing(claim) => Ok(claim),
+            },
+            Kind::Keys(keys) => match self.brought(keys.credential(headers))? {
+                Brought::Text(key) => keys.whose(key).map(Claim::By),
+                Brought::Nothing(claim) => Ok(claim),
+            },
+            Kind::Introspect(references) => match self.brought(credential(headers, "Bearer"))? {
+                Brought::Text(token) => references.whose(token, now).await.map(Claim::By),
+                Brought::Nothing(claim) => Ok(claim),
+            },
+            Kind::Certificate(certificates) => certificates.whose(from),
         };
-        match self.remembered(token, now) {
-            Some(principal) => Ok(Some(principal)),
-            None => self.verify(token, now).await.map(Some),
+        claim.map_err(|refusal| self.refused(refusal))
+    }
+
+    /// The text of a credential, or what there is to say without one.
+    fn brought<'h>(&self, credential: Credential<'h>) -> Result<Brought<'h>, Error> {
+        match credential {
+            Credential::None => Ok(Brought::Nothing(Claim::Nothing)),
+            Credential::Other => Ok(Brought::Nothing(Claim::Foreign(Foreign::Scheme))),
+            Credential::Malformed(why) => Err(self.challenge.bad_token(why)),
+            Credential::Token(text) => Ok(Brought::Text(text)),
         }
     }
 
-    /// The hot path: one look-up, two comparisons.
-    fn remembered(&self, token: &str, now: u64) -> Option<Arc<Principal>> {
-        let verified = self.verified.get(token)?;
-        let good = now < verified.expires && verified.epoch == self.keyring.glance().epoch;
-        good.then_some(verified.principal)
+    fn refused(&self, refusal: Refusal) -> Error {
+        match refusal {
+            Refusal::Bad(why) => self.challenge.bad_token(why),
+            Refusal::Unavailable(why, pause) => Error::new(Code::AuthUnavailable, why).retry_after(pause),
+        }
     }
 
-    async fn verify(&self, token: &str, now: u64) -> Result<Arc<Principal>, Error> {
-        let refused = |why: String| self.challenge.bad_token(why);
-        let unverified = Unverified::read(token).map_err(refused)?;
-        let mut keys = self.keyring.current();
-        if unverified.is_unknown_to(&keys) {
-            self.keyring.fetch().await;
-            keys = self.keyring.current();
+    /// What is said when a credential is for somebody else, and nobody else is there.
+    fn refused_foreign(&self, why: Foreign) -> Error {
+        match why {
+            Foreign::Scheme => self.challenge.no_credential("a credential of another scheme"),
+            Foreign::Form => self.challenge.bad_token("it is no JWT"),
         }
-        if keys.epoch == 0 {
-            let pause = self.keyring.pause().max(SOONEST_RETRY);
-            return Err(Error::new(Code::AuthUnavailable, "no keys yet").retry_after(pause));
-        }
-        let claims = unverified.verify(&keys).map_err(refused)?;
-        let jwt = &self.config.jwt;
-        let expires = Checks(jwt).expiry(&claims, now).map_err(|why| refused(why.to_owned()))?;
-        let principal = Arc::new(Principal::from_claims(claims, token, &jwt.roles_claim).map_err(refused)?);
-        let verified = Verified { principal: Arc::clone(&principal), expires, epoch: keys.epoch };
-        self.verified.insert(token.to_owned(), verified);
-        Ok(principal)
     }
 }
 
-/// A token takes its own length as key, in the principal's claims, and in the field to send on; the rest is overhead.
-fn weight(token_length: usize) -> u32 {
-    u32::try_from(token_length).unwrap_or(u32::MAX).saturating_mul(4).saturating_add(1_024)
-}
-
-/// Give or take a tenth, so that many instances do not ask at the same moment.
-fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(0.9 + 0.2 * fastrand::f64())
+impl From<String> for Refusal {
+    fn from(why: String) -> Self {
+        Refusal::Bad(why)
+    }
 }
 
 /// Seconds since 1970. To a clock set before that, every token has expired: fail closed.

@@ -4,8 +4,10 @@
 
 use std::fmt;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
+
+use super::told::{self, Told};
 
 /// A caller. Shared as `Arc<Principal>` by all requests with the same token.
 #[non_exhaustive]
@@ -22,17 +24,25 @@ pub struct Principal {
     pub user_id: HeaderValue,
     /// The roles as the value of a header field, joined by commas.
     pub user_roles: HeaderValue,
-    /// `Bearer` and the token, marked sensitive.
-    pub authorization: HeaderValue,
+    /// `Bearer` and the token, marked sensitive; none for a caller who came with something else.
+    pub authorization: Option<HeaderValue>,
+    /// What services are told of the caller besides.
+    pub told: Box<[(HeaderName, HeaderValue)]>,
+    /// The plan that the caller is under: a name in `plans:`.
+    pub plan: Option<Box<str>>,
 }
 
 impl Principal {
-    /// A principal of the claims of a verified `token`.
+    /// A principal of the claims of a verified `token`, or of what is known of somebody who came without one.
     ///
     /// # Errors
     /// Why the claims make no principal: no `sub`, a role or scope of the wrong type, or a text that would not mean the
     /// same thing once it is the value of a header field.
-    pub fn from_claims(claims: Map<String, Value>, token: &str, roles_claim: &str) -> Result<Self, String> {
+    pub fn from_claims(
+        claims: Map<String, Value>,
+        token: Option<&str>,
+        roles_claim: &str,
+    ) -> Result<Self, String> {
         let sub: Box<str> = claims.get("sub").and_then(Value::as_str).ok_or("`sub` is no text")?.into();
         let roles = roles(claims.get(roles_claim))?;
         let scopes = scopes(claims.get("scope"))?;
@@ -43,10 +53,31 @@ impl Principal {
         let user_roles = HeaderValue::try_from(roles.join(",").into_bytes());
         let user_roles = user_roles.map_err(|_| "the roles cannot be sent in a header field")?;
         // A copy: the value that came would keep the connection's whole read buffer alive.
-        let mut authorization =
-            HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| "the token cannot be sent on")?;
-        authorization.set_sensitive(true);
-        Ok(Principal { sub, roles, scopes, claims, user_id, user_roles, authorization })
+        let authorization = token.map(|token| HeaderValue::try_from(format!("Bearer {token}"))).transpose();
+        let mut authorization = authorization.map_err(|_| "the token cannot be sent on")?;
+        if let Some(authorization) = &mut authorization {
+            authorization.set_sensitive(true);
+        }
+        Ok(Principal {
+            sub,
+            roles,
+            scopes,
+            claims,
+            user_id,
+            user_roles,
+            authorization,
+            told: Box::default(),
+            plan: None,
+        })
+    }
+
+    /// The same caller, of whom services are told this besides.
+    ///
+    /// # Errors
+    /// When a claim would not mean the same thing once it is the value of a header field.
+    pub(super) fn telling(self, told: &[Told]) -> Result<Self, String> {
+        let told = told::fields(told, &self.claims)?;
+        Ok(Principal { told, ..self })
     }
 
     /// Whether the caller has this role.
@@ -64,7 +95,7 @@ impl Principal {
 
 /// A text as a header field's value. None when it is empty, holds control characters, or begins or ends with a blank,
 /// which its reader would cut off.
-fn field_value(text: &str) -> Option<HeaderValue> {
+pub(super) fn field_value(text: &str) -> Option<HeaderValue> {
     let plain = !text.is_empty() && text.trim() == text && !text.chars().any(char::is_control);
     plain.then(|| HeaderValue::from_bytes(text.as_bytes()).ok()).flatten()
 }
@@ -108,7 +139,7 @@ mod tests {
     use super::*;
 
     fn of(claims: &Value) -> Result<Principal, String> {
-        Principal::from_claims(claims.as_object().unwrap().clone(), "a.b.c", "roles")
+        Principal::from_claims(claims.as_object().unwrap().clone(), Some("a.b.c"), "roles")
     }
 
     #[test]
@@ -118,8 +149,9 @@ mod tests {
                 .unwrap();
         assert_eq!(ann.user_id, "ann");
         assert_eq!(ann.user_roles, "consumer,support");
-        assert_eq!(ann.authorization, "Bearer a.b.c");
-        assert!(ann.authorization.is_sensitive() && !format!("{ann:?}").contains("a.b.c"));
+        let authorization = ann.authorization.as_ref().unwrap();
+        assert_eq!(authorization, "Bearer a.b.c");
+        assert!(authorization.is_sensitive() && !format!("{ann:?}").contains("a.b.c"));
         assert!(ann.has_role("support") && !ann.has_role("supp"));
         assert!(ann.has_scope("orders:write") && !ann.has_scope("orders"));
     }

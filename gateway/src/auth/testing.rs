@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    Provider,
+    Around, Provider,
     config::{JwtConfig, ProviderConfig},
     install_crypto,
 };
@@ -101,15 +101,17 @@ pub(super) fn claims_but(name: &str, value: Value) -> Value {
 
 pub(super) fn config(jwks: &str) -> ProviderConfig {
     ProviderConfig {
-        jwt: JwtConfig {
+        jwt: Some(JwtConfig {
             issuer: "https://id.example".to_owned(),
             audience: "ftgo".to_owned(),
-            jwks: jwks.to_owned(),
+            jwks: Some(jwks.to_owned()),
+            secret: None,
             refresh: Span::secs(300),
             cooldown: Span::secs(5),
             leeway: Span::secs(0),
             roles_claim: "roles".to_owned(),
-        },
+        }),
+        ..ProviderConfig::default()
     }
 }
 
@@ -167,7 +169,7 @@ impl Publisher {
     }
 
     pub(super) fn provider(&self) -> Arc<Provider> {
-        Provider::build("ftgo", &config(&self.url), "providers.ftgo").unwrap()
+        Provider::build("ftgo", &config(&self.url), &Around::default(), "providers.ftgo").unwrap()
     }
 }
 

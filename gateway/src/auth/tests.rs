@@ -1,5 +1,7 @@
 //! Tokens, good and forged, and a provider that rotates its keys, is slow, or is down.
 
+mod keys_of_tokens;
+
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -19,10 +21,17 @@ fn bearing(token: &str) -> HeaderMap {
     [(header::AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}")).unwrap())].into_iter().collect()
 }
 
+fn peer() -> Downstream {
+    Downstream::new("127.0.0.1:1".parse().unwrap(), false)
+}
+
 /// Who that is at [`NOW`] and later.
 async fn identify(provider: &Provider, token: &str, later: u64) -> Result<Arc<Principal>, Error> {
-    let found = provider.identify_at(&bearing(token), NOW + later).await;
-    found.map(|principal| principal.expect("a token was sent"))
+    match provider.identify_at(&bearing(token), &peer(), NOW + later).await? {
+        Claim::By(principal) => Ok(principal),
+        Claim::Foreign(why) => Err(provider.refused_foreign(why)),
+        Claim::Nothing => panic!("a token was sent"),
+    }
 }
 
 #[track_caller]
@@ -33,6 +42,11 @@ fn refused(found: Result<Arc<Principal>, Error>, cause: &str) {
     let response = error.into_response("r");
     assert_eq!(response.status(), 401);
     assert_eq!(response.headers()["www-authenticate"], r#"Bearer realm="ftgo", error="invalid_token""#);
+}
+
+fn keyring(provider: &Provider) -> &Arc<keyring::Keyring> {
+    let Kind::Jwt(tokens) = &provider.kind else { panic!("it is of tokens") };
+    &tokens.keyring
 }
 
 /// Where a test needs only one key: its holder and the provider.
@@ -75,8 +89,8 @@ async fn leeway_is_given_on_both_ends() {
     let signer = Signer::ed25519("a", 1);
     let publisher = Publisher::of(&[&signer]).await;
     let mut lenient = config(&publisher.url);
-    lenient.jwt.leeway = Span::secs(10);
-    let provider = Provider::build("ftgo", &lenient, "").unwrap();
+    lenient.jwt.as_mut().unwrap().leeway = Span::secs(10);
+    let provider = Provider::build("ftgo", &lenient, &Around::default(), "").unwrap();
     let token = signer.token(&claims_but("nbf", json!(NOW + 10)));
     assert!(identify(&provider, &token, 0).await.is_ok() && identify(&provider, &token, 69).await.is_ok());
     refused(identify(&provider, &token, 70).await, "expired");
@@ -205,7 +219,7 @@ async fn a_new_key_is_found_when_first_used_and_a_withdrawn_one_dies_with_its_re
     assert!(identify(&provider, &of_old, 0).await.is_ok(), "still published");
     publisher.publish(&[&new]);
     cool_down().await;
-    provider.keyring.fetch().await;
+    keyring(&provider).fetch().await;
     refused(identify(&provider, &of_old, 0).await, "no key \"old\"");
     assert!(identify(&provider, &of_new, 0).await.is_ok());
 }
@@ -216,7 +230,7 @@ async fn a_fetch_that_says_nothing_new_keeps_what_is_remembered() {
     let token = signer.token(&claims());
     let first = identify(&provider, &token, 0).await.unwrap();
     cool_down().await;
-    provider.keyring.fetch().await;
+    keyring(&provider).fetch().await;
     assert_eq!(publisher.fetches(), 2);
     assert!(Arc::ptr_eq(&first, &identify(&provider, &token, 0).await.unwrap()));
 }
@@ -280,7 +294,7 @@ async fn keys_stay_while_the_provider_is_down_or_talks_nonsense() {
     for (status, body) in [(500, ""), (302, ""), (200, "<html>"), (200, "{}"), (200, too_large.as_str())] {
         publisher.answer(status, body);
         cool_down().await;
-        provider.keyring.fetch().await;
+        keyring(&provider).fetch().await;
         let sub = format!("{status}-{}", body.len());
         let new_token = signer.token(&claims_but("sub", json!(sub)));
         assert!(identify(&provider, &new_token, 0).await.is_ok(), "{status}");
@@ -288,7 +302,7 @@ async fn keys_stay_while_the_provider_is_down_or_talks_nonsense() {
     assert_eq!(publisher.fetches(), 6);
     publisher.answer(200, r#"{"keys":[]}"#);
     cool_down().await;
-    provider.keyring.fetch().await;
+    keyring(&provider).fetch().await;
     refused(identify(&provider, &signer.token(&claims()), 0).await, "no key");
 }
 
@@ -297,7 +311,9 @@ async fn keys_may_come_from_a_file() {
     let signer = Signer::ed25519("a", 1);
     let path = std::env::temp_dir().join(format!("gateway-jwks-{}.json", std::process::id()));
     std::fs::write(&path, json!({"keys": [signer.jwk()]}).to_string()).unwrap();
-    let provider = Provider::build("ftgo", &config(&format!("file://{}", path.display())), "").unwrap();
+    let provider =
+        Provider::build("ftgo", &config(&format!("file://{}", path.display())), &Around::default(), "")
+            .unwrap();
     let found = identify(&provider, &signer.token(&claims()), 0).await;
     std::fs::remove_file(&path).unwrap();
     assert!(found.is_ok());
@@ -307,7 +323,7 @@ async fn keys_may_come_from_a_file() {
 async fn keeping_fresh_makes_ready_and_ends_with_the_provider() {
     let (_signer, publisher, provider) = one_key().await;
     let task = tokio::spawn(Arc::clone(&provider).keep_fresh());
-    provider.keyring.fetch().await;
+    keyring(&provider).fetch().await;
     assert!(provider.ready());
     drop(provider);
     tokio::time::timeout(Duration::from_secs(5), task).await.expect("it ends").unwrap();
@@ -316,7 +332,8 @@ async fn keeping_fresh_makes_ready_and_ends_with_the_provider() {
 
 fn rule(provider: &Arc<Provider>, scopes: &[&str], optional: bool) -> Rule {
     let scopes = scopes.iter().map(ToString::to_string).collect();
-    let config = AuthRule { provider: "ftgo".to_owned(), scopes, optional, allow: None };
+    let config =
+        AuthRule { provider: Some("ftgo".to_owned()), providers: Vec::new(), scopes, optional, allow: None };
     let providers = IndexMap::from([("ftgo".to_owned(), Arc::clone(provider))]);
     Rule::build(&config, &providers, "routes[0].auth", &mut Mistakes::default()).unwrap()
 }
@@ -331,13 +348,13 @@ fn challenge(error: Error) -> (u16, String) {
 async fn nobody_is_let_in_where_that_is_optional_and_a_bad_credential_nowhere() {
     let (_signer, publisher, provider) = one_key().await;
     let (strict, optional) = (rule(&provider, &[], false), rule(&provider, &[], true));
-    let error = strict.authenticate(&HeaderMap::new()).await.unwrap_err();
+    let error = strict.authenticate(&HeaderMap::new(), &peer()).await.unwrap_err();
     assert_eq!(challenge(error), (401, r#"Bearer realm="ftgo""#.to_owned()));
-    assert!(optional.authenticate(&HeaderMap::new()).await.unwrap().is_none());
+    assert!(optional.authenticate(&HeaderMap::new(), &peer()).await.unwrap().is_none());
     let basic = [(header::AUTHORIZATION, HeaderValue::from_static("Basic YTpi"))].into_iter().collect();
     for rule in [&strict, &optional] {
-        assert_eq!(rule.authenticate(&basic).await.unwrap_err().code(), Code::Unauthenticated);
-        let error = rule.authenticate(&bearing("x y")).await.unwrap_err();
+        assert_eq!(rule.authenticate(&basic, &peer()).await.unwrap_err().code(), Code::Unauthenticated);
+        let error = rule.authenticate(&bearing("x y"), &peer()).await.unwrap_err();
         assert_eq!(challenge(error), (401, r#"Bearer realm="ftgo", error="invalid_token""#.to_owned()));
     }
     assert_eq!(publisher.fetches(), 0);
@@ -358,11 +375,18 @@ async fn every_scope_of_a_rule_is_needed() {
 
 #[test]
 fn a_rule_reports_all_its_mistakes_where_they_are() {
-    let provider = Provider::build("ftgo", &config("http://127.0.0.1:9/jwks"), "").unwrap();
+    let provider =
+        Provider::build("ftgo", &config("http://127.0.0.1:9/jwks"), &Around::default(), "").unwrap();
     let providers = IndexMap::from([("ftgo".to_owned(), provider)]);
     let mistakes_of = |name: &str, scopes: &[&str], optional: bool, allow: &str| {
         let scopes = scopes.iter().map(ToString::to_string).collect();
-        let config = AuthRule { provider: name.to_owned(), scopes, optional, allow: Some(allow.to_owned()) };
+        let config = AuthRule {
+            provider: Some(name.to_owned()),
+            providers: Vec::new(),
+            scopes,
+            optional,
+            allow: Some(allow.to_owned()),
+        };
         let mut mistakes = Mistakes::default();
         assert!(Rule::build(&config, &providers, "r.auth", &mut mistakes).is_none() || !mistakes.is_empty());
         mistakes.0
@@ -380,23 +404,33 @@ fn a_provider_that_cannot_be_is_a_mistake() {
     let at = |change: &dyn Fn(&mut ProviderConfig)| {
         let mut config = config("http://127.0.0.1:9/jwks");
         change(&mut config);
-        Provider::build("ftgo", &config, "providers.ftgo").err().unwrap().at
+        Provider::build("ftgo", &config, &Around::default(), "providers.ftgo").err().unwrap().0.remove(0).at
     };
     for jwks in ["", "jwks.json", "ftp://x/jwks", "file://relative.json", "http://"] {
-        assert_eq!(at(&|config| config.jwt.jwks = jwks.to_owned()), "providers.ftgo.jwt.jwks", "{jwks}");
+        assert_eq!(
+            at(&|config| config.jwt.as_mut().unwrap().jwks = Some(jwks.to_owned())),
+            "providers.ftgo.jwt.jwks",
+            "{jwks}"
+        );
     }
-    assert_eq!(at(&|config| config.jwt.issuer.clear()), "providers.ftgo.jwt.issuer");
-    assert_eq!(at(&|config| config.jwt.audience.clear()), "providers.ftgo.jwt.audience");
-    assert_eq!(at(&|config| config.jwt.refresh = Span::secs(0)), "providers.ftgo.jwt.refresh");
-    assert_eq!(at(&|config| config.jwt.cooldown = Span::secs(0)), "providers.ftgo.jwt.cooldown");
+    assert_eq!(at(&|config| config.jwt.as_mut().unwrap().issuer.clear()), "providers.ftgo.jwt.issuer");
+    assert_eq!(at(&|config| config.jwt.as_mut().unwrap().audience.clear()), "providers.ftgo.jwt.audience");
+    assert_eq!(
+        at(&|config| config.jwt.as_mut().unwrap().refresh = Span::secs(0)),
+        "providers.ftgo.jwt.refresh"
+    );
+    assert_eq!(
+        at(&|config| config.jwt.as_mut().unwrap().cooldown = Span::secs(0)),
+        "providers.ftgo.jwt.cooldown"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_first_keys_are_asked_for_less_and_less_often() {
     let file = std::env::temp_dir().join(format!("gateway-first-keys-{}.json", std::process::id()));
     let mut published = config(&format!("file://{}", file.display()));
-    published.jwt.cooldown = Span(Duration::from_millis(1));
-    let provider = Provider::build("ftgo", &published, "").unwrap();
+    published.jwt.as_mut().unwrap().cooldown = Span(Duration::from_millis(1));
+    let provider = Provider::build("ftgo", &published, &Around::default(), "").unwrap();
     tokio::spawn(Arc::clone(&provider).keep_fresh());
     // Asked for at 0 s, 1 s, 3 s, 7 s and 15 s, each pause give or take a tenth.
     tokio::time::sleep(Duration::from_secs(10)).await;

@@ -20,6 +20,14 @@ impl Builder<'_> {
         self.bound("server", "header_timeout", "the server", server.header_timeout > none, "1ms or more");
         let header = server.max_header_size >= Size::kib(1);
         self.bound("server", "max_header_size", "the server", header, "1KiB or more");
+        for (key, most) in [
+            ("max_connections", server.max_connections),
+            ("max_connections_per_address", server.max_connections_per_address),
+        ] {
+            self.bound("server", key, "the server", most > 0, "1 or more");
+        }
+        let uri = server.max_uri >= Size::kib(1);
+        self.bound("server", "max_uri", "the server", uri, "1KiB or more");
         for (index, route) in self.config.routes.iter().enumerate() {
             let (at, whose) = (format!("routes[{index}]"), format!("route `{}`", route.path));
             self.bound(&at, "timeout", &whose, route.timeout > none, "1ms or more");

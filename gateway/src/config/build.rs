@@ -6,12 +6,15 @@
 
 use std::sync::Arc;
 
-use http::Method;
+use http::{HeaderName, Method};
 use indexmap::IndexMap;
 
 use super::{Config, RouteConfig, load::Loaded};
 use crate::{
-    auth::{Provider, Rule, config::AuthConfig},
+    auth::{
+        Around, Provider, Rule, Told,
+        config::{AuthConfig, AuthRule},
+    },
     composition::Compose,
     deadline::Budget,
     guard::Guard,
@@ -22,7 +25,7 @@ use crate::{
     redis::Redis,
     route::Route,
     routing::{self, Router},
-    server::tls,
+    server::{config::ListenerConfig, tls},
     upstream::Upstream,
 };
 
@@ -39,6 +42,8 @@ pub struct Snapshot {
     pub redis: Option<Arc<Redis>>,
     /// The most bytes of a request's header section.
     pub max_header_size: usize,
+    /// The most bytes of a request's path and query.
+    pub max_uri: usize,
     /// As typed.
     pub config: Arc<Config>,
 }
@@ -60,7 +65,15 @@ pub struct Ground<'a> {
 pub fn build(loaded: &mut Loaded, ground: &Ground<'_>) -> Option<Snapshot> {
     let config = Arc::new(loaded.config.take()?);
     let (mistakes, budget) = (Mistakes::default(), Budget::default());
-    let mut builder = Builder { config: &config, loaded, ground, mistakes, names: Vec::new(), budget };
+    let mut builder = Builder {
+        config: &config,
+        loaded,
+        ground,
+        mistakes,
+        names: Vec::new(),
+        budget,
+        credentials: Arc::default(),
+    };
     let snapshot = builder.snapshot();
     let mistakes = builder.mistakes;
     loaded.join(mistakes);
@@ -76,6 +89,8 @@ pub(super) struct Builder<'a> {
     pub(super) names: Vec<Box<str>>,
     /// What clients and services are told of deadlines.
     budget: Budget,
+    /// The header fields whose values are for the gateway alone.
+    credentials: Arc<[HeaderName]>,
 }
 
 impl Builder<'_> {
@@ -85,13 +100,20 @@ impl Builder<'_> {
                 .add(Mistake::new("listen", "there is nowhere to listen").expected("at least one address"));
         }
         self.check_certificates();
+        self.check_certified();
         self.check_bounds();
         let budget = Budget::build(&self.config.deadline, "deadline", &mut self.mistakes);
         self.budget = budget.unwrap_or_default();
-        let providers = self.providers();
+        let told = Told::build(&self.config.identity, "identity", &mut self.mistakes);
+        // Nobody but us says what services are told.
+        self.budget.ours.extend(told.iter().map(|told| told.field.clone()));
+        let providers = self.providers(told);
         let redis = self.redis();
         let services = Services { upstreams: self.upstreams(), limits: self.limits(redis.as_ref()) };
         self.check_default_limits(&services);
+        self.check_plans(&services);
+        let fields = providers.values().filter_map(|provider| provider.field().cloned());
+        self.credentials = fields.collect();
         let mut routes = Router::default();
         for (index, typed) in self.config.routes.iter().enumerate() {
             self.add_route(&mut routes, typed, &format!("routes[{index}]"), &providers, &services);
@@ -99,7 +121,8 @@ impl Builder<'_> {
         self.check_path_keys();
         self.check_limits_by_path();
         let max_header_size = self.config.server.max_header_size.0 as usize;
-        Snapshot { routes, providers, services, redis, max_header_size, config: Arc::default() }
+        let max_uri = self.config.server.max_uri.0 as usize;
+        Snapshot { routes, providers, services, redis, max_header_size, max_uri, config: Arc::default() }
     }
 
     fn check_certificates(&mut self) {
@@ -112,13 +135,31 @@ impl Builder<'_> {
         }
     }
 
-    fn providers(&mut self) -> IndexMap<String, Arc<Provider>> {
+    /// Nobody has a certificate where no listener asks for one.
+    fn check_certified(&mut self) {
+        let asked =
+            |listener: &ListenerConfig| listener.tls.as_ref().is_some_and(|tls| tls.clients.is_some());
+        if self.config.listen.iter().any(asked) || self.loaded.has_erased("listen") {
+            return;
+        }
+        for (name, _) in self.config.providers.iter().filter(|(_, typed)| typed.certificate.is_some()) {
+            let message =
+                format!("provider `{name}` knows clients by certificates, and no listener asks for any");
+            let mistake = Mistake::new(below("providers", name), message);
+            self.mistakes.add(mistake.expected("with `clients` under a listener's `tls`"));
+        }
+    }
+
+    fn providers(&mut self, told: Vec<Told>) -> IndexMap<String, Arc<Provider>> {
         let mut built = IndexMap::new();
+        let around = Around { plans: self.config.plans.keys().cloned().collect(), told };
         for (name, typed) in &self.config.providers {
             let before = self.ground.before.and_then(|before| before.providers.get(name));
-            let provider = match before.filter(|before| before.config() == typed) {
+            let provider = match before.filter(|before| before.is_still(typed, &around)) {
                 Some(unchanged) => Some(unchanged.clone()),
-                None => self.mistakes.keep(Provider::build(name, typed, &below("providers", name))),
+                None => Provider::build(name, typed, &around, &below("providers", name))
+                    .map_err(|wrong| self.mistakes.0.extend(wrong.0))
+                    .ok(),
             };
             built.extend(provider.map(|provider| (name.clone(), provider)));
         }
@@ -130,7 +171,7 @@ impl Builder<'_> {
         for (name, typed) in &self.config.upstreams {
             let before = self.ground.before.and_then(|before| before.services.upstreams.get(name));
             let metrics = self.ground.metrics.upstream(name);
-            let upstream = match before.filter(|before| before.config() == typed) {
+            let upstream = match before.filter(|before| before.is_of(typed)) {
                 Some(unchanged) => Some(unchanged.clone()),
                 None => {
                     let before = self.ground.before.and_then(|before| before.services.upstreams.get(name));
@@ -192,7 +233,13 @@ impl Builder<'_> {
         }
     }
 
-    fn limit(&mut self, name: &str, place: &str, at: &str, services: &Services) -> Option<Arc<RateLimit>> {
+    pub(super) fn limit(
+        &mut self,
+        name: &str,
+        place: &str,
+        at: &str,
+        services: &Services,
+    ) -> Option<Arc<RateLimit>> {
         let found = services.limits.get(name).cloned();
         if found.is_none()
             && !self.loaded.has_erased(&below("limits", name))
@@ -226,6 +273,8 @@ impl Builder<'_> {
             budget: self.budget.clone(),
             max_body: typed.max_body.unwrap_or(self.config.server.max_body).0,
             limits,
+            plans: self.plans(&typed.path, services),
+            credentials: self.credentials.clone(),
             handler: handler.unwrap_or_else(|| Arc::new(Compose::new(Vec::new(), &Arc::default()))),
             metrics: self.ground.metrics.route(&name),
             name,
@@ -273,7 +322,7 @@ impl Builder<'_> {
     ) -> Guard {
         let rule = match &typed.auth {
             AuthConfig::None => None,
-            AuthConfig::By(rule) if self.provider_is_told(&rule.provider, providers) => None,
+            AuthConfig::By(rule) if self.a_provider_is_told(rule, providers) => None,
             AuthConfig::By(rule) => Rule::build(rule, providers, &below(at, "auth"), &mut self.mistakes),
         };
         if let Some(rule) = &rule {
@@ -307,10 +356,12 @@ impl Builder<'_> {
         }
     }
 
-    /// Whether this provider could not be built, which has been told already.
-    fn provider_is_told(&self, name: &str, providers: &IndexMap<String, Arc<Provider>>) -> bool {
-        !providers.contains_key(name)
-            && (self.config.providers.contains_key(name) || self.loaded.has_erased(&below("providers", name)))
+    /// Whether one of its providers could not be built, which has been told already.
+    fn a_provider_is_told(&self, rule: &AuthRule, providers: &IndexMap<String, Arc<Provider>>) -> bool {
+        let told = |name: &String| {
+            self.config.providers.contains_key(name) || self.loaded.has_erased(&below("providers", name))
+        };
+        rule.provider.iter().chain(&rule.providers).any(|name| !providers.contains_key(name) && told(name))
     }
 
     /// A rule may only speak of what will be there when it is decided.

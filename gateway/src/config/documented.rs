@@ -10,13 +10,16 @@ use serde::{
 
 use super::{Config, RouteConfig};
 use crate::{
-    auth::config::{AuthRule, JwtConfig, ProviderConfig},
+    auth::config::{
+        AuthRule, CallerConfig, CertificateConfig, IdentityConfig, IntrospectConfig, JwtConfig, KeyConfig,
+        KeysConfig, PlanConfig, ProviderConfig, SecretConfig,
+    },
     composition::config::{PartConfig, PartFallbackConfig},
     deadline::config::DeadlineConfig,
     proxy::config::{FallbackConfig, ForwardConfig, ProblemConfig},
     rate_limit::config::LimitConfig,
     redis::config::RedisConfig,
-    server::config::{AdminConfig, ListenerConfig, ServerConfig, TlsConfig},
+    server::config::{AdminConfig, ClientsConfig, ListenerConfig, ServerConfig, TlsConfig},
     upstream::{
         circuit_breaker::CircuitBreakerConfig,
         config::UpstreamConfig,
@@ -26,6 +29,7 @@ use crate::{
         hedge::HedgeConfig,
         in_flight::{AdaptiveConfig, InFlightConfig},
         retry::{BudgetConfig, RetryConfig},
+        tls::ServiceTlsConfig,
     },
 };
 
@@ -74,12 +78,22 @@ fn every_key_has_a_row_in_the_readme() {
         missing::<Config>("The file"),
         missing::<ListenerConfig>("`listen`"),
         missing::<TlsConfig>("`listen[].tls`"),
+        missing::<ClientsConfig>("`listen[].tls.clients`"),
         missing::<AdminConfig>("`admin`"),
         missing::<ServerConfig>("`server`"),
         missing::<DeadlineConfig>("`deadline`"),
         missing::<ProviderConfig>("`providers.NAME`"),
         missing::<JwtConfig>("`providers.NAME.jwt`"),
+        missing::<SecretConfig>("`providers.NAME.jwt.secret`"),
+        missing::<KeysConfig>("`providers.NAME.keys`"),
+        missing::<KeyConfig>("`providers.NAME.keys.list[]`"),
+        missing::<CertificateConfig>("`providers.NAME.certificate`"),
+        missing::<CallerConfig>("`providers.NAME.certificate.callers[]`"),
+        missing::<IntrospectConfig>("`providers.NAME.introspect`"),
+        missing::<PlanConfig>("`plans.NAME`"),
+        missing::<IdentityConfig>("`identity`"),
         missing::<UpstreamConfig>("`upstreams.NAME`"),
+        missing::<ServiceTlsConfig>("`upstreams.NAME.tls`"),
         missing::<EndpointRule>("`upstreams.NAME.endpoints[]`"),
         missing::<DnsConfig>("`upstreams.NAME.dns`"),
         missing::<CircuitBreakerConfig>("`upstreams.NAME.circuit_breaker`"),

@@ -16,6 +16,7 @@ mod limits;
 pub mod load;
 mod node;
 mod path;
+mod plans;
 mod typed;
 pub mod watch;
 #[cfg(test)]
@@ -27,7 +28,7 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 
 use crate::{
-    auth::config::{AuthConfig, ProviderConfig},
+    auth::config::{AuthConfig, IdentityConfig, PlanConfig, ProviderConfig},
     composition::config::PartConfig,
     deadline::config::DeadlineConfig,
     proxy::config::ForwardConfig,
@@ -56,12 +57,18 @@ pub struct Config {
     /// Who vouches for callers, by name.
     #[serde(default)]
     pub providers: IndexMap<String, ProviderConfig>,
+    /// What services are told of callers, besides who they are.
+    #[serde(default)]
+    pub identity: IdentityConfig,
     /// The services behind the gateway, by name.
     #[serde(default)]
     pub upstreams: IndexMap<String, UpstreamConfig>,
     /// Rate limits, by name.
     #[serde(default)]
     pub limits: IndexMap<String, LimitConfig>,
+    /// What known callers may use, and how often, by name.
+    #[serde(default)]
+    pub plans: IndexMap<String, PlanConfig>,
     /// Names under `limits:` that every route counts against, besides its own.
     #[serde(default)]
     pub default_limits: Vec<String>,

@@ -62,6 +62,9 @@ wrong_after_listen! {
     an_unknown_key_in_an_upstream: "upstreams:\n  kitchen: { url: http://kitchen, max_idel: 5 }\nroutes: []\n";
     a_hedge_after_a_percentile_that_is_none: "upstreams:\n  kitchen: { url: http://kitchen, hedge: { after: p42 } }\nroutes: []\n";
     a_hedge_after_nonsense: "upstreams:\n  kitchen: { url: http://kitchen, hedge: { after: soon } }\nroutes: []\n";
+    an_unknown_key_in_the_tls_of_an_upstream:
+        "upstreams:\n  kitchen: { url: https://kitchen, tls: { sever_name: kitchen } }\nroutes: []\n";
+    an_unknown_protocol: "upstreams:\n  kitchen: { url: https://kitchen, protocol: http3 }\nroutes: []\n";
     an_unknown_key_in_a_breaker: "upstreams:\n  kitchen: { url: http://kitchen, circuit_breaker: { treshold: 5 } }\nroutes: []\n";
     an_unknown_way_to_balance: "upstreams:\n  kitchen: { url: http://kitchen, balance: round-robin }\nroutes: []\n";
     a_health_check_of_a_status_that_is_none:

@@ -109,7 +109,54 @@ fn redis(keys: &str) -> String {
     format!("{RIGHT}redis: {{ {keys} }}\nroutes: []\n")
 }
 
+/// A file whose provider `ftgo` is this, and no route.
+fn provider(kind: &str) -> String {
+    let jwt =
+        "jwt: { issuer: \"http://127.0.0.1:8090\", audience: ftgo, jwks: \"http://127.0.0.1:8090/jwks\" }";
+    assert!(RIGHT.contains(jwt));
+    format!("{RIGHT}routes: []\n").replace(jwt, kind)
+}
+
 wrong! {
+    a_secret_that_is_too_short: provider("jwt: { issuer: a, audience: b, secret: { value: short, algorithm: HS512 } }");
+    a_secret_from_nowhere: provider("jwt: { issuer: a, audience: b, secret: { algorithm: HS256 } }");
+    a_secret_in_a_file_that_is_not_there:
+        provider("jwt: { issuer: a, audience: b, secret: { file: missing.key } }");
+    a_secret_beside_published_keys:
+        provider("jwt: { issuer: a, audience: b, jwks: \"http://a/jwks\", secret: { file: missing.key } }");
+    a_provider_by_nothing: provider("");
+    certificates_that_nobody_asks_for: provider("certificate: { callers: [{ name: \"dns:a.example\", id: a }] }");
+    fields_that_services_cannot_be_told: format!("{RIGHT}identity:\n  headers:\n    X_Tenant: claims.tenant\n    \
+        Host: claims.host\n    X-User-Id: claims.sub\n    X-Level: tenant\n    x-a: claims.a\n    X-A: claims.b\nroutes: []\n");
+    references_from_nowhere: provider("introspect: { url: id.example, client_id: a, client_secret: b }");
+    references_asked_about_by_nobody: provider("introspect: { url: \"http://a/i\", client_id: \"\", client_secret: b }");
+    references_that_are_too_old_when_they_come:
+        provider("introspect: { url: \"http://a/i\", client_id: a, client_secret: b, max_age: 1s, timeout: 2s }");
+    certificates_of_nobody: provider("certificate: { callers: [] }");
+    certificates_of_wrong_names: provider(
+        "certificate: { callers: [{ name: a.example, id: a }, { name: \"cn:\", id: b, plan: gold }] }");
+    clients_by_an_authority_that_is_not_there: RIGHT.replace(
+        "\"127.0.0.1:8087\"",
+        "\"127.0.0.1:8087\", tls: { cert: missing.pem, key: missing.key, clients: { ca: ca.pem } }")
+        + "routes: []\n";
+    a_provider_by_two_things:
+        provider("jwt: { issuer: a, audience: b, jwks: \"http://a/jwks\" }, keys: { list: [] }");
+    keys_from_nowhere: provider("keys: {}");
+    keys_from_a_missing_file: provider("keys: { file: missing.yaml }");
+    keys_that_are_no_hashes: provider(
+        "keys: { list: [{ sha256: secret, id: a }, { sha256: \"00\", id: b, plan: gold, scopes: [\"a b\"] }] }");
+    a_key_for_a_caller_that_cannot_be_named:
+        provider(&format!("keys: {{ list: [{{ sha256: \"{}\", id: \" \" }}] }}", "0".repeat(64)));
+    keys_in_a_field_of_another_meaning: provider("keys: { header: Cookie, list: [] }");
+    keys_without_a_scheme: provider("keys: { header: Authorization, list: [] }");
+    keys_with_a_scheme_of_their_own: provider("keys: { scheme: ApiKey, list: [] }");
+    a_plan_of_nothing: format!(
+        "{RIGHT}plans:\n  free: {{ limits: [browse, dayly], routes: [\"/order\"] }}\n{}",
+        "routes:\n  - path: /orders\n    auth: none\n    forward: { to: order }\n");
+    a_rule_of_two_minds:
+        route("path: /orders\nauth: { provider: ftgo, providers: [ftgo, ftgoo, ftgo] }\nforward: { to: order }\n");
+    a_rule_of_nobody: route("path: /orders\nauth: { scopes: [a] }\nforward: { to: order }\n");
+    tokens_without_any_keys: provider("jwt: { issuer: a, audience: b }");
     an_upstream_in_two_places: kitchen("url: \"http://kitchen:8083\", dns: { name: kitchen, port: 8083 }");
     a_list_for_a_url: kitchen("url: [\"http://kitchen:8083\"]");
     an_upstream_nowhere: kitchen("max_idle: 5");
@@ -117,6 +164,15 @@ wrong! {
     an_upstream_of_wrong_endpoints: kitchen(
         "endpoints: [\"http://10.0.0.1:80/v1\", { url: \"http://10.0.0.2:80\", weight: 0 }, \"http://10.0.0.3:80\"]");
     endpoints_with_tls: kitchen("endpoints: [\"https://10.0.0.1:443\"]");
+    tls_for_a_plaintext_url: kitchen("url: \"http://kitchen:8083\", tls: { server_name: kitchen }");
+    a_service_of_several_wrong_certificates: kitchen(
+        "url: \"https://kitchen:8083\", tls: { ca: missing-ca.pem, cert: missing.pem, key: missing-key.pem }");
+    a_client_certificate_without_its_key: kitchen(
+        "url: \"https://kitchen:8083\", tls: { ca: Cargo.toml, cert: missing.pem }");
+    a_server_name_that_is_none: kitchen(
+        "url: \"https://10.0.0.1:8083\", tls: { ca: missing-ca.pem, server_name: \"kitchen:8083\" }");
+    a_service_record_with_tls: kitchen("dns: { srv: _https._tcp.kitchen }, tls: { ca: missing-ca.pem }");
+    no_stream_at_all: kitchen("url: \"http://kitchen:8083\", protocol: http2, max_streams: 0");
     a_breaker_out_of_bounds:
         kitchen("url: \"http://kitchen:8083\", circuit_breaker: { statuses: [503, 404], failure_rate: 101 }");
     a_retry_out_of_bounds: kitchen(
@@ -132,7 +188,7 @@ wrong! {
          unhealthy_after: 0, jitter_percent: 101, statuses: [] }");
     an_ejection_for_no_time:
         kitchen("url: \"http://kitchen:8083\", ejection: { interval: 0s, base_time: 1m, max_time: 30s }");
-    times_and_sizes_of_nothing: format!("{}server: {{ header_timeout: 0s, max_header_size: 1B }}\n{}",
+    times_and_sizes_of_nothing: format!("{}server: {{ header_timeout: 0s, max_header_size: 1B, max_uri: 9B, max_connections: 0, max_connections_per_address: 0 }}\n{}",
         kitchen("url: \"http://kitchen:8083\", connect_timeout: 0s, attempt_timeout: 0ms, max_header_size: 9B, max_response: 0B")
             .replace("routes: []\n", ""),
         "routes:\n  - path: /a\n    auth: none\n    timeout: 0s\n    compose:\n      \
@@ -227,7 +283,6 @@ wrong! {
     a_template_with_an_open_brace: composed("  orderInfo: { get: \"order/orders/{orderId\" }\n");
     a_url_without_a_scheme: upstream("kitchen:8083");
     a_url_with_a_path: upstream("http://kitchen:8083/v1");
-    a_url_with_tls: upstream("https://kitchen:8083");
     a_url_that_is_none: upstream("http://kitchen:99999");
     scopes_of_an_optional_caller:
         route("path: /orders\nauth: { provider: ftgo, optional: true, scopes: [a] }\nforward: { to: order }\n");

@@ -162,7 +162,7 @@ fn field(name: &str, at: &str) -> Result<BudgetField, Mistake> {
 }
 
 /// Whether a field has a meaning of its own: for connections and messages (RFC 9110), or from the gateway to services.
-fn is_taken(name: &HeaderName) -> bool {
+pub(crate) fn is_taken(name: &HeaderName) -> bool {
     const TAKEN: [HeaderName; 26] = [
         header::ACCEPT,
         header::ACCEPT_ENCODING,

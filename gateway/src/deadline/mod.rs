@@ -9,6 +9,7 @@ use std::{future::Future, pin::Pin, time::Duration};
 
 use tokio::time::{Instant, error::Elapsed};
 
+pub(crate) use self::budget::is_taken;
 pub use self::budget::{Budget, BudgetField};
 
 /// An absolute point in time; cheap to copy into every call made for a request.

@@ -26,7 +26,7 @@ use crate::{
     histogram::Histogram,
     rate_limit::LimitMetrics,
     redis::RedisMetrics,
-    upstream::{EndpointMetrics, Outcome, UpstreamMetrics},
+    upstream::{EndpointMetrics, Outcome, Spoken, UpstreamMetrics},
 };
 
 /// The counters of one route.
@@ -47,6 +47,10 @@ pub struct ProcessMetrics {
     pub open: std::sync::atomic::AtomicI64,
     /// Connections that ended in an error before any request was understood.
     pub broken: Counter,
+    /// Connections closed at once because there were too many.
+    pub refused_in_all: Counter,
+    /// Connections closed at once because there were too many of their address.
+    pub refused_of_address: Counter,
     /// Configurations that were taken into use after the first.
     pub reloads: Counter,
     /// Configurations that were refused.
@@ -161,6 +165,16 @@ impl Metrics {
                 None,
                 MetricType::Counter,
             )?)?;
+        }
+        let mut family = encoder.encode_descriptor(
+            "gateway_connections_refused",
+            "Connections closed at once",
+            None,
+            MetricType::Counter,
+        )?;
+        for (reason, counter) in [("all", &process.refused_in_all), ("address", &process.refused_of_address)]
+        {
+            ConstCounter::new(counter.get()).encode(family.encode_family(&[("reason", reason)])?)?;
         }
         let open = process.open.load(std::sync::atomic::Ordering::Relaxed);
         let gauge = encoder.encode_descriptor(
@@ -324,8 +338,36 @@ impl Metrics {
             let state = metrics.breaker.load(std::sync::atomic::Ordering::Relaxed);
             ConstGauge::new(state).encode(family.encode_family(&labels)?)?;
         }
-        Ok(())
+        encode_connections(encoder, &all)
     }
+}
+
+/// The connections to each endpoint, by what is spoken over them.
+fn encode_connections(
+    encoder: &mut DescriptorEncoder<'_>,
+    all: &[(&str, String, Arc<EndpointMetrics>)],
+) -> Result<(), fmt::Error> {
+    let each = || {
+        all.iter().flat_map(|(upstream, address, metrics)| {
+            Spoken::ALL.map(|spoken| {
+                let labels = [("upstream", *upstream), ("endpoint", address), ("protocol", spoken.name())];
+                (labels, &metrics.connections[spoken as usize])
+            })
+        })
+    };
+    let name = "gateway_endpoint_connections_opened";
+    let mut family =
+        encoder.encode_descriptor(name, "Connections that were opened", None, MetricType::Counter)?;
+    for (labels, connections) in each() {
+        ConstCounter::new(connections.opened.get()).encode(family.encode_family(&labels)?)?;
+    }
+    let name = "gateway_endpoint_connections_open";
+    let mut family = encoder.encode_descriptor(name, "Connections that are open", None, MetricType::Gauge)?;
+    for (labels, connections) in each() {
+        let open = connections.open.load(std::sync::atomic::Ordering::Relaxed);
+        ConstGauge::new(open).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

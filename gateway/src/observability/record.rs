@@ -60,6 +60,8 @@ struct Inner {
     failure: Option<(&'static str, String)>,
     note: Option<String>,
     sent: u64,
+    /// Whether the client has been given something and has not asked for more.
+    given: bool,
     end: End,
 }
 
@@ -90,6 +92,7 @@ impl Record {
             failure: None,
             note: None,
             sent: 0,
+            given: false,
             end: End::Client,
         }))
     }
@@ -177,6 +180,7 @@ impl Record {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.wanted();
         self.from.activity.end();
         let class = self.status.map_or(0, |status| usize::from(status.as_u16() / 100).min(5));
         self.metrics.answers[class].inc();
@@ -188,6 +192,13 @@ impl Drop for Inner {
 }
 
 impl Inner {
+    /// The client asks for more, or for nothing any more.
+    fn wanted(&mut self) {
+        if std::mem::take(&mut self.given) {
+            self.from.activity.wanted();
+        }
+    }
+
     /// What follows the time. Strings from outside are escaped; the query is left out, it may hold secrets. No formatting
     /// machinery: this runs for every request.
     fn write(&self, out: &mut Vec<u8>, micros: u64) {
@@ -310,6 +321,7 @@ impl http_body::Body for Recorded {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.record.0.wanted();
         let frame = match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(frame)) => frame,
             Poll::Ready(None) => {
@@ -320,6 +332,8 @@ impl http_body::Body for Recorded {
             Poll::Pending => return Poll::Pending,
         };
         self.note_frame(&frame);
+        self.record.0.given = true;
+        self.record.0.from.activity.given();
         Poll::Ready(Some(frame))
     }
 

@@ -50,16 +50,33 @@ pub fn reframe(response: &mut Response) {
 }
 
 /// Copies what a client sent and a service should know. Not what concerns one connection only, what the gateway says itself,
-/// trailers, which go no further (`body.rs`), and credentials, which are meant for the gateway.
+/// trailers, which go no further (`body.rs`), credentials, which are meant for the gateway, and what some services would
+/// obey instead of what was authorized.
 pub fn pass_on(client: &HeaderMap, sent: &mut HeaderMap) {
     for (name, value) in client {
-        if !stays_here(name.as_str()) {
+        let name_text = name.as_str();
+        if name_text == "cookie" && sent.contains_key(name) {
+            continue; // `join_cookies` has taken all of them
+        }
+        if name_text == "cookie" {
+            sent.insert(name, join_cookies(client, value));
+        } else if !stays_here(name_text) {
             sent.append(name, value.clone());
         }
     }
     for name in named(client) {
         sent.remove(name);
     }
+}
+
+/// HTTP/2 clients may send cookies in pieces; HTTP/1.1 has one field for all (RFC 9113 section 8.2.3, RFC 6265 section 5.4).
+fn join_cookies(client: &HeaderMap, first: &HeaderValue) -> HeaderValue {
+    let all = client.get_all(header::COOKIE);
+    if all.iter().nth(1).is_none() {
+        return first.clone();
+    }
+    let pieces: Vec<&[u8]> = all.iter().map(HeaderValue::as_bytes).collect();
+    HeaderValue::from_bytes(&pieces.join(&b"; "[..])).expect("made of header values")
 }
 
 /// One comparison of lengths for each name, where a look into a map would cost a hash.
@@ -77,12 +94,19 @@ fn stays_here(name: &str) -> bool {
             | "host"
             | "authorization"
             | "forwarded"
-            | "x-forwarded-for"
-            | "x-forwarded-host"
-            | "x-forwarded-proto"
             | "traceparent"
             | "tracestate"
-    )
+            // Another address than that of the connection.
+            | "x-real-ip"
+            // Another path or method than what was authorized (CVE-2018-14773).
+            | "x-original-url"
+            | "x-rewrite-url"
+            | "x-http-method"
+            | "x-http-method-override"
+            | "x-method-override"
+            // CGI makes HTTP_PROXY of it (CVE-2016-5385).
+            | "proxy"
+    ) || name.starts_with("x-forwarded-") // frameworks believe also `-port`, `-prefix`, `-user`
 }
 
 /// Removes what concerns one connection only, with all that `Connection` names. Looked for in one pass, since most messages

@@ -54,8 +54,9 @@ impl Forward {
         headers::pass_on(&client.headers, sent);
         headers::add_forwarded(sent, &admitted.downstream, host(client));
         headers::add_via(sent, client.version);
-        if let Some(principal) = admitted.caller.principal.as_ref().filter(|_| self.token) {
-            sent.insert(header::AUTHORIZATION, principal.authorization.clone());
+        let principal = admitted.caller.principal.as_ref().filter(|_| self.token);
+        if let Some(token) = principal.and_then(|principal| principal.authorization.as_ref()) {
+            sent.insert(header::AUTHORIZATION, token.clone());
         }
         admitted.caller.stamp(sent, admitted.deadline);
         request
@@ -73,24 +74,27 @@ impl Forward {
         let fallback = self.fallback.as_ref().filter(|fallback| fallback.is_for(request.method()));
         let (client, body) = request.into_parts();
         let ask = |body| self.outgoing(&client, body, &admitted);
-        let outcome = self.upstream.call_by(key, &ask, body, admitted.deadline).await;
-        let outcome = outcome.and_then(|response| self.understood(response));
-        let outcome = match fallback {
-            Some(fallback) => fallback.instead_of(outcome, &self.upstream),
-            None => outcome,
-        };
+        let mut outcome = self.upstream.call_by(key, &ask, body, admitted.deadline).await;
+        if let Ok(response) = &mut outcome
+            && let Err(fault) = self.take_over(response)
+        {
+            outcome = Err(fault);
+        }
+        if let Some(fallback) = fallback {
+            outcome = fallback.instead_of(outcome, &self.upstream);
+        }
         outcome.map_err(Fault::into_error)
     }
 
-    /// The answer as one of ours, if it can be passed on.
-    fn understood(&self, mut response: Response) -> Result<Response, Fault> {
+    /// Makes the answer one of ours, if it can be passed on.
+    fn take_over(&self, response: &mut Response) -> Result<(), Fault> {
         if response.status().is_informational() || !headers::codings_are_known(response.headers()) {
             let why =
                 "an answer that switches protocols, or in a transfer coding that is not exactly `chunked`";
             return Err(Fault::new(self.upstream.name(), Reason::Malformed, why));
         }
-        headers::reframe(&mut response);
-        Ok(response)
+        headers::reframe(response);
+        Ok(())
     }
 }
 

@@ -2,7 +2,8 @@
 //! refused. What passes is matched, authorized and forwarded as it was sent, byte for byte.
 //!
 //! Refused: dot segments (RFC 3986 section 3.3) also when encoded, empty segments but the last, `/` and `\` encoded or a
-//! literal `\`, control characters, broken percent-escapes.
+//! literal `\`, control characters, broken percent-escapes, dot segments with a parameter (`..;a`, which servlet containers
+//! take for `..`), characters of UTF-8 in more bytes than they need (RFC 3629 section 10), which may stand for `.` or `/`.
 
 use std::borrow::Cow;
 
@@ -39,9 +40,18 @@ fn check_segment(segment: &[u8], at: usize, path: &[u8]) -> bool {
         return path[1..].iter().filter(|byte| **byte == b'/').count() == at;
     }
     decoded(segment).is_some_and(|decoded| {
-        !matches!(&*decoded, b"." | b"..")
+        let name = decoded.split(|byte| *byte == b';').next().unwrap_or_default();
+        !matches!(name, b"." | b"..")
             && !decoded.iter().any(|byte| matches!(byte, b'/' | b'\\' | 0..=0x1f | 0x7f))
+            && !is_overlong(&decoded)
     })
+}
+
+/// Whether some character is written in more bytes than it needs. Other bytes that are no UTF-8 have one reading.
+fn is_overlong(bytes: &[u8]) -> bool {
+    let pairs = bytes.iter().zip(bytes.iter().skip(1));
+    bytes.iter().any(|byte| matches!(byte, 0xc0 | 0xc1))
+        || pairs.into_iter().any(|pair| matches!(pair, (0xe0, 0x80..=0x9f) | (0xf0, 0x80..=0x8f)))
 }
 
 /// The bytes that a segment stands for; `None` when an escape is broken.
@@ -79,9 +89,19 @@ mod tests {
 
     #[test]
     fn paths_that_can_be_read_in_two_ways_are_refused() {
-        for good in
-            ["/", "/orders/99", "/orders/", "/a.b/.well-known", "/a%20b", "/caf%C3%A9", "/...", "/a/..b"]
-        {
+        for good in [
+            "/",
+            "/orders/99",
+            "/orders/",
+            "/a.b/.well-known",
+            "/a%20b",
+            "/caf%C3%A9",
+            "/...",
+            "/a/..b",
+            "/a;v=1",
+            "/%e0%a4%85",
+            "/%ff",
+        ] {
             assert!(check(good), "{good}");
         }
         for bad in [
@@ -103,6 +123,11 @@ mod tests {
             "/a%zz",
             "/a%0d%0ab",
             "/a//",
+            "/a/..;/b",
+            "/a/.;b",
+            "/a/%c0%ae",
+            "/%e0%80%af",
+            "/%f0%80%80%af",
         ] {
             assert!(!check(bad), "{bad}");
         }

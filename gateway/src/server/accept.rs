@@ -19,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     Serve,
+    caps::Caps,
     config::ServerConfig,
     connection::{Serving, serve},
     listeners::Listener,
@@ -44,11 +45,12 @@ pub(super) async fn run<S: Serve>(
     gateway: Arc<S>,
     sockets: Vec<Listener>,
     settings: &ServerConfig,
+    caps: Arc<Caps>,
     draining: Draining,
 ) {
     // Every accept loop and every connection holds the sender by its `Serving`; nothing is ever sent.
     let (open, mut closed) = mpsc::channel(1);
-    let serving = Arc::new(Serving::new(gateway.clone(), settings, draining.clone(), open));
+    let serving = Arc::new(Serving::new(gateway.clone(), settings, caps, draining.clone(), open));
     for listener in sockets {
         tokio::spawn(accept(listener, serving.clone()));
     }
@@ -120,14 +122,16 @@ fn accept_queued<S: Serve>(socket: &StdListener, tls: Option<&TlsAcceptor>, serv
     }
 }
 
-/// A task for each connection: a panic on one does not end others.
+/// A task for each connection that there is a place for: a panic on one does not end others.
 fn begin<S: Serve>(
     stream: TcpStream,
     peer: SocketAddr,
     tls: Option<&TlsAcceptor>,
     serving: &Arc<Serving<S>>,
 ) {
-    tokio::spawn(serve(stream, peer, tls.cloned(), serving.clone()));
+    if let Some(place) = serving.admit(peer.ip()) {
+        tokio::spawn(serve(stream, peer, tls.cloned(), serving.clone(), place));
+    }
 }
 
 fn left_early(error: &io::Error) -> bool {

@@ -25,6 +25,20 @@ pub struct TlsConfig {
     pub cert: PathBuf,
     /// Its private key, PEM.
     pub key: PathBuf,
+    /// That clients are asked for certificates of their own; they are not when absent.
+    #[serde(default)]
+    pub clients: Option<ClientsConfig>,
+}
+
+/// Certificates of clients.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientsConfig {
+    /// The certificates of those who may sign them, PEM.
+    pub ca: PathBuf,
+    /// Whether a client without one is refused in the handshake.
+    #[serde(default)]
+    pub required: bool,
 }
 
 /// The listener for operators: `/healthz`, `/readyz`, `/metrics`. Not for clients.
@@ -46,8 +60,14 @@ pub struct ServerConfig {
     /// How long a client may take to send its header section, may take nothing of an answer that waits for it, and may stay
     /// idle between requests.
     pub header_timeout: Span,
+    /// Connections at a time, of all clients; one more is closed at once.
+    pub max_connections: usize,
+    /// The same of one address, or of one /64 of IPv6.
+    pub max_connections_per_address: usize,
     /// The most that a request's header section may take (431 above it).
     pub max_header_size: Size,
+    /// The most that a request's path and query may take (414 above it).
+    pub max_uri: Size,
     /// The most that a request's body may take (413 above it); a route may say otherwise.
     pub max_body: Size,
 }
@@ -60,7 +80,13 @@ impl Default for ServerConfig {
             drain_timeout: Span::secs(30),
             // Slow-header attacks hold a connection no longer than this.
             header_timeout: Span::secs(30),
+            // What a few hundred MiB hold.
+            max_connections: 20_000,
+            // Many people share an address behind a provider's NAT, and all of them where a load balancer stands before us.
+            max_connections_per_address: 4_096,
             max_header_size: Size::kib(32),
+            // Twice the least that everybody should take (RFC 9110 section 4.1): GraphQL comes by GET as well.
+            max_uri: Size::kib(16),
             max_body: Size::mib(1),
         }
     }

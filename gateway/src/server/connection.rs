@@ -6,7 +6,7 @@ use std::{
     convert::Infallible,
     future::Future,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::pin,
     sync::{
         Arc,
@@ -33,9 +33,11 @@ use tokio_rustls::TlsAcceptor;
 use super::{
     Serve,
     accept::Draining,
+    caps::{Caps, Place},
     config::ServerConfig,
     opening::Opened,
     seldom::Seldom,
+    taken::Taken,
     tls,
     watched::{Reset, Watched},
 };
@@ -62,6 +64,7 @@ pub(super) struct Serving<S> {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     header_timeout: Duration,
+    caps: Arc<Caps>,
     pub(super) draining: Draining,
     /// Closed when the last connection ends.
     _open: mpsc::Sender<Infallible>,
@@ -97,12 +100,18 @@ impl<S: Serve> Serving<S> {
     pub(super) fn new(
         gateway: Arc<S>,
         settings: &ServerConfig,
+        caps: Arc<Caps>,
         draining: Draining,
         open: mpsc::Sender<Infallible>,
     ) -> Self {
         let header_timeout = settings.header_timeout.0;
         let (http1, http2) = (http1(read_buffer(settings)), http2(largest_list(settings)));
-        Serving { gateway, http1, http2, header_timeout, draining, _open: open }
+        Serving { gateway, http1, http2, header_timeout, caps, draining, _open: open }
+    }
+
+    /// A place for one more connection, unless that is one too many.
+    pub(super) fn admit(&self, from: IpAddr) -> Option<Place> {
+        self.caps.admit(from, self.gateway.process())
     }
 
     async fn plain(&self, stream: TcpStream, peer: &Arc<Peer<S>>) -> Result<(), Broken> {
@@ -120,6 +129,7 @@ impl<S: Serve> Serving<S> {
         let handshake = timeout(self.header_timeout, tls.accept(stream)).await;
         let stream = handshake.map_err(|_| Broken::SlowHandshake)?.map_err(Broken::Handshake)?;
         let http2 = tls::chose_http2(stream.get_ref().1);
+        peer.downstream.is_certified(tls::client_names(stream.get_ref().1));
         let Some(opened) = self.soon(Opened::read(stream)).await else { return Ok(()) };
         match opened? {
             Some(io) if http2 => self.http2(io, peer).await,
@@ -154,7 +164,7 @@ impl<S: Serve> Serving<S> {
         let mut seldom = pin!(async {
             tokio::select! {
                 () = idle_too_long => Ok(()),
-                () = self.quiet(peer) => Err(Broken::Quiet),
+                () = self.quiet(|| peer.downstream.activity.quiet()) => Err(Broken::Quiet),
             }
         });
         tokio::select! {
@@ -168,10 +178,10 @@ impl<S: Serve> Serving<S> {
 
     /// Returns once the client has kept the gateway waiting for too long: for a header section, or for an answer to be
     /// taken. One timer for each connection, looked at again when it is over: hyper's own costs each request a timer.
-    async fn quiet(&self, peer: &Peer<S>) {
+    async fn quiet(&self, for_ticks: impl Fn() -> u32) {
         let longest = worker::ticks_of(self.header_timeout);
         loop {
-            let left = longest.saturating_sub(peer.downstream.activity.quiet());
+            let left = longest.saturating_sub(for_ticks());
             if left == 0 {
                 return;
             }
@@ -183,13 +193,30 @@ impl<S: Serve> Serving<S> {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let mut connection = pin!(self.http2.serve_connection(TokioIo::new(io), answers(peer)));
+        let io = TokioIo::new(Taken::new(io, peer.downstream.clone()));
+        let mut connection = pin!(self.http2.serve_connection(io, answers(peer)));
+        let idle = || peer.downstream.activity.quiet_over_http2();
+        let mut seldom = pin!(async {
+            tokio::select! {
+                () = self.draining.begun() => {}
+                () = self.quiet(idle) => {}
+            }
+        });
         tokio::select! {
             biased;
             ended = connection.as_mut() => return Ok(ended?),
-            () = self.draining.begun() => connection.as_mut().graceful_shutdown(),
+            () = Seldom::new(seldom.as_mut()) => connection.as_mut().graceful_shutdown(),
         }
-        Ok(connection.await?)
+        // Who takes nothing of an answer, or sends half a request and no more, would never let it end.
+        let overdue = async {
+            sleep(GRACE).await;
+            self.quiet(idle).await;
+        };
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => Ok(ended?),
+            () = overdue => Err(Broken::Quiet),
+        }
     }
 }
 
@@ -199,6 +226,7 @@ pub(super) async fn serve<S: Serve>(
     peer: SocketAddr,
     tls: Option<TlsAcceptor>,
     serving: Arc<Serving<S>>,
+    _place: Place,
 ) {
     let metrics = serving.gateway.process();
     let _open = Open::count(metrics);
@@ -238,8 +266,7 @@ fn answers<S: Serve>(
 /// What is read at once of an HTTP/1.1 connection: the largest header section, and a target before it. Uploads are read in
 /// pieces of this size, so it is also what each of them may hold.
 fn read_buffer(settings: &ServerConfig) -> usize {
-    const TARGET: u64 = 16 << 10;
-    usize::try_from(settings.max_header_size.0.saturating_add(TARGET)).unwrap_or(usize::MAX)
+    usize::try_from(settings.max_header_size.0.saturating_add(settings.max_uri.0)).unwrap_or(usize::MAX)
 }
 
 /// Well above what the pipeline accepts over HTTP/2: it is the one that refuses, with a problem document.

@@ -9,11 +9,14 @@
 //! Not here: what answers a request (`pipeline.rs`), signals and reloads (`cli.rs`), the operators' listener (`admin/`).
 
 mod accept;
+mod caps;
+mod chatter;
 pub mod config;
 mod connection;
 mod listeners;
 mod opening;
 mod seldom;
+mod taken;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -37,7 +40,7 @@ use tokio::{
 };
 
 pub use self::listeners::{Listeners, bind};
-use self::{accept::Draining, config::ServerConfig, listeners::Listener};
+use self::{accept::Draining, caps::Caps, config::ServerConfig, listeners::Listener};
 use crate::{
     downstream::Downstream,
     observability::{metrics::ProcessMetrics, record::Recorded},
@@ -116,9 +119,11 @@ impl<S: Serve> Server<S> {
     pub fn start(gateway: Arc<S>, listeners: Listeners) -> io::Result<Self> {
         let Listeners { addresses, per_worker, settings } = listeners;
         let (alive, ended) = mpsc::channel(1);
+        let caps = Caps::new(&settings);
         let start = |(index, sockets)| {
             let (drain, draining) = watch::channel(false);
-            let start = Start { index, sockets, draining: Draining(draining), alive: alive.clone() };
+            let (caps, alive) = (caps.clone(), alive.clone());
+            let start = Start { index, sockets, caps, draining: Draining(draining), alive };
             Ok(Worker { thread: start.thread(gateway.clone(), settings.clone())?, drain })
         };
         let workers = per_worker.into_iter().enumerate().map(start).collect::<io::Result<_>>()?;
@@ -151,6 +156,7 @@ impl<S: Serve> Server<S> {
 struct Start {
     index: usize,
     sockets: Vec<Listener>,
+    caps: Arc<Caps>,
     draining: Draining,
     alive: mpsc::Sender<()>,
 }
@@ -165,7 +171,7 @@ impl Start {
 
     fn run<S: Serve>(self, runtime: Runtime, gateway: Arc<S>, settings: &ServerConfig) {
         worker::name_this_thread(self.index);
-        runtime.block_on(accept::run(gateway, self.sockets, settings, self.draining));
+        runtime.block_on(accept::run(gateway, self.sockets, settings, self.caps, self.draining));
         // Drops the connections that are left, before the drain is said to have ended.
         drop(runtime);
         drop(self.alive);

@@ -1,26 +1,28 @@
-//! TLS of a listener, from the files of its certificate.
+//! TLS of a listener, from the files of its certificate. Those of services are read alike.
 //!
-//! Not here: certificates of clients, and noticing that the files have changed.
+//! Not here: TLS to services (`upstream/tls.rs`), who a client with a certificate is (`auth/`), and noticing that the files
+//! have changed.
 
 use std::{path::Path, sync::Arc};
 
 use rustls::{
-    ServerConfig, ServerConnection,
+    RootCertStore, ServerConfig, ServerConnection,
     crypto::aws_lc_rs::Ticketer,
     pki_types::{
         CertificateDer, PrivateKeyDer,
         pem::{self, PemObject},
     },
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::config::TlsConfig;
-use crate::auth::install_crypto;
+use super::config::{ClientsConfig, TlsConfig};
+use crate::auth::{certificate_names as names, install_crypto};
 
 /// HTTP/2 in a TLS handshake (RFC 9113 section 3.1).
-const HTTP2: &[u8] = b"h2";
+pub(crate) const HTTP2: &[u8] = b"h2";
 /// HTTP/1.1 in a TLS handshake (RFC 7301 section 6).
-const HTTP1: &[u8] = b"http/1.1";
+pub(crate) const HTTP1: &[u8] = b"http/1.1";
 
 /// TLS 1.2 and 1.3 with the certificate and key of `config`.
 ///
@@ -29,18 +31,38 @@ const HTTP1: &[u8] = b"http/1.1";
 pub fn acceptor(config: &TlsConfig) -> Result<TlsAcceptor, String> {
     install_crypto();
     let (chain, key) = (chain(&config.cert)?, key(&config.key)?);
-    let mut tls =
-        ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).map_err(|why| {
-            format!(
-                "the key in {} does not fit the certificate in {}: {why}",
-                name(&config.key),
-                name(&config.cert)
-            )
-        })?;
+    let builder = match &config.clients {
+        None => ServerConfig::builder().with_no_client_auth(),
+        Some(clients) => ServerConfig::builder().with_client_cert_verifier(verifier(clients)?),
+    };
+    let mut tls = builder.with_single_cert(chain, key).map_err(|why| {
+        format!(
+            "the key in {} does not fit the certificate in {}: {why}",
+            name(&config.key),
+            name(&config.cert)
+        )
+    })?;
     tls.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
     // Clients of TLS 1.2 and 1.3 come back with one round trip less, whichever worker they come to.
     tls.ticketer = Ticketer::new().map_err(|why| format!("cannot make keys for session tickets: {why}"))?;
     Ok(TlsAcceptor::from(Arc::new(tls)))
+}
+
+/// Checks who signed the certificates of clients.
+fn verifier(clients: &ClientsConfig) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in chain(&clients.ca)? {
+        let added = roots.add(certificate);
+        added.map_err(|why| format!("the certificate in {} can sign no others: {why}", name(&clients.ca)))?;
+    }
+    let verifier = WebPkiClientVerifier::builder(Arc::new(roots));
+    let verifier = if clients.required { verifier } else { verifier.allow_unauthenticated() };
+    verifier.build().map_err(|why| format!("nobody could be checked by {}: {why}", name(&clients.ca)))
+}
+
+/// The names in the certificate of the client, if it sent one.
+pub(super) fn client_names(connection: &ServerConnection) -> Option<Vec<Box<str>>> {
+    connection.peer_certificates()?.first().map(names)
 }
 
 /// Whether client and server agreed on HTTP/2. A client that names no protocol speaks HTTP/1.1.
@@ -48,14 +70,22 @@ pub(super) fn chose_http2(connection: &ServerConnection) -> bool {
     connection.alpn_protocol() == Some(HTTP2)
 }
 
-fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+/// The certificates in `file`, at least one.
+///
+/// # Errors
+/// A sentence that names the file.
+pub(crate) fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let unreadable = |why| unreadable("certificate", file, &why);
     let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file).map_err(unreadable)?.collect();
     let chain = chain.map_err(unreadable)?;
     if chain.is_empty() { Err(unreadable(pem::Error::NoItemsFound)) } else { Ok(chain) }
 }
 
-fn key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
+/// The private key in `file`.
+///
+/// # Errors
+/// A sentence that names the file.
+pub(crate) fn key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_file(file).map_err(|why| unreadable("private key", file, &why))
 }
 
@@ -68,7 +98,8 @@ fn unreadable(what: &str, file: &Path, why: &pem::Error) -> String {
     }
 }
 
-fn name(file: &Path) -> String {
+/// A file as messages call it.
+pub(crate) fn name(file: &Path) -> String {
     format!("`{}`", file.display())
 }
 
@@ -77,7 +108,7 @@ mod tests {
     use std::path::PathBuf;
 
     use rcgen::generate_simple_self_signed;
-    use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+    use rustls::{ClientConfig, pki_types::ServerName};
     use tokio::net::TcpStream;
     use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -117,7 +148,7 @@ mod tests {
             let key = self.write("key.pem", &made.signing_key.serialize_pem());
             let mut roots = RootCertStore::empty();
             roots.add(made.cert.der().clone()).unwrap();
-            (TlsConfig { cert, key }, roots)
+            (TlsConfig { cert, key, clients: None }, roots)
         }
     }
 
@@ -158,7 +189,7 @@ mod tests {
         let files = Files::new();
         let (tls, _) = files.certificate();
         let refused = |cert: &PathBuf, key: &PathBuf| {
-            let refused = acceptor(&TlsConfig { cert: cert.clone(), key: key.clone() });
+            let refused = acceptor(&TlsConfig { cert: cert.clone(), key: key.clone(), clients: None });
             refused.err().expect("refused").replace(&*files.0.to_string_lossy(), "")
         };
         let missing = files.0.join("missing.pem");

@@ -16,6 +16,8 @@ use super::{
     hedge::HedgeConfig,
     in_flight::InFlightConfig,
     retry::RetryConfig,
+    tls::ServiceTlsConfig,
+    wire::{Protocol, Wire},
 };
 use crate::{
     mistake::{Mistake, Mistakes, below},
@@ -26,7 +28,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamConfig {
-    /// Where it answers: `http://host:port`. A name is looked up again and again. A path is not allowed here.
+    /// Where it answers: `http://host:port` or `https://host:port`. A name is looked up again and again. A path is not allowed here.
     #[serde(default)]
     pub url: Option<String>,
     /// Where it answers, when there are several: addresses, each perhaps with a weight.
@@ -38,6 +40,15 @@ pub struct UpstreamConfig {
     /// Where it answers, by a YAML file with `endpoints:`, which may change at any time.
     #[serde(default)]
     pub file: Option<PathBuf>,
+    /// How TLS is spoken, where `https://` or this stands: the system's trust and no certificate of our own unless given.
+    #[serde(default)]
+    pub tls: Option<ServiceTlsConfig>,
+    /// Which HTTP is spoken.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// The most requests that share a connection of HTTP/2, if the service allows for as many.
+    #[serde(default = "max_streams")]
+    pub max_streams: usize,
     /// How an endpoint is chosen for a call.
     #[serde(default)]
     pub balance: BalanceConfig,
@@ -86,24 +97,24 @@ pub struct UpstreamConfig {
 }
 
 impl UpstreamConfig {
-    /// Who says where it is.
+    /// Who says where it is, and what is spoken there.
     ///
     /// # Errors
-    /// All that is wrong with the place. `https://` is: nothing is sent in plaintext to where TLS was asked for.
-    pub(super) fn source(&self, name: &str, at: &str) -> Result<Source, Mistakes> {
+    /// All that is wrong with either.
+    pub(super) fn source(&self, name: &str, at: &str) -> Result<(Source, Wire), Mistakes> {
         let discovery = self.place().build(name, at)?;
-        if !discovery.tls {
-            return Ok(discovery.source);
+        let wire = Wire::build(self, &discovery, name, at)?;
+        Ok((discovery.source, wire))
+    }
+
+    /// The key that says where it is.
+    pub(super) fn place_key(&self) -> &'static str {
+        match (&self.url, &self.endpoints, &self.dns) {
+            (Some(_), ..) => "url",
+            (_, Some(_), _) => "endpoints",
+            (.., Some(_)) => "dns",
+            _ => "file",
         }
-        let key = if self.url.is_some() {
-            "url"
-        } else if self.file.is_some() {
-            "file"
-        } else {
-            "endpoints"
-        };
-        let wrong = format!("upstream `{name}`: TLS to services is not offered yet");
-        Err(Mistakes(vec![Mistake::new(below(at, key), wrong).expected("`http://host:port`")]))
     }
 
     /// Where it is, as typed.
@@ -147,6 +158,7 @@ impl UpstreamConfig {
             ("connect_timeout", self.connect_timeout > none, "1ms or more"),
             ("attempt_timeout", self.attempt_timeout.is_none_or(|timeout| timeout > none), "1ms or more"),
             ("max_header_size", self.max_header_size >= LEAST_HEADER, "1KiB or more"),
+            ("max_streams", self.max_streams > 0, "1 or more"),
             ("max_response", self.max_response.is_none_or(|most| most.0 > 0), "1B or more"),
         ];
         for (key, _, expected) in rules.iter().filter(|(_, right, _)| !right) {
@@ -183,6 +195,11 @@ fn idle_timeout() -> Span {
 /// Enough for a burst, little enough to be forgotten by the service.
 fn max_idle() -> usize {
     256
+}
+
+/// What most servers allow for; one that stalls holds up no more than these.
+fn max_streams() -> usize {
+    100
 }
 
 fn max_header_size() -> Size {

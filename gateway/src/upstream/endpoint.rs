@@ -14,11 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, header};
-use hyper::body::Incoming;
+use hyper::{body::Incoming, client::conn::TrySendError};
 
 use super::{
-    Fault, Outcome, Reason,
+    Ask, Fault, Outcome, Reason,
     balance::Candidate,
     circuit_breaker::{CircuitBreaker, State, Transition, Verdict},
     config::UpstreamConfig,
@@ -26,13 +25,15 @@ use super::{
     ejection::Standing,
     fault,
     health::Health,
+    http2,
     load::{DECAY, Load, Ticket},
     metrics::EndpointMetrics,
     pool::{Connection, Pool},
     retry::Failure,
+    wire::Wire,
 };
 use crate::{
-    body::{Request, head_size},
+    body::{Body, Request, head_size},
     deadline::Deadline,
     error::Code,
 };
@@ -47,7 +48,6 @@ pub(super) struct Endpoint {
     pub(super) pool: Pool,
     pub(super) metrics: Arc<EndpointMetrics>,
     upstream: Box<str>,
-    host: HeaderValue,
     connect_timeout: Duration,
     /// Whether it has ever been in use: one that joins others begins slowly.
     used: AtomicBool,
@@ -55,12 +55,14 @@ pub(super) struct Endpoint {
 
 /// The head of an answer whose body is still to come, with the connection that it comes by.
 pub(super) struct Answered {
-    pub(super) response: http::Response<Incoming>,
+    pub(super) response: Box<http::Response<Incoming>>, // it goes up through many hands
     pub(super) connection: Connection,
     pub(super) ticket: Ticket,
     /// What it says about the endpoint.
     pub(super) verdict: Verdict,
 }
+
+type Sent = (Box<http::Response<Incoming>>, Connection);
 
 /// An attempt without an answer.
 pub(super) struct Failed {
@@ -86,9 +88,9 @@ impl Endpoint {
         upstream: &str,
         target: Target,
         config: &UpstreamConfig,
+        wire: Arc<Wire>,
         metrics: Arc<EndpointMetrics>,
     ) -> Arc<Self> {
-        let host = HeaderValue::from_str(&target.host).expect("a host is made of header characters");
         let (name, address, counted) = (Box::<str>::from(upstream), target.address, metrics.clone());
         let changed = move |transition: Transition| told(&name, address, &counted, transition);
         Arc::new(Endpoint {
@@ -96,12 +98,11 @@ impl Endpoint {
             load: Arc::new(Load::warm(DECAY, config.slow_start.0)),
             standing: Arc::default(),
             health: Health::default(),
-            pool: Pool::new(target.address, config),
+            pool: Pool::new(&target, config, wire, metrics.clone()),
             upstream: upstream.into(),
             connect_timeout: config.connect_timeout.0,
             used: AtomicBool::new(false),
             metrics,
-            host,
             target,
         })
     }
@@ -116,7 +117,8 @@ impl Endpoint {
     /// One attempt, at `begun`: the head of an answer before `until`, or how it failed. Dropped, it counts for nothing.
     pub(super) async fn attempt(
         &self,
-        mut request: Box<Request>,
+        ask: &Ask<'_>,
+        request: Box<Request>,
         until: Deadline,
         begun: Instant,
     ) -> Result<Answered, Failed> {
@@ -134,12 +136,17 @@ impl Endpoint {
         };
         let ticket = self.load.begin();
         self.metrics.picks.inc();
-        request.headers_mut().insert(header::HOST, self.host.clone());
         let upload = request.body().upload();
-        let sent = until.bound(pin!(self.send(request))).await.unwrap_or_else(|_elapsed| {
-            let slow_client = upload.is_some_and(|upload| upload.waits());
+        let mut sent = until.bound(pin!(self.send(ask, request))).await.unwrap_or_else(|_elapsed| {
+            let slow_client = upload.as_ref().is_some_and(|upload| upload.waits());
             Err(if slow_client { Failed::sent(self.client_late()) } else { self.too_late(until) })
         });
+        if let (Err(Failed { fault, .. }), Some(upload)) = (&mut sent, &upload)
+            && fault.reason == Reason::Request(Code::BadRequest)
+            && upload.is_over()
+        {
+            fault.reason = Reason::Request(Code::BodyTooLarge); // HTTP/2 only says that the body failed
+        }
         let verdict = match &sent {
             Ok((response, _)) => self.breaker.verdict(response.status()),
             Err(failed) => failed.verdict,
@@ -155,38 +162,45 @@ impl Endpoint {
         sent.map(|(response, connection)| Answered { response, connection, ticket, verdict })
     }
 
-    async fn send(
-        &self,
-        mut request: Box<Request>,
-    ) -> Result<(http::Response<Incoming>, Connection), Failed> {
+    async fn send(&self, ask: &Ask<'_>, mut request: Box<Request>) -> Result<Sent, Failed> {
+        /// How often a service may say that it has not looked at a request. More often, it is overloaded.
+        const UNPROCESSED: u32 = 3;
+        let mut unprocessed = 0;
         loop {
-            let idle = self.pool.take();
-            let reused = idle.is_some();
-            let mut connection = match idle {
-                Some(connection) => connection,
+            let (mut connection, reused) = match self.pool.take() {
+                Some(connection) => (connection, true),
                 // On the heap, since most calls find a connection, and all would carry the room for this.
                 None => match Box::pin(self.connect()).await {
-                    Ok(connection) => connection,
+                    Ok(connected) => connected,
                     Err(fault) => return Err(Failed::unsent(fault, request)),
                 },
             };
-            match connection.try_send_request(*request).await {
+            let http2 = connection.is_http2();
+            let spare = if http2 { request.body().again() } else { None };
+            match connection.send(request, self.pool.naming()).await {
                 Ok(response) if head_size(response.headers()) > self.pool.max_header_size => {
                     return Err(Failed::sent(
                         self.fault(Reason::TooLarge, "the header section is too large"),
                     ));
                 }
-                Ok(response) => return Ok((response, connection)),
-                Err(mut failed) => match failed.take_message() {
-                    // The service had closed it before anything was written: not its fault, and not the client's.
-                    Some(unsent) if reused => request = Box::new(unsent),
-                    _ => return Err(Failed::sent(Fault::of_send(&self.upstream, failed.error()))),
-                },
+                Ok(response) => return Ok((Box::new(response), connection)),
+                Err(mut failed) => {
+                    let stale = reused && failed.message().is_some();
+                    let again = again(&mut failed, spare, ask).filter(|_| reused || http2);
+                    let fault = Fault::of_send(&self.upstream, failed.error());
+                    let Some(again) = again else { return Err(Failed::sent(fault)) };
+                    unprocessed += u32::from(!stale);
+                    if unprocessed == UNPROCESSED {
+                        return Err(Failed::unsent(fault, again));
+                    }
+                    request = again;
+                }
             }
         }
     }
 
-    async fn connect(&self) -> Result<Connection, Fault> {
+    /// Waiting for another call that connects counts as connecting.
+    async fn connect(&self) -> Result<(Connection, bool), Fault> {
         let connecting = tokio::time::timeout(self.connect_timeout, self.pool.connect());
         match connecting.await {
             Ok(connected) => connected.map_err(|error| fault::of_connect(&self.upstream, &error)),
@@ -255,7 +269,17 @@ impl Candidate for Arc<Endpoint> {
     }
 }
 
-fn outcome(sent: &Result<(http::Response<Incoming>, Connection), Failed>) -> Outcome {
+/// A request that failed, if it may be sent again at once whatever it asks for: the service had closed the connection before
+/// anything was written, which is not its fault and not the client's, or says that it has not looked at it.
+fn again(failed: &mut TrySendError<Request>, spare: Option<Body>, ask: &Ask<'_>) -> Option<Box<Request>> {
+    if let Some(unsent) = failed.take_message() {
+        return Some(Box::new(unsent));
+    }
+    let body = spare.filter(|_| http2::is_unprocessed(failed.error()))?;
+    Some(Box::new(ask(body)))
+}
+
+fn outcome(sent: &Result<Sent, Failed>) -> Outcome {
     match sent {
         Ok((response, _)) => Outcome::of_status(response.status()),
         Err(failed) if failed.verdict == Verdict::Nothing => Outcome::Cancelled,

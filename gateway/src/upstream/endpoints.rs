@@ -13,6 +13,7 @@ use super::{
     ejection::{Ejection, Sign},
     endpoint::{Endpoint, millis},
     metrics::UpstreamMetrics,
+    wire::Wire,
 };
 
 /// The endpoints in use.
@@ -28,6 +29,7 @@ impl Endpoints {
         upstream: &str,
         config: &UpstreamConfig,
         metrics: &UpstreamMetrics,
+        wire: &Arc<Wire>,
         targets: &Targets,
         before: Option<&Endpoints>,
     ) -> Self {
@@ -39,7 +41,13 @@ impl Endpoints {
             .iter()
             .map(|target| {
                 known(target).unwrap_or_else(|| {
-                    Endpoint::new(upstream, target.clone(), config, metrics.endpoint(target.address))
+                    Endpoint::new(
+                        upstream,
+                        target.clone(),
+                        config,
+                        wire.clone(),
+                        metrics.endpoint(target.address),
+                    )
                 })
             })
             .collect();

@@ -6,6 +6,7 @@ use std::{error::Error as _, io, time::Duration};
 
 use http::StatusCode;
 
+use super::http2;
 use crate::{
     body::BodyError,
     error::{Code, Error},
@@ -104,7 +105,8 @@ impl Fault {
         let reason = match body_error(error) {
             Some(BodyError::TooLarge(_)) => Reason::Request(Code::BodyTooLarge),
             Some(_) => Reason::Request(Code::BadRequest),
-            None if error.is_parse() => Reason::Malformed,
+            None if http2::is_of_our_body(error) => Reason::Request(Code::BadRequest),
+            None if error.is_parse() || http2::is_malformed(error) => Reason::Malformed,
             None => Reason::Reset,
         };
         Fault::new(upstream, reason, chain(error))

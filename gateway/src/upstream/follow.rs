@@ -8,16 +8,14 @@ use std::{
 };
 
 use http::{Request, StatusCode, header};
-use http_body_util::Empty;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, sync::watch, task::JoinSet};
+use tokio::{sync::watch, task::JoinSet};
 
 use super::{
     Upstream,
     endpoint::{Endpoint, millis},
     health,
 };
+use crate::body::Body;
 
 impl Upstream {
     /// Follows where the endpoints are and how they are, until the upstream is dropped.
@@ -74,18 +72,13 @@ fn check_all(upstream: &Upstream, checks: &mut JoinSet<()>) {
 
 /// Asks once, over a connection of its own: those of the workers live on their threads.
 async fn probe(endpoint: &Endpoint, path: &str) -> Result<StatusCode, String> {
-    let stream = TcpStream::connect(endpoint.target.address).await.map_err(|error| error.to_string())?;
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    let connection = tokio::spawn(connection);
+    let mut connection = endpoint.pool.open().await.map_err(|error| error.to_string())?;
     let request = Request::get(path)
-        .header(header::HOST, &*endpoint.target.host)
         .header(header::USER_AGENT, "gateway-health-check")
-        .body(Empty::<bytes::Bytes>::new())
+        .body(Body::Empty)
         .map_err(|error| error.to_string())?;
-    let answered = sender.send_request(request).await;
-    connection.abort();
-    Ok(answered.map_err(|error| error.to_string())?.status())
+    let answered = connection.send(Box::new(request), endpoint.pool.naming()).await;
+    Ok(answered.map_err(|failed| failed.into_error().to_string())?.status())
 }
 
 #[cfg(test)]

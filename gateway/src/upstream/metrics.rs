@@ -99,9 +99,59 @@ pub struct EndpointMetrics {
     pub opened: Counter,
     /// Its breaker: 0 closed, 1 half-open, 2 open.
     pub breaker: AtomicI64,
+    /// Connections to it, as [`Spoken::ALL`].
+    pub connections: [Connections; 2],
+}
+
+/// Connections that speak one protocol.
+#[derive(Debug, Default)]
+pub struct Connections {
+    /// How many were opened.
+    pub opened: Counter,
+    /// How many are open.
+    pub open: AtomicI64,
+}
+
+/// What is spoken over a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spoken {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+impl Spoken {
+    /// Both, in the order of [`EndpointMetrics::connections`].
+    pub const ALL: [Spoken; 2] = [Spoken::Http1, Spoken::Http2];
+
+    /// The label's value.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Spoken::Http1 => "http1",
+            Spoken::Http2 => "http2",
+        }
+    }
+}
+
+/// A connection that counts as open until this is dropped.
+pub(super) struct Open(Arc<EndpointMetrics>, Spoken);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections[self.1 as usize].open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl EndpointMetrics {
+    pub(super) fn opened_connection(self: &Arc<Self>, spoken: Spoken) -> Open {
+        let connections = &self.connections[spoken as usize];
+        connections.opened.inc();
+        connections.open.fetch_add(1, Ordering::Relaxed);
+        Open(self.clone(), spoken)
+    }
+
     pub(super) fn breaker_changed(&self, to: State) {
         let number = match to {
             State::Closed => 0,

@@ -18,6 +18,7 @@ pub mod fault;
 mod follow;
 pub mod health;
 pub mod hedge;
+mod http2;
 pub mod in_flight;
 mod json;
 pub mod load;
@@ -25,7 +26,9 @@ mod max_response;
 mod metrics;
 mod pool;
 pub mod retry;
+pub mod tls;
 mod tokens;
+pub mod wire;
 
 use std::{
     future::Future,
@@ -50,11 +53,12 @@ use self::{
     in_flight::{InFlight, Slot},
     pool::{Home, Pooled},
     retry::{Failure, Next, Retry},
+    wire::Wire,
 };
 pub use self::{
     fault::{Fault, Reason},
     json::Fetched,
-    metrics::{EndpointMetrics, Outcome, Slots, UpstreamMetrics},
+    metrics::{EndpointMetrics, Outcome, Slots, Spoken, UpstreamMetrics},
 };
 use crate::{
     body::{Body, Request, Response},
@@ -73,6 +77,7 @@ pub struct Upstream {
     name: Box<str>,
     config: UpstreamConfig,
     source: Source,
+    wire: Arc<Wire>,
     endpoints: ArcSwap<Endpoints>,
     in_flight: Arc<InFlight>,
     retry: Retry,
@@ -101,13 +106,20 @@ impl Upstream {
         config.check(name, at, &mut mistakes);
         let source = config.source(name, at).map_err(|wrong| mistakes.0.extend(wrong.0)).ok();
         let hash = hash(&config.balance, name, at, &mut mistakes);
-        let Some(source) = source.filter(|_| mistakes.is_empty()) else {
+        let Some((source, wire)) = source.filter(|_| mistakes.is_empty()) else {
             return Err(mistakes);
         };
-        let before = before.filter(|before| before.config.treats_alike(config));
+        let wire = Arc::new(wire);
+        let before = before.filter(|before| before.config.treats_alike(config) && before.wire.is_same(&wire));
         let known = before.map(|before| before.endpoints.load());
-        let endpoints =
-            Endpoints::new(name, config, &metrics, &source.first(), known.as_ref().map(|known| &***known));
+        let endpoints = Endpoints::new(
+            name,
+            config,
+            &metrics,
+            &wire,
+            &source.first(),
+            known.as_ref().map(|known| &***known),
+        );
         let now = Instant::now();
         Ok(Arc::new(Upstream {
             name: name.into(),
@@ -118,6 +130,7 @@ impl Upstream {
             endpoints: ArcSwap::from_pointee(endpoints),
             config: config.clone(),
             source,
+            wire,
             hash,
             metrics,
         }))
@@ -135,9 +148,15 @@ impl Upstream {
         &self.config
     }
 
+    /// Whether `config` would make the same of the same certificates, so that a reload can take it over.
+    #[must_use]
+    pub fn is_of(&self, config: &UpstreamConfig) -> bool {
+        self.config == *config && self.wire.is_unchanged(config)
+    }
+
     /// Sends what `ask` makes of `body` to one of the endpoints, and again to another while that can help and the body is
     /// one that can be sent again. Gives back the head of the answer with its body still to come. Dropping either cancels
-    /// the call: its connection is closed.
+    /// the call: its connection is closed, or its stream is reset.
     ///
     /// # Errors
     /// A [`Fault`] when there is no answer. An answer of any status is an answer.
@@ -229,7 +248,7 @@ impl Upstream {
             let (index, outcome) = match self.hedge.as_ref().filter(|hedge| hedge.is_for(request.method())) {
                 // On the heap: few upstreams hedge, and the futures of all others would be twice as large.
                 Some(hedge) => Box::pin(call.hedged(hedge, ask, request, key, tried)).await,
-                None => (index, call.plain(request, now).await),
+                None => (index, call.plain(ask, request, now).await),
             };
             match outcome {
                 // Another worker's call closed it between the choice and the permit.
@@ -250,7 +269,7 @@ impl Upstream {
         }
         let (endpoint, Answered { response, connection, ticket, .. }) =
             outcome.map_err(|failed| failed.fault)?;
-        let (head, body) = response.into_parts();
+        let (head, body) = (*response).into_parts();
         let pooled = Pooled::new(body, Home { connection, endpoint, under_way: (ticket, slot) });
         let empty = http_body::Body::is_end_stream(&pooled);
         Ok(http::Response::from_parts(head, if empty { Body::Empty } else { Body::stream(pooled) }))
@@ -281,7 +300,8 @@ impl Upstream {
     /// Another set of endpoints: what is known of those that stay, stays known.
     fn take_up(&self, targets: &discovery::Targets) {
         let before = self.endpoints.load_full();
-        let after = Endpoints::new(&self.name, &self.config, &self.metrics, targets, Some(&before));
+        let after =
+            Endpoints::new(&self.name, &self.config, &self.metrics, &self.wire, targets, Some(&before));
         let any = !after.all.is_empty();
         self.endpoints.store(Arc::new(after));
         // Told once they are in use: who waited for an endpoint must meet it.
@@ -334,8 +354,8 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    async fn plain(&self, request: Box<Request>, now: Instant) -> Result<Answered, Failed> {
-        let outcome = self.endpoints.all[self.index].attempt(request, self.until, now).await;
+    async fn plain(&self, ask: &Ask<'_>, request: Box<Request>, now: Instant) -> Result<Answered, Failed> {
+        let outcome = self.endpoints.all[self.index].attempt(ask, request, self.until, now).await;
         let verdict = outcome.as_ref().map_or_else(|failed| failed.verdict, |answered| answered.verdict);
         self.endpoints.note(&self.upstream.name, self.index, verdict);
         outcome
@@ -352,7 +372,7 @@ impl Call<'_> {
         tried: &mut Set,
     ) -> (usize, Result<Answered, Failed>) {
         let (begun, spare) = (Instant::now(), request.body().again());
-        let mut first = pin!(self.plain(request, begun));
+        let mut first = pin!(self.plain(ask, request, begun));
         let outcome = match hedge.delay() {
             Some(delay) => tokio::time::timeout(delay, first.as_mut()).await.ok(),
             // The times of the first calls are what a delay is found from.
@@ -373,7 +393,7 @@ impl Call<'_> {
         tried.insert(other);
         self.upstream.metrics.hedges.inc();
         let beside = Call { index: other, ..*self };
-        let second = pin!(beside.plain(Box::new(ask(spare)), now));
+        let second = pin!(beside.plain(ask, Box::new(ask(spare)), now));
         let (index, outcome) = self.faster(first, second, other, begun).await;
         hedge.record(begun.elapsed(), Instant::now());
         (index, outcome)

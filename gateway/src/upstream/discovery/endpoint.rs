@@ -49,7 +49,7 @@ impl Endpoint {
         let tls = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,
-            _ => return Err(wrong("it must begin with http://")),
+            _ => return Err(wrong("it must begin with http:// or https://")),
         };
         if uri.path() != "/" || uri.query().is_some() || url.ends_with('/') {
             return Err(wrong("it must end after the port"));

@@ -1,0 +1,138 @@
+//! How many connections there may be, in all and from one address. What is above that is closed before a byte of it is read: an
+//! answer would cost a handshake, and whoever opens too many waits for none.
+//!
+//! Looked at once for each connection, never for a request. Not here: how long a connection may take (`connection.rs`).
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+
+use super::config::ServerConfig;
+use crate::observability::metrics::ProcessMetrics;
+
+/// How often it is logged that connections are refused, however many are.
+const TOLD: Duration = Duration::from_secs(1);
+
+/// The caps and what is open, for all workers.
+pub(super) struct Caps {
+    most: usize,
+    most_each: usize,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    all: usize,
+    /// Only addresses that have a connection: as bounded as these are.
+    each: HashMap<Network, usize>,
+    told: Option<Instant>,
+}
+
+/// What counts as one address: IPv6 providers give a customer a whole /64.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Network {
+    V4(u32),
+    V6(u64),
+}
+
+/// A connection that is counted until this is dropped.
+pub(super) struct Place {
+    caps: Arc<Caps>,
+    network: Network,
+}
+
+impl Network {
+    fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Network::V4(address.to_bits()),
+            IpAddr::V6(address) => Network::V6((address.to_bits() >> 64) as u64),
+        }
+    }
+}
+
+impl Caps {
+    pub(super) fn new(settings: &ServerConfig) -> Arc<Self> {
+        let (most, most_each) = (settings.max_connections, settings.max_connections_per_address);
+        Arc::new(Caps { most, most_each, held: Mutex::default() })
+    }
+
+    /// A place for a connection from there; `None` when there is none.
+    pub(super) fn admit(self: &Arc<Self>, from: IpAddr, metrics: &ProcessMetrics) -> Option<Place> {
+        let network = Network::of(from);
+        let mut held = self.held.lock();
+        let each = held.each.get(&network).copied().unwrap_or_default();
+        let why = if held.all >= self.most {
+            metrics.refused_in_all.inc();
+            "max_connections"
+        } else if each >= self.most_each {
+            metrics.refused_of_address.inc();
+            "max_connections_per_address"
+        } else {
+            held.all += 1;
+            held.each.insert(network, each + 1);
+            return Some(Place { caps: self.clone(), network });
+        };
+        if held.told.is_none_or(|told| told.elapsed() >= TOLD) {
+            held.told = Some(Instant::now());
+            tracing::warn!(%from, open = held.all, reached = why, "connections are closed at once");
+        }
+        None
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut held = self.caps.held.lock();
+        held.all -= 1;
+        let left = held.each.get(&self.network).copied().unwrap_or_default().saturating_sub(1);
+        if left == 0 {
+            held.each.remove(&self.network);
+        } else {
+            held.each.insert(self.network, left);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caps(most: usize, each: usize) -> (Arc<Caps>, ProcessMetrics) {
+        let settings = ServerConfig {
+            max_connections: most,
+            max_connections_per_address: each,
+            ..ServerConfig::default()
+        };
+        (Caps::new(&settings), ProcessMetrics::default())
+    }
+
+    #[test]
+    fn an_address_has_its_own_cap_and_a_place_that_is_left_is_free() {
+        let (caps, metrics) = caps(3, 2);
+        let ask = |from: &str| caps.admit(from.parse().unwrap(), &metrics);
+        let (first, second) = (ask("192.0.2.1"), ask("::ffff:192.0.2.1"));
+        assert!(first.is_some() && second.is_some());
+        assert!(ask("192.0.2.1").is_none());
+        let other = ask("192.0.2.2");
+        assert!(other.is_some() && ask("192.0.2.3").is_none());
+        assert_eq!((metrics.refused_of_address.get(), metrics.refused_in_all.get()), (1, 1));
+        drop(first);
+        assert!(ask("192.0.2.3").is_some());
+        drop((second, other));
+        assert!(caps.held.lock().each.is_empty());
+    }
+
+    #[test]
+    fn all_addresses_of_one_network_of_ipv6_count_as_one() {
+        let (caps, metrics) = caps(9, 1);
+        let ask = |from: &str| caps.admit(from.parse().unwrap(), &metrics);
+        let _first = ask("2001:db8:0:1::1");
+        assert!(ask("2001:db8:0:1:ffff::2").is_none());
+        assert!(ask("2001:db8:0:2::1").is_some());
+    }
+}
