@@ -122,7 +122,7 @@ async fn respond(body: Value) -> (Response, Vec<String>) {
     let principal =
         Principal::from_claims(claims.as_object().unwrap().clone(), Some("a.b.c"), "roles").unwrap();
     let request = http::Request::post("/graphql").header("content-type", "application/json");
-    let request = request.body(Body::full(body.to_string())).unwrap();
+    let mut request = request.body(Body::full(body.to_string())).unwrap();
     let caller = Caller {
         request_id: http::HeaderValue::from_static("r-1"),
         principal: Some(Arc::new(principal)),
@@ -136,7 +136,7 @@ async fn respond(body: Value) -> (Response, Vec<String>) {
         downstream: Arc::new(Downstream::new("127.0.0.1:1".parse().unwrap(), false)),
         bill: None,
     };
-    let response = handler.answer(request, admitted).await.unwrap();
+    let response = handler.answer(&mut request, &admitted).await.unwrap();
     let asked = asked.lock().unwrap().clone();
     (response, asked)
 }

@@ -75,10 +75,11 @@ impl Guard {
         rule.check_scopes(admitted.caller.principal.as_deref())?;
         let Some(policy) = rule.policy() else { return Ok(()) };
         match decide(policy, admitted, None, None) {
+            // On the heap: few rules need more than a token and a path, and all requests would carry the room for it.
             Decision::Undecided if policy.reads_body() => {
-                self.authorize_by_body(rule, policy, request, admitted).await
+                Box::pin(self.authorize_by_body(rule, policy, request, admitted)).await
             }
-            Decision::Undecided => self.ask(policy, None, admitted).await,
+            Decision::Undecided => Box::pin(self.ask(policy, None, admitted)).await,
             decided => verdict(decided, rule, admitted),
         }
     }

@@ -22,8 +22,9 @@ pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response, Error>> + Sen
 
 /// Answers requests of one route.
 pub trait Handler: Send + Sync {
-    /// The answer, before `admitted.deadline`. Dropped, it must stop all that it has begun.
-    fn answer<'a>(&'a self, request: Request, admitted: Admitted) -> Answer<'a>;
+    /// The answer, before `admitted.deadline`. Dropped, it must stop all that it has begun. Both stay where they are, in
+    /// the pipeline, since moving them costs as much as a look at the route; whoever reads the body takes it.
+    fn answer<'a>(&'a self, request: &'a mut Request, admitted: &'a Admitted) -> Answer<'a>;
 
     /// Whether only it can say what a request costs. Then it pays `admitted.bill`, if there is one, before it answers.
     fn prices(&self) -> bool {
@@ -36,7 +37,7 @@ pub trait Handler: Send + Sync {
 pub(crate) struct InTime(pub(crate) Arc<dyn Handler>);
 
 impl Handler for InTime {
-    fn answer<'a>(&'a self, request: Request, admitted: Admitted) -> Answer<'a> {
+    fn answer<'a>(&'a self, request: &'a mut Request, admitted: &'a Admitted) -> Answer<'a> {
         let deadline = admitted.deadline;
         let mut answer = self.0.answer(request, admitted);
         Box::pin(async move { deadline.bound(answer.as_mut()).await.unwrap_or_else(|_elapsed| Err(late())) })

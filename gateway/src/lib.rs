@@ -19,7 +19,7 @@
 //! | [`upstream`] | A service behind the gateway: connections, deadlines, faults. |
 //! | [`observability`], [`histogram`] | The access log, metrics, the trace. |
 //! | [`error`] | The one error, and its problem document. |
-//! | [`body`], [`deadline`], [`template`], [`units`], [`mistake`] | What all of the above is made of. |
+//! | [`body`], `gathered`, [`deadline`], [`template`], [`units`], [`mistake`] | What all of the above is made of. |
 //!
 //! A mistake in a configuration is told with its place, and with what was probably meant:
 //!
@@ -47,6 +47,7 @@ pub mod config;
 pub mod deadline;
 pub mod downstream;
 pub mod error;
+mod gathered;
 pub mod graphql;
 pub mod guard;
 pub mod handler;

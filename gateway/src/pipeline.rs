@@ -152,7 +152,7 @@ impl Gateway {
             Ok(admitted)
         };
         let admitted = deadline.bound(pin!(admitted)).await.unwrap_or_else(|_elapsed| Err(late()))?; // 504
-        route.handler.answer(std::mem::take(request), admitted).await // spends the same deadline: 502, 503, 504
+        route.handler.answer(request, &admitted).await // spends the same deadline: 502, 503, 504
     }
 
     /// Finds the route in the configuration in use, which stays in use for this request.

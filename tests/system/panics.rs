@@ -17,7 +17,7 @@ use crate::{
 struct Buggy;
 
 impl Handler for Buggy {
-    fn answer<'a>(&'a self, _request: Request, _admitted: Admitted) -> Answer<'a> {
+    fn answer<'a>(&'a self, _request: &'a mut Request, _admitted: &'a Admitted) -> Answer<'a> {
         Box::pin(async { panic!("a secret that no client may read") })
     }
 }

@@ -24,7 +24,7 @@ use crate::{
 struct AtOnce;
 
 impl Handler for AtOnce {
-    fn answer<'a>(&'a self, _request: Request, _admitted: Admitted) -> Answer<'a> {
+    fn answer<'a>(&'a self, _request: &'a mut Request, _admitted: &'a Admitted) -> Answer<'a> {
         Box::pin(async { Ok(Response::new(Body::full("here"))) })
     }
 }

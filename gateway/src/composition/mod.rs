@@ -47,10 +47,10 @@ impl Compose {
         Compose { parts, decides }
     }
 
-    async fn compose(&self, admitted: Admitted) -> Result<Response, Error> {
+    async fn compose(&self, admitted: &Admitted) -> Result<Response, Error> {
         let latest = admitted.deadline.keeping(reserve(admitted.deadline.remaining()));
         let parts =
-            self.parts.iter().enumerate().map(|(index, part)| self.ask(index, part, &admitted, latest));
+            self.parts.iter().enumerate().map(|(index, part)| self.ask(index, part, admitted, latest));
         let asked = try_join_all(parts).await?;
         Ok(self.join(&asked))
     }
@@ -123,7 +123,7 @@ fn missing(asked: &[Asked]) -> Option<String> {
 }
 
 impl Handler for Compose {
-    fn answer<'a>(&'a self, _request: Request, admitted: Admitted) -> Answer<'a> {
+    fn answer<'a>(&'a self, _request: &'a mut Request, admitted: &'a Admitted) -> Answer<'a> {
         Box::pin(self.compose(admitted))
     }
 }

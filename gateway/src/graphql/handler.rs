@@ -99,17 +99,17 @@ where
         GraphqlHandler { schema, documents, settings, open: Box::new(open) }
     }
 
-    async fn respond(&self, request: Request, admitted: Admitted) -> Result<Response, Error> {
+    async fn respond(&self, request: &mut Request, admitted: &Admitted) -> Result<Response, Error> {
         let get = matches!(*request.method(), Method::GET | Method::HEAD);
-        if let Some(page) = self.graphiql(get, &request) {
+        if let Some(page) = self.graphiql(get, request) {
             return Ok(page);
         }
         let media = Media::of(request.headers());
-        let bill = admitted.bill.clone();
-        let call = Arc::new(call(&request, admitted));
+        let bill = admitted.bill.as_deref();
+        let call = Arc::new(call(request, admitted));
         let mut response = match read(request, self.settings.limits.batch).await {
-            Ok(Batch::One(asked)) => self.one(*asked, get, &call, bill.as_deref(), media).await?,
-            Ok(Batch::Many(all)) => render::many(&self.many(all, &call, bill.as_deref()).await?, media),
+            Ok(Batch::One(asked)) => self.one(*asked, get, &call, bill, media).await?,
+            Ok(Batch::Many(all)) => render::many(&self.many(all, &call, bill).await?, media),
             Err(Unread::Http(error)) => return Err(error),
             Err(Unread::Graphql(refusal)) => render::unread(refusal, media, request_id(&call)),
         };
@@ -206,7 +206,7 @@ where
     S: SubscriptionType + 'static,
     T: Clone + Send + Sync + 'static,
 {
-    fn answer<'a>(&'a self, request: Request, admitted: Admitted) -> Answer<'a> {
+    fn answer<'a>(&'a self, request: &'a mut Request, admitted: &'a Admitted) -> Answer<'a> {
         Box::pin(self.respond(request, admitted))
     }
 
@@ -225,11 +225,11 @@ fn kind(ready: &Ready) -> Option<OperationType> {
     document.kind(asked.operation_name.as_deref())
 }
 
-fn call(request: &Request, admitted: Admitted) -> Call {
+fn call(request: &Request, admitted: &Admitted) -> Call {
     const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
     let idempotency_key = request.headers().get(IDEMPOTENCY_KEY).cloned();
-    let Admitted { caller, deadline, downstream, .. } = admitted;
-    Call { caller, deadline, downstream, idempotency_key, faults: Faults::default() }
+    let (caller, downstream) = (admitted.caller.clone(), admitted.downstream.clone());
+    Call { caller, deadline: admitted.deadline, downstream, idempotency_key, faults: Faults::default() }
 }
 
 fn request_id(call: &Call) -> &str {

@@ -64,7 +64,7 @@ impl Asked {
 }
 
 /// What `request` asks for, of at most `most` operations.
-pub(super) async fn read(request: Request, most: usize) -> Result<Batch, Unread> {
+pub(super) async fn read(request: &mut Request, most: usize) -> Result<Batch, Unread> {
     match *request.method() {
         Method::GET | Method::HEAD => {
             Ok(Batch::One(Box::new(of_query(request.uri().query().unwrap_or_default())?)))
@@ -73,7 +73,8 @@ pub(super) async fn read(request: Request, most: usize) -> Result<Batch, Unread>
             if !is_json(request.headers()) {
                 return Err(Unread::Http(Error::new(Code::UnsupportedMediaType, "not application/json")));
             }
-            let body = request.into_body().collect().await.map_err(|error| Unread::Http(of_body(&error)))?;
+            let body = std::mem::take(request.body_mut()).collect().await;
+            let body = body.map_err(|error| Unread::Http(of_body(&error)))?;
             Ok(of_body_text(&body, most)?)
         }
         _ => Err(Unread::Http(not_allowed(ALL))),
@@ -158,14 +159,14 @@ mod tests {
 
     async fn post(typed: &'static str, body: &'static str) -> Result<Batch, Unread> {
         let request = http::Request::post("/graphql").header("content-type", typed);
-        read(request.body(Body::full(body)).unwrap(), 2).await
+        read(&mut request.body(Body::full(body)).unwrap(), 2).await
     }
 
     #[tokio::test]
     async fn a_get_carries_everything_in_its_query() {
         let uri = "/graphql?query=query+A(%24a:Int){a}&operationName=A&variables=%7B%22a%22:1%7D&extensions=";
-        let request = http::Request::get(uri).body(Body::Empty).unwrap();
-        let Batch::One(asked) = read(request, 1).await.unwrap() else { panic!("one") };
+        let mut request = http::Request::get(uri).body(Body::Empty).unwrap();
+        let Batch::One(asked) = read(&mut request, 1).await.unwrap() else { panic!("one") };
         assert_eq!(asked.text().unwrap(), "query A($a:Int){a}");
         assert_eq!(asked.operation_name.as_deref(), Some("A"));
         assert_eq!(asked.variables.len(), 1);
@@ -176,11 +177,11 @@ mod tests {
         for twice in
             ["query=a&query=a", "variables=&x=1&variables=", "query=a&operationName=A&operationName="]
         {
-            let request = http::Request::get(format!("/graphql?{twice}")).body(Body::Empty).unwrap();
-            assert!(matches!(read(request, 1).await, Err(Unread::Graphql(_))), "{twice}");
+            let mut request = http::Request::get(format!("/graphql?{twice}")).body(Body::Empty).unwrap();
+            assert!(matches!(read(&mut request, 1).await, Err(Unread::Graphql(_))), "{twice}");
         }
-        let request = http::Request::get("/graphql?query=a&x=1&x=2").body(Body::Empty).unwrap();
-        assert!(read(request, 1).await.is_ok());
+        let mut request = http::Request::get("/graphql?query=a&x=1&x=2").body(Body::Empty).unwrap();
+        assert!(read(&mut request, 1).await.is_ok());
     }
 
     #[tokio::test]
@@ -203,8 +204,8 @@ mod tests {
     #[tokio::test]
     async fn other_kinds_and_methods_are_refused() {
         assert!(matches!(post("text/plain", "{}").await, Err(Unread::Http(e)) if e.status() == 415));
-        let put = http::Request::put("/graphql").body(Body::Empty).unwrap();
-        assert!(matches!(read(put, 1).await, Err(Unread::Http(e)) if e.status() == 405));
+        let mut put = http::Request::put("/graphql").body(Body::Empty).unwrap();
+        assert!(matches!(read(&mut put, 1).await, Err(Unread::Http(e)) if e.status() == 405));
     }
 
     #[test]

@@ -6,9 +6,9 @@ pub mod config;
 mod fallback;
 pub mod headers;
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
-use http::{HeaderValue, Uri, header, request::Parts, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, header, uri::PathAndQuery};
 
 pub use self::fallback::Fallback;
 use crate::{
@@ -21,6 +21,14 @@ use crate::{
 
 /// The most header fields that the gateway adds to a request.
 const OURS: usize = 12;
+
+/// What a client asked for, without its body.
+struct Head<'a> {
+    method: &'a Method,
+    uri: &'a Uri,
+    version: Version,
+    headers: &'a HeaderMap,
+}
 
 /// Forwards requests of one route.
 pub struct Forward {
@@ -45,13 +53,13 @@ impl Forward {
     }
 
     /// What the service is asked: what the client asked for, with our header fields.
-    fn outgoing(&self, client: &Parts, body: Body, admitted: &Admitted) -> Request {
+    fn outgoing(&self, client: &Head<'_>, body: Body, admitted: &Admitted) -> Request {
         let mut request = Request::new(body);
-        *request.method_mut() = client.method.clone();
+        request.method_mut().clone_from(client.method);
         *request.uri_mut() = Uri::from(self.target(admitted));
         let sent = request.headers_mut();
         sent.reserve(client.headers.len() + OURS); // once, instead of growing often
-        headers::pass_on(&client.headers, sent);
+        headers::pass_on(client.headers, sent);
         headers::add_forwarded(sent, &admitted.downstream, host(client));
         headers::add_via(sent, client.version);
         let principal = admitted.caller.principal.as_ref().filter(|_| self.token);
@@ -69,12 +77,13 @@ impl Forward {
         }
     }
 
-    async fn pass(&self, request: Request, admitted: Admitted) -> Result<Response, Error> {
+    async fn pass(&self, request: &mut Request, admitted: &Admitted) -> Result<Response, Error> {
         let key = self.upstream.path_key(&admitted.params);
         let fallback = self.fallback.as_ref().filter(|fallback| fallback.is_for(request.method()));
-        let (client, body) = request.into_parts();
-        let ask = |body| self.outgoing(&client, body, &admitted);
-        let mut outcome = self.upstream.call_by(key, &ask, body, admitted.deadline).await;
+        let body = std::mem::take(request.body_mut());
+        let client = Head::of(request);
+        let ask = |body| self.outgoing(&client, body, admitted);
+        let mut outcome = pin!(self.upstream.call_by(key, &ask, body, admitted.deadline)).await;
         if let Ok(response) = &mut outcome
             && let Err(fault) = self.take_over(response)
         {
@@ -98,15 +107,22 @@ impl Forward {
     }
 }
 
+impl<'a> Head<'a> {
+    fn of(request: &'a Request) -> Self {
+        let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        Head { method, uri, version: request.version(), headers }
+    }
+}
+
 impl Handler for Forward {
-    fn answer<'a>(&'a self, request: Request, admitted: Admitted) -> Answer<'a> {
+    fn answer<'a>(&'a self, request: &'a mut Request, admitted: &'a Admitted) -> Answer<'a> {
         Box::pin(self.pass(request, admitted))
     }
 }
 
 /// The host that the client asked for: that of the target where it has one (RFC 9112 section 3.2.2, and `:authority` in
 /// HTTP/2), else `Host`.
-fn host(client: &Parts) -> Option<HeaderValue> {
+fn host(client: &Head<'_>) -> Option<HeaderValue> {
     let of_target =
         client.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     of_target.or_else(|| client.headers.get(header::HOST).cloned())

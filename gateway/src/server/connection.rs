@@ -43,6 +43,7 @@ use super::{
 };
 use crate::{
     downstream::Downstream,
+    gathered::Gathered,
     observability::{metrics::ProcessMetrics, record::Recorded},
     worker::{self, TICK},
 };
@@ -155,7 +156,7 @@ impl<S: Serve> Serving<S> {
     where
         I: AsyncRead + AsyncWrite + Reset + Unpin + Send + 'static,
     {
-        let io = TokioIo::new(Watched::new(io, peer.clone()));
+        let io = TokioIo::new(Watched::new(Gathered(io), peer.clone()));
         let mut connection = pin!(self.http1.serve_connection(io, answers(peer)));
         let idle_too_long = async {
             self.draining.begun().await;
@@ -236,7 +237,8 @@ pub(super) async fn serve<S: Serve>(
     let peer = Arc::new(Peer { gateway: serving.gateway.clone(), downstream, asked: AtomicBool::new(false) });
     let ended = match &tls {
         None => serving.plain(stream, &peer).await,
-        Some(tls) => serving.secured(stream, tls, &peer).await,
+        // On the heap: a connection without TLS would carry the room for it.
+        Some(tls) => Box::pin(serving.secured(stream, tls, &peer)).await,
     };
     if let Err(error) = ended {
         tracing::debug!(peer = %peer.downstream.peer, %error, "a connection ended early");
@@ -259,7 +261,7 @@ fn answers<S: Serve>(
     service_fn(move |request| {
         let peer = peer.clone();
         peer.asked.store(true, Ordering::Relaxed);
-        async move { Ok(peer.gateway.handle(request, &peer.downstream).await) }
+        async move { Ok(pin!(peer.gateway.handle(request, &peer.downstream)).await) }
     })
 }
 

@@ -21,6 +21,7 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 use super::{Serve, connection::Peer, opening::Opened};
+use crate::gathered::Gathered;
 
 /// What can be ended in a way that no client takes for the end of an answer.
 pub(super) trait Reset {
@@ -39,6 +40,12 @@ impl Reset for TlsStream<TcpStream> {
     /// TLS has an end of its own, `close_notify`, which is not sent then.
     fn reset(&self) {
         self.get_ref().0.reset();
+    }
+}
+
+impl<I: Reset> Reset for Gathered<I> {
+    fn reset(&self) {
+        self.0.reset();
     }
 }
 

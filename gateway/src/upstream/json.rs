@@ -54,7 +54,7 @@ impl Upstream {
         deadline: Deadline,
         max_size: u64,
     ) -> Result<Fetched, Fault> {
-        let response = self.call_by(key, ask, body, deadline).await?;
+        let response = pin!(self.call_by(key, ask, body, deadline)).await?;
         self.check(&response, max_size)?;
         let (head, body) = response.into_parts();
         let json = match deadline.bound(pin!(self.collect(body, max_size))).await {

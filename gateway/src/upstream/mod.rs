@@ -181,7 +181,7 @@ impl Upstream {
         deadline: Deadline,
     ) -> Result<Response, Fault> {
         let flight = self.metrics.begin();
-        let outcome = self.answer(ask, body, key, deadline).await;
+        let outcome = pin!(self.answer(ask, body, key, deadline)).await;
         let outcome = match self.config.max_response {
             Some(limit) => {
                 outcome.and_then(|response| max_response::bound(response, limit.0, &self.name, &self.metrics))
@@ -207,7 +207,7 @@ impl Upstream {
         let (key, mut tried) = (key.or_else(|| self.key(&request)), Set::EMPTY);
         loop {
             let spare = if attempts.may_send_again() { request.body().again() } else { None };
-            let mut outcome = self.attempt(ask, request, key, &mut tried, deadline).await;
+            let mut outcome = pin!(self.attempt(ask, request, key, &mut tried, deadline)).await;
             let unsent = outcome.as_mut().err().and_then(|failed| failed.unsent.take());
             let Some(failure) = failure(&outcome).filter(|_| unsent.is_some() || spare.is_some()) else {
                 return self.end(outcome, slot, sent);
@@ -248,7 +248,7 @@ impl Upstream {
             let (index, outcome) = match self.hedge.as_ref().filter(|hedge| hedge.is_for(request.method())) {
                 // On the heap: few upstreams hedge, and the futures of all others would be twice as large.
                 Some(hedge) => Box::pin(call.hedged(hedge, ask, request, key, tried)).await,
-                None => (index, call.plain(ask, request, now).await),
+                None => (index, pin!(call.plain(ask, request, now)).await),
             };
             match outcome {
                 // Another worker's call closed it between the choice and the permit.
@@ -355,7 +355,8 @@ struct Call<'a> {
 
 impl Call<'_> {
     async fn plain(&self, ask: &Ask<'_>, request: Box<Request>, now: Instant) -> Result<Answered, Failed> {
-        let outcome = self.endpoints.all[self.index].attempt(ask, request, self.until, now).await;
+        let endpoint = &self.endpoints.all[self.index];
+        let outcome = pin!(endpoint.attempt(ask, request, self.until, now)).await;
         let verdict = outcome.as_ref().map_or_else(|failed| failed.verdict, |answered| answered.verdict);
         self.endpoints.note(&self.upstream.name, self.index, verdict);
         outcome

@@ -44,6 +44,7 @@ use super::{
 };
 use crate::{
     body::{Body, BodyError, Request},
+    gathered::Gathered,
     worker,
 };
 
@@ -215,8 +216,8 @@ impl Pool {
             let open = self.metrics.opened_connection(Spoken::Http2);
             return http2::handshake(io, settings, open).await.map(Connection::Http2);
         }
-        let handshake =
-            http1::Builder::new().max_buf_size(max_header_size.max(LEAST_BUFFER)).handshake(TokioIo::new(io));
+        let io = TokioIo::new(Gathered(io));
+        let handshake = http1::Builder::new().max_buf_size(max_header_size.max(LEAST_BUFFER)).handshake(io);
         let (connection, task) = handshake.await.map_err(io::Error::other)?;
         let open = self.metrics.opened_connection(Spoken::Http1);
         // How the connection ended is told to whoever is using it; an idle one that ends is nobody's loss.
