@@ -3,7 +3,7 @@
 //! Not here: serving it (`server/`).
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         OnceLock,
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
@@ -33,6 +33,27 @@ pub struct Downstream {
     certificate: OnceLock<Vec<Box<str>>>,
     /// What is being done on it.
     pub activity: Activity,
+}
+
+/// What counts as one address: an IPv4 address, or the /64 of an IPv6 one, since providers give a customer all of it. An IPv4
+/// address that is written as IPv6 (RFC 4291 section 2.5.5.2) is an IPv4 address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Network {
+    /// An address of IPv4.
+    V4(u32),
+    /// The first 64 bits of an address of IPv6.
+    V6(u64),
+}
+
+impl Network {
+    /// Where `address` lies.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Network::V4(address.to_bits()),
+            IpAddr::V6(address) => Network::V6((address.to_bits() >> 64) as u64),
+        }
+    }
 }
 
 /// What is being done on a connection. It is served by one worker, so loads and stores suffice where others would have to
@@ -192,6 +213,16 @@ fn value(text: String) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_network_is_an_address_of_ipv4_or_a_64_of_ipv6() {
+        let network = |address: &str| Network::of(address.parse().unwrap());
+        assert_eq!(network("192.0.2.7"), network("::ffff:192.0.2.7"));
+        assert_ne!(network("192.0.2.7"), network("192.0.2.8"));
+        assert_eq!(network("2001:db8:0:1::1"), network("2001:db8:0:1:ffff::2"));
+        assert_ne!(network("2001:db8:0:1::1"), network("2001:db8:0:2::1"));
+        assert_ne!(network("0.0.0.0"), network("::"));
+    }
 
     #[test]
     fn an_ipv6_peer_is_quoted_in_forwarded() {

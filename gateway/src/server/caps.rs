@@ -13,7 +13,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::config::ServerConfig;
-use crate::observability::metrics::ProcessMetrics;
+use crate::{downstream::Network, observability::metrics::ProcessMetrics};
 
 /// How often it is logged that connections are refused, however many are.
 const TOLD: Duration = Duration::from_secs(1);
@@ -33,26 +33,10 @@ struct Held {
     told: Option<Instant>,
 }
 
-/// What counts as one address: IPv6 providers give a customer a whole /64.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Network {
-    V4(u32),
-    V6(u64),
-}
-
 /// A connection that is counted until this is dropped.
 pub(super) struct Place {
     caps: Arc<Caps>,
     network: Network,
-}
-
-impl Network {
-    fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Network::V4(address.to_bits()),
-            IpAddr::V6(address) => Network::V6((address.to_bits() >> 64) as u64),
-        }
-    }
 }
 
 impl Caps {
