@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
 
+use super::proxies::Cidr;
 use crate::units::{Size, Span};
 
 /// One address that clients connect to.
@@ -15,6 +16,9 @@ pub struct ListenerConfig {
     /// TLS with ALPN for HTTP/2 and HTTP/1.1; plaintext HTTP/1.1 and prior-knowledge HTTP/2 when absent.
     #[serde(default)]
     pub tls: Option<TlsConfig>,
+    /// The proxies before it that are believed when they say who the client is; nobody is when empty.
+    #[serde(default)]
+    pub trusted_proxies: Vec<Cidr>,
 }
 
 /// The certificate of a listener.

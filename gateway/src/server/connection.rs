@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -35,7 +35,9 @@ use super::{
     accept::Draining,
     caps::{Caps, Place},
     config::ServerConfig,
+    forwarded,
     opening::Opened,
+    proxies::Proxies,
     seldom::Seldom,
     taken::Taken,
     tls,
@@ -74,6 +76,8 @@ pub(super) struct Serving<S> {
 pub(super) struct Peer<S> {
     pub(super) gateway: Arc<S>,
     pub(super) downstream: Arc<Downstream>,
+    /// Whom to believe who the clients are, where the connection is one of a trusted proxy.
+    proxies: Option<Arc<Proxies>>,
     /// Whether a request has been understood.
     asked: AtomicBool,
 }
@@ -110,8 +114,8 @@ impl<S: Serve> Serving<S> {
     }
 
     /// A place for one more connection, unless that is one too many.
-    pub(super) fn admit(&self, from: IpAddr) -> Option<Place> {
-        self.caps.admit(from, self.gateway.process())
+    pub(super) fn admit(&self, from: IpAddr, is_proxy: bool) -> Option<Place> {
+        self.caps.admit(from, is_proxy, self.gateway.process())
     }
 
     async fn plain(&self, stream: TcpStream, peer: &Arc<Peer<S>>) -> Result<(), Broken> {
@@ -224,6 +228,7 @@ impl<S: Serve> Serving<S> {
 pub(super) async fn serve<S: Serve>(
     stream: TcpStream,
     peer: SocketAddr,
+    proxies: Option<Arc<Proxies>>,
     tls: Option<TlsAcceptor>,
     serving: Arc<Serving<S>>,
     _place: Place,
@@ -233,7 +238,8 @@ pub(super) async fn serve<S: Serve>(
     // Answers are written whole; waiting to fill a packet only delays them. Failing, it costs time and nothing else.
     _ = stream.set_nodelay(true);
     let downstream = Arc::new(Downstream::new(peer, tls.is_some()));
-    let peer = Arc::new(Peer { gateway: serving.gateway.clone(), downstream, asked: AtomicBool::new(false) });
+    let (gateway, asked) = (serving.gateway.clone(), AtomicBool::new(false));
+    let peer = Arc::new(Peer { gateway, downstream, proxies, asked });
     let ended = match &tls {
         None => serving.plain(stream, &peer).await,
         Some(tls) => serving.secured(stream, tls, &peer).await,
@@ -259,8 +265,20 @@ fn answers<S: Serve>(
     service_fn(move |request| {
         let peer = peer.clone();
         peer.asked.store(true, Ordering::Relaxed);
-        async move { Ok(peer.gateway.handle(request, &peer.downstream).await) }
+        async move {
+            let client = peer.client(request.headers());
+            Ok(peer.gateway.handle(request, client.as_ref().unwrap_or(&peer.downstream)).await)
+        }
     })
+}
+
+impl<S> Peer<S> {
+    /// Whom a request comes from, where that is another than the one who connected.
+    fn client(&self, headers: &HeaderMap) -> Option<Arc<Downstream>> {
+        let client = forwarded::client(headers, self.proxies.as_deref()?)?;
+        let tls = client.tls.unwrap_or(self.downstream.tls);
+        Some(Arc::new(self.downstream.on_behalf_of(client.address, tls)))
+    }
 }
 
 /// What is read at once of an HTTP/1.1 connection: the largest header section, and a target before it. Uploads are read in

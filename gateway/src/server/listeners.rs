@@ -5,6 +5,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    sync::Arc,
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -12,6 +13,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     config::{ListenerConfig, ServerConfig},
+    proxies::Proxies,
     tls,
 };
 use crate::worker;
@@ -30,6 +32,7 @@ pub struct Listeners {
 pub(super) struct Listener {
     pub(super) socket: TcpListener,
     pub(super) tls: Option<TlsAcceptor>,
+    pub(super) proxies: Arc<Proxies>,
 }
 
 impl Listeners {
@@ -53,8 +56,9 @@ pub fn bind(listen: &[ListenerConfig], settings: &ServerConfig) -> io::Result<Li
         let (address, sockets) = bind_all(listener.address, workers)
             .map_err(|why| io::Error::new(why.kind(), refusal(listener.address, &why)))?;
         addresses.push(address);
+        let proxies = Arc::new(Proxies::new(&listener.trusted_proxies));
         for (listeners, socket) in per_worker.iter_mut().zip(sockets) {
-            listeners.push(Listener { socket, tls: tls.clone() });
+            listeners.push(Listener { socket, tls: tls.clone(), proxies: proxies.clone() });
         }
     }
     Ok(Listeners { addresses, per_worker, settings: settings.clone() })

@@ -13,8 +13,10 @@ mod caps;
 mod chatter;
 pub mod config;
 mod connection;
+mod forwarded;
 mod listeners;
 mod opening;
+pub mod proxies;
 mod seldom;
 mod taken;
 #[cfg(test)]

@@ -105,8 +105,13 @@ pub(super) fn settings() -> ServerConfig {
     ServerConfig { workers: 2, drain_timeout: Span::secs(20), ..ServerConfig::default() }
 }
 
+/// A listener before which nobody stands.
+pub(super) fn listener(address: SocketAddr, tls: Option<TlsConfig>) -> ListenerConfig {
+    ListenerConfig { address, tls, trusted_proxies: Vec::new() }
+}
+
 pub(super) fn bound(settings: &ServerConfig, tls: Option<TlsConfig>) -> (SocketAddr, Listeners) {
-    let listen = [ListenerConfig { address: "127.0.0.1:0".parse().unwrap(), tls }];
+    let listen = [listener("127.0.0.1:0".parse().unwrap(), tls)];
     let listeners = bind(&listen, settings).unwrap();
     (listeners.addresses()[0], listeners)
 }

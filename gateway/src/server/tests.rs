@@ -10,8 +10,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet, time::timeout};
 
 use super::{
     Server, bind,
-    config::ListenerConfig,
-    testing::{Http1, LONG, Stub, asked, bound, http2, settings, started},
+    testing::{Http1, LONG, Stub, asked, bound, http2, listener, settings, started},
 };
 use crate::units::Span;
 
@@ -87,7 +86,7 @@ async fn a_panic_ends_its_own_connection_only() {
 #[tokio::test]
 async fn an_address_in_use_is_refused_by_name() {
     let (address, _listeners) = bound(&settings(), None);
-    let again = bind(&[ListenerConfig { address, tls: None }], &settings());
+    let again = bind(&[listener(address, None)], &settings());
     let error = again.err().expect("refused");
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     assert_eq!(error.to_string(), format!("cannot listen on {address}: the address is in use"));
@@ -100,7 +99,7 @@ async fn an_address_is_free_again_after_the_drain() {
     client.ask("/").await;
     client.answer().await;
     server.drain().await;
-    bind(&[ListenerConfig { address, tls: None }], &settings()).map(drop).unwrap();
+    bind(&[listener(address, None)], &settings()).map(drop).unwrap();
 }
 
 #[tokio::test]
