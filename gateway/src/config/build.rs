@@ -101,6 +101,7 @@ impl Builder<'_> {
         }
         self.check_certificates();
         self.check_certified();
+        self.check_announced();
         self.check_bounds();
         let budget = Budget::build(&self.config.deadline, "deadline", &mut self.mistakes);
         self.budget = budget.unwrap_or_default();
@@ -132,6 +133,20 @@ impl Builder<'_> {
                 format!("listen[{index}].tls"),
                 format!("listener {}: {why}", listener.address),
             ));
+        }
+    }
+
+    /// Nobody may connect where proxies must announce their clients and there are none.
+    fn check_announced(&mut self) {
+        for (index, listener) in self.config.listen.iter().enumerate() {
+            let trusted = format!("listen[{index}].trusted_proxies");
+            let alone = listener.trusted_proxies.is_empty() && !self.loaded.has_erased(&trusted);
+            if listener.proxy_protocol && alone {
+                let message =
+                    format!("listener {}: nobody may speak the PROXY protocol to it", listener.address);
+                let mistake = Mistake::new(format!("listen[{index}].proxy_protocol"), message);
+                self.mistakes.add(mistake.help("say where the proxies are: `trusted_proxies: [10.0.0.0/8]`"));
+            }
         }
     }
 

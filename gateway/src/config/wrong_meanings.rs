@@ -287,6 +287,7 @@ wrong! {
     scopes_of_an_optional_caller:
         route("path: /orders\nauth: { provider: ftgo, optional: true, scopes: [a] }\nforward: { to: order }\n");
     a_scope_that_is_two: route("path: /orders\nauth: { provider: ftgo, scopes: [\"a b\\\"\"] }\nforward: { to: order }\n");
+    proxies_that_announce_and_are_not_trusted: format!("{RIGHT}routes: []\n").replace(":8087\"", ":8087\", proxy_protocol: true");
     nowhere_to_listen: ["listen: []", "routes: []", ""].join("\n");
     several_wrong_meanings_at_once: format!("{}{}",
         route("path: /orders/{orderId}\nmethods: [FETCH]\nauth: { provider: nobody }\nlimits: [none]\ncompose:\n  \

@@ -135,6 +135,9 @@ impl<S: Serve> Ground<S> {
     /// A task for each connection that there is a place for: a panic on one does not end others.
     fn begin(&self, stream: TcpStream, peer: SocketAddr) {
         let proxies = self.proxies.trust(peer.ip()).then(|| self.proxies.clone());
+        if self.proxies.announce && proxies.is_none() {
+            return self.serving.unannounced(peer.ip(), "it is no trusted proxy");
+        }
         if let Some(place) = self.serving.admit(peer.ip(), proxies.is_some()) {
             tokio::spawn(serve(stream, peer, proxies, self.tls.clone(), self.serving.clone(), place));
         }

@@ -68,11 +68,28 @@ impl Caps {
             held.each.extend(network.map(|network| (network, each + 1)));
             return Some(Place { caps: self.clone(), network });
         };
-        if held.told.is_none_or(|told| told.elapsed() >= TOLD) {
-            held.told = Some(Instant::now());
+        if held.may_tell() {
             tracing::warn!(%from, open = held.all, reached = why, "connections are closed at once");
         }
         None
+    }
+
+    /// A connection was closed since nobody whom a listener believes said whose it is.
+    pub(super) fn unannounced(&self, from: IpAddr, why: &str, metrics: &ProcessMetrics) {
+        metrics.refused_unannounced.inc();
+        if self.held.lock().may_tell() {
+            tracing::warn!(%from, why, "connections without a header of the PROXY protocol are closed");
+        }
+    }
+}
+
+impl Held {
+    fn may_tell(&mut self) -> bool {
+        let may = self.told.is_none_or(|told| told.elapsed() >= TOLD);
+        if may {
+            self.told = Some(Instant::now());
+        }
+        may
     }
 }
 

@@ -19,6 +19,9 @@ pub struct ListenerConfig {
     /// The proxies before it that are believed when they say who the client is; nobody is when empty.
     #[serde(default)]
     pub trusted_proxies: Vec<Cidr>,
+    /// Whether each connection begins with a header of the PROXY protocol, which only these proxies may send.
+    #[serde(default)]
+    pub proxy_protocol: bool,
 }
 
 /// The certificate of a listener.

@@ -38,6 +38,7 @@ use super::{
     forwarded,
     opening::Opened,
     proxies::Proxies,
+    proxy_protocol::{self, Told},
     seldom::Seldom,
     taken::Taken,
     tls,
@@ -116,6 +117,32 @@ impl<S: Serve> Serving<S> {
     /// A place for one more connection, unless that is one too many.
     pub(super) fn admit(&self, from: IpAddr, is_proxy: bool) -> Option<Place> {
         self.caps.admit(from, is_proxy, self.gateway.process())
+    }
+
+    /// Says that a connection is closed since nobody said whose it is.
+    pub(super) fn unannounced(&self, from: IpAddr, why: &str) {
+        self.caps.unannounced(from, why, self.gateway.process());
+    }
+
+    /// Whose a connection of one of `proxies` is, as they announce it, and whether it is one of theirs in turn. Who is not named
+    /// may not name others: bytes of anybody follow. `None` when that is the end of it.
+    async fn announced(
+        &self,
+        stream: &mut TcpStream,
+        peer: SocketAddr,
+        proxies: Arc<Proxies>,
+    ) -> Option<(SocketAddr, Option<Arc<Proxies>>)> {
+        let why = match self.soon(Box::pin(proxy_protocol::read(stream))).await {
+            Some(Ok(Told::From(client))) => {
+                return Some((client, proxies.trust(client.ip()).then_some(proxies)));
+            }
+            Some(Ok(Told::Nobody)) => return Some((peer, None)),
+            Some(Ok(Told::Nothing)) => return None,
+            Some(Err(error)) => error.to_string(),
+            None => "it did not come in time".to_owned(),
+        };
+        self.unannounced(peer.ip(), &why);
+        None
     }
 
     async fn plain(&self, stream: TcpStream, peer: &Arc<Peer<S>>) -> Result<(), Broken> {
@@ -226,9 +253,9 @@ impl<S: Serve> Serving<S> {
 
 /// Serves one connection to its end.
 pub(super) async fn serve<S: Serve>(
-    stream: TcpStream,
-    peer: SocketAddr,
-    proxies: Option<Arc<Proxies>>,
+    mut stream: TcpStream,
+    mut peer: SocketAddr,
+    mut proxies: Option<Arc<Proxies>>,
     tls: Option<TlsAcceptor>,
     serving: Arc<Serving<S>>,
     _place: Place,
@@ -237,6 +264,12 @@ pub(super) async fn serve<S: Serve>(
     let _open = Open::count(metrics);
     // Answers are written whole; waiting to fill a packet only delays them. Failing, it costs time and nothing else.
     _ = stream.set_nodelay(true);
+    if let Some(announcing) = proxies.clone().filter(|proxies| proxies.announce) {
+        match serving.announced(&mut stream, peer, announcing).await {
+            Some((client, theirs)) => (peer, proxies) = (client, theirs),
+            None => return,
+        }
+    }
     let downstream = Arc::new(Downstream::new(peer, tls.is_some()));
     let (gateway, asked) = (serving.gateway.clone(), AtomicBool::new(false));
     let peer = Arc::new(Peer { gateway, downstream, proxies, asked });

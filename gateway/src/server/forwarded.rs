@@ -167,7 +167,7 @@ mod tests {
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()));
         let mut headers = HeaderMap::new();
         fields.for_each(|(name, value)| _ = headers.append(name, value));
-        client(&headers, &Proxies::new(&networks)).map(|client| {
+        client(&headers, &Proxies::new(&networks, false)).map(|client| {
             let scheme = client.tls.map_or("", |tls| if tls { " https" } else { " http" });
             format!("{}{scheme}", client.address)
         })

@@ -56,7 +56,7 @@ pub fn bind(listen: &[ListenerConfig], settings: &ServerConfig) -> io::Result<Li
         let (address, sockets) = bind_all(listener.address, workers)
             .map_err(|why| io::Error::new(why.kind(), refusal(listener.address, &why)))?;
         addresses.push(address);
-        let proxies = Arc::new(Proxies::new(&listener.trusted_proxies));
+        let proxies = Arc::new(Proxies::new(&listener.trusted_proxies, listener.proxy_protocol));
         for (listeners, socket) in per_worker.iter_mut().zip(sockets) {
             listeners.push(Listener { socket, tls: tls.clone(), proxies: proxies.clone() });
         }

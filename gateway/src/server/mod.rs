@@ -17,6 +17,7 @@ mod forwarded;
 mod listeners;
 mod opening;
 pub mod proxies;
+mod proxy_protocol;
 mod seldom;
 mod taken;
 #[cfg(test)]

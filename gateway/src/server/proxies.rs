@@ -1,6 +1,6 @@
 //! The proxies before a listener that are believed: where they are, as networks (`10.0.0.0/8`, RFC 4632 section 3.1).
 //!
-//! Not here: what they say of a client (`forwarded.rs`).
+//! Not here: what they say of a client (`forwarded.rs`, `proxy_protocol.rs`).
 
 use std::{net::IpAddr, str::FromStr};
 
@@ -15,17 +15,21 @@ pub struct Cidr {
 }
 
 /// Whom a listener believes.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Proxies(Box<[Cidr]>);
+#[derive(Debug)]
+pub(super) struct Proxies {
+    trusted: Box<[Cidr]>,
+    /// Whether they say who the client is before the first byte of its own, and nobody else may connect.
+    pub(super) announce: bool,
+}
 
 impl Proxies {
-    pub(super) fn new(trusted: &[Cidr]) -> Self {
-        Proxies(trusted.into())
+    pub(super) fn new(trusted: &[Cidr], announce: bool) -> Self {
+        Proxies { trusted: trusted.into(), announce }
     }
 
     pub(super) fn trust(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        self.0.iter().any(|network| network.holds(address))
+        self.trusted.iter().any(|network| network.holds(address))
     }
 }
 
@@ -100,7 +104,7 @@ mod tests {
     fn a_network_holds_the_addresses_that_begin_as_it_does() {
         let trusted = |networks: &[&str], address: &str| {
             let networks: Vec<Cidr> = networks.iter().map(|text| text.parse().unwrap()).collect();
-            Proxies::new(&networks).trust(address.parse().unwrap())
+            Proxies::new(&networks, false).trust(address.parse().unwrap())
         };
         for (network, inside, outside) in [
             ("10.0.0.0/8", "10.255.255.255", "11.0.0.0"),
