@@ -25,7 +25,7 @@ use crate::{
     redis::Redis,
     route::Route,
     routing::{self, Router},
-    server::{config::ListenerConfig, tls},
+    server::{config::ListenerConfig, tls::Tls},
     upstream::Upstream,
 };
 
@@ -40,6 +40,8 @@ pub struct Snapshot {
     pub services: Services,
     /// What instances share.
     pub redis: Option<Arc<Redis>>,
+    /// What the listeners speak, in their order; none where it is plaintext.
+    pub tls: Vec<Option<Arc<Tls>>>,
     /// The most bytes of a request's header section.
     pub max_header_size: usize,
     /// The most bytes of a request's path and query.
@@ -99,7 +101,7 @@ impl Builder<'_> {
             self.mistakes
                 .add(Mistake::new("listen", "there is nowhere to listen").expected("at least one address"));
         }
-        self.check_certificates();
+        let tls = self.tls();
         self.check_certified();
         self.check_announced();
         self.check_bounds();
@@ -123,17 +125,23 @@ impl Builder<'_> {
         self.check_limits_by_path();
         let max_header_size = self.config.server.max_header_size.0 as usize;
         let max_uri = self.config.server.max_uri.0 as usize;
-        Snapshot { routes, providers, services, redis, max_header_size, max_uri, config: Arc::default() }
+        let config = Arc::default();
+        Snapshot { routes, providers, services, redis, tls, max_header_size, max_uri, config }
     }
 
-    fn check_certificates(&mut self) {
+    /// What each listener speaks; those whose files have not changed are taken over.
+    fn tls(&mut self) -> Vec<Option<Arc<Tls>>> {
+        let mut built = Vec::with_capacity(self.config.listen.len());
         for (index, listener) in self.config.listen.iter().enumerate() {
-            let Some(Err(why)) = listener.tls.as_ref().map(tls::acceptor) else { continue };
-            self.mistakes.add(Mistake::new(
-                format!("listen[{index}].tls"),
-                format!("listener {}: {why}", listener.address),
-            ));
+            let before = self.ground.before.and_then(|before| before.tls.get(index)?.as_ref());
+            let tls = listener.tls.as_ref().map(|typed| Tls::build(typed, before));
+            built.push(tls.and_then(|tls| {
+                let at = format!("listen[{index}].tls");
+                let wrong = |why| Mistake::new(at, format!("listener {}: {why}", listener.address));
+                self.mistakes.keep(tls.map_err(wrong))
+            }));
         }
+        built
     }
 
     /// Nobody may connect where proxies must announce their clients and there are none.

@@ -15,7 +15,6 @@ use tokio::{
     sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
-use tokio_rustls::TlsAcceptor;
 
 use super::{
     Serve,
@@ -24,6 +23,7 @@ use super::{
     connection::{Serving, serve},
     listeners::Listener,
     proxies::Proxies,
+    tls::Live,
 };
 use crate::worker::{self, TICK};
 
@@ -79,7 +79,7 @@ async fn tick<S: Serve>(gateway: &S) {
 
 /// What connections of a listener begin with.
 struct Ground<S> {
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Live>>,
     proxies: Arc<Proxies>,
     serving: Arc<Serving<S>>,
 }
@@ -139,7 +139,8 @@ impl<S: Serve> Ground<S> {
             return self.serving.unannounced(peer.ip(), "it is no trusted proxy");
         }
         if let Some(place) = self.serving.admit(peer.ip(), proxies.is_some()) {
-            tokio::spawn(serve(stream, peer, proxies, self.tls.clone(), self.serving.clone(), place));
+            let tls = self.tls.as_ref().map(|tls| tls.acceptor());
+            tokio::spawn(serve(stream, peer, proxies, tls, self.serving.clone(), place));
         }
     }
 }

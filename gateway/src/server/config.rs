@@ -32,9 +32,37 @@ pub struct TlsConfig {
     pub cert: PathBuf,
     /// Its private key, PEM.
     pub key: PathBuf,
+    /// Other certificates, for clients that ask for one of their names; the first one is for all others.
+    #[serde(default)]
+    pub sni: Vec<SniConfig>,
+    /// The oldest version that is spoken.
+    #[serde(default)]
+    pub min_version: TlsVersion,
     /// That clients are asked for certificates of their own; they are not when absent.
     #[serde(default)]
     pub clients: Option<ClientsConfig>,
+}
+
+/// One more certificate of a listener, for the names in it (RFC 6066 section 3).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SniConfig {
+    /// The certificate chain, PEM, leaf first.
+    pub cert: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+}
+
+/// A version of TLS. Older ones are not spoken at all (RFC 8996).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub enum TlsVersion {
+    /// RFC 5246: what is still needed by clients of some age.
+    #[default]
+    #[serde(rename = "1.2")]
+    Tls12,
+    /// RFC 8446.
+    #[serde(rename = "1.3")]
+    Tls13,
 }
 
 /// Certificates of clients.

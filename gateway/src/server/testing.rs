@@ -24,6 +24,7 @@ use tokio::{
 use super::{
     Listeners, Serve, Server, bind,
     config::{ListenerConfig, ServerConfig, TlsConfig},
+    tls::Tls,
 };
 use crate::{
     body::Body,
@@ -106,6 +107,10 @@ pub(super) fn settings() -> ServerConfig {
     ServerConfig { workers: 2, drain_timeout: Span::secs(20), ..ServerConfig::default() }
 }
 
+pub(super) fn built(listen: &[ListenerConfig]) -> Vec<Option<Arc<Tls>>> {
+    listen.iter().map(|listener| Some(Tls::build(listener.tls.as_ref()?, None).unwrap())).collect()
+}
+
 /// A listener before which nobody stands.
 pub(super) fn listener(address: SocketAddr, tls: Option<TlsConfig>) -> ListenerConfig {
     ListenerConfig { address, tls, trusted_proxies: Vec::new(), proxy_protocol: false }
@@ -113,7 +118,7 @@ pub(super) fn listener(address: SocketAddr, tls: Option<TlsConfig>) -> ListenerC
 
 pub(super) fn bound(settings: &ServerConfig, tls: Option<TlsConfig>) -> (SocketAddr, Listeners) {
     let listen = [listener("127.0.0.1:0".parse().unwrap(), tls)];
-    let listeners = bind(&listen, settings).unwrap();
+    let listeners = bind(&listen, &built(&listen), settings).unwrap();
     (listeners.addresses()[0], listeners)
 }
 
@@ -122,7 +127,7 @@ pub(super) fn announced(settings: &ServerConfig, proxies: &[&str]) -> (SocketAdd
     let trusted_proxies = proxies.iter().map(|text| text.parse().unwrap()).collect();
     let plain = listener("127.0.0.1:0".parse().unwrap(), None);
     let listen = [ListenerConfig { trusted_proxies, proxy_protocol: true, ..plain }];
-    let listeners = bind(&listen, settings).unwrap();
+    let listeners = bind(&listen, &built(&listen), settings).unwrap();
     let (address, stub) = (listeners.addresses()[0], Stub::new());
     (address, stub.clone(), Server::start(stub, listeners).unwrap())
 }

@@ -86,7 +86,7 @@ async fn a_panic_ends_its_own_connection_only() {
 #[tokio::test]
 async fn an_address_in_use_is_refused_by_name() {
     let (address, _listeners) = bound(&settings(), None);
-    let again = bind(&[listener(address, None)], &settings());
+    let again = bind(&[listener(address, None)], &[None], &settings());
     let error = again.err().expect("refused");
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     assert_eq!(error.to_string(), format!("cannot listen on {address}: the address is in use"));
@@ -99,7 +99,7 @@ async fn an_address_is_free_again_after_the_drain() {
     client.ask("/").await;
     client.answer().await;
     server.drain().await;
-    bind(&[listener(address, None)], &settings()).map(drop).unwrap();
+    bind(&[listener(address, None)], &[None], &settings()).map(drop).unwrap();
 }
 
 #[tokio::test]
