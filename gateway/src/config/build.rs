@@ -295,6 +295,7 @@ impl Builder<'_> {
             timeout: typed.timeout.0,
             budget: self.budget.clone(),
             max_body: typed.max_body.unwrap_or(self.config.server.max_body).0,
+            body_timeout: self.config.server.body_timeout.0,
             limits,
             plans: self.plans(&typed.path, services),
             credentials: self.credentials.clone(),

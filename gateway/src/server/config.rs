@@ -95,6 +95,8 @@ pub struct ServerConfig {
     /// How long a client may take to send its header section, may take nothing of an answer that waits for it, and may stay
     /// idle between requests.
     pub header_timeout: Span,
+    /// How long a client may send nothing of a body that is waited for (408 after it).
+    pub body_timeout: Span,
     /// Connections at a time, of all clients; one more is closed at once.
     pub max_connections: usize,
     /// The same of one address, or of one /64 of IPv6.
@@ -115,6 +117,8 @@ impl Default for ServerConfig {
             drain_timeout: Span::secs(30),
             // Slow-header attacks hold a connection no longer than this.
             header_timeout: Span::secs(30),
+            // A slow line still sends something now and then; who sends nothing holds a place at a service.
+            body_timeout: Span::secs(10),
             // What a few hundred MiB hold.
             max_connections: 20_000,
             // Many people share an address behind a provider's NAT, and all of them where a load balancer stands before us.

@@ -98,7 +98,7 @@ fn version_1(line: &[u8]) -> Option<Told> {
         "TCP6" => text.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
         _ => None,
     };
-    (address(destination)?, number(other_port)?);
+    let _destination = (address(destination)?, number(other_port)?);
     Some(Told::From(SocketAddr::new(address(source)?.to_canonical(), number(port)?)))
 }
 
