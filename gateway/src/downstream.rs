@@ -239,4 +239,16 @@ mod tests {
         let downstream = Downstream::new("[2001:db8::7]:1234".parse().unwrap(), true);
         assert_eq!(downstream.forwarded(None), "for=\"[2001:db8::7]\";proto=https");
     }
+
+    #[test]
+    fn a_request_that_is_passed_on_has_its_own_address_on_the_same_connection() {
+        let proxy = Downstream::new("10.0.0.1:4711".parse().unwrap(), false);
+        proxy.is_certified(Some(vec!["dns:proxy.example".into()]));
+        let client = proxy.on_behalf_of("198.51.100.7:0".parse().unwrap(), true);
+        assert_eq!((&*proxy.peer_text, &*client.peer_text), ("10.0.0.1:4711", "198.51.100.7"));
+        assert_eq!(client.forwarded(None), "for=198.51.100.7;proto=https");
+        assert_eq!(client.certificate(), proxy.certificate());
+        client.activity.begin();
+        assert!(!proxy.activity.is_between_answers());
+    }
 }

@@ -3,7 +3,7 @@
 //! Not here: what a proxy may say and what it may not (`security/proxies.rs`).
 
 use crate::{
-    client::connect,
+    client::{connect, connect_h2},
     harness::{Gate, after_listen},
     wire::Scripted,
 };
@@ -50,4 +50,18 @@ async fn a_proxy_may_have_more_connections_than_an_address() {
         assert_eq!(connection.send_request(request.unwrap()).await.unwrap().status(), 200);
         kept.push(connection);
     }
+}
+
+#[tokio::test]
+async fn requests_of_several_clients_on_one_connection_are_counted_apart() {
+    let (_service, gate) = gate("").await;
+    let mut connection = connect_h2(gate.address()).await;
+    let mut statuses = Vec::new();
+    for client in ["198.51.100.7", "198.51.100.8", "198.51.100.7", "198.51.100.7", "198.51.100.8"] {
+        let request = http::Request::get("http://a/it")
+            .header("forwarded", format!("for={client};proto=https"))
+            .body(axum::body::Body::empty());
+        statuses.push(connection.send_request(request.unwrap()).await.unwrap().status().as_u16());
+    }
+    assert_eq!(statuses, [200, 200, 200, 429, 200]);
 }
