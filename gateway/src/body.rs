@@ -4,6 +4,7 @@
 //! Not here: returning a connection to its pool (`upstream/pool.rs`), writing the access log at the end (`observability/`).
 
 use std::{
+    future::Future,
     pin::Pin,
     sync::{
         Arc,
@@ -18,6 +19,7 @@ use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
 
 /// A request as the pipeline sees it.
 pub type Request = http::Request<Body>;
@@ -36,6 +38,9 @@ pub enum BodyError {
     /// The client sent more than the route takes.
     #[error("the request body is over the limit of {0} bytes")]
     TooLarge(u64),
+    /// The client has sent nothing for too long.
+    #[error("no byte of the client's body came for {0:?}")]
+    Stalled(Duration),
     /// The client stopped sending in mid-body.
     #[error("the client's body broke off, or is not framed as it says: {0}")]
     ClientGone(hyper::Error),
@@ -70,13 +75,24 @@ pub enum Body {
     Stream(Stream),
 }
 
-/// What a client sends; an error once it is more than `limit` bytes.
+/// What a client sends; an error once it is more than `limit` bytes, or none come for too long.
 pub struct ClientBody {
-    /// None once it is over the limit.
+    /// None once it is over the limit, or late.
     incoming: Option<Incoming>,
     limit: u64,
     seen: u64,
+    /// How long the client may be silent.
+    patience: Duration,
+    /// Set up only when the client keeps its reader waiting: most bodies come with their header section.
+    alarm: Option<Alarm>,
     upload: Arc<Upload>,
+}
+
+/// Goes off when a client has been silent for too long.
+struct Alarm {
+    at: Pin<Box<Sleep>>,
+    /// What had been seen when it was set.
+    seen: u64,
 }
 
 /// Whether a request waits for its client: then it is not the service that is late.
@@ -84,6 +100,7 @@ pub struct ClientBody {
 pub struct Upload {
     waits: AtomicBool,
     over: AtomicBool,
+    stalled: AtomicBool,
 }
 
 impl Upload {
@@ -97,6 +114,12 @@ impl Upload {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client has sent nothing for longer than it may.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
     }
 }
 
@@ -118,19 +141,25 @@ impl Body {
         if incoming.is_end_stream() {
             Body::Empty
         } else {
-            let upload = Arc::default();
-            Body::Client(Box::new(ClientBody { incoming: Some(incoming), limit: u64::MAX, seen: 0, upload }))
+            Body::Client(Box::new(ClientBody {
+                incoming: Some(incoming),
+                limit: u64::MAX,
+                seen: 0,
+                patience: Duration::MAX,
+                alarm: None,
+                upload: Arc::default(),
+            }))
         }
     }
 
-    /// Takes at most `limit` bytes from a client.
+    /// Takes at most `limit` bytes from a client, which is silent for `patience` at most while they are waited for.
     ///
     /// # Errors
     /// When the client has declared more than that.
-    pub fn limit(&mut self, limit: u64) -> Result<(), BodyError> {
+    pub fn limit(&mut self, limit: u64, patience: Duration) -> Result<(), BodyError> {
         let declared = self.size_hint().lower();
         if let Body::Client(body) = self {
-            body.limit = limit;
+            (body.limit, body.patience) = (limit, patience);
         }
         if declared > limit { Err(BodyError::TooLarge(limit)) } else { Ok(()) }
     }
@@ -202,10 +231,16 @@ fn forget(mut incoming: Incoming) {
 impl ClientBody {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(incoming) = &mut self.incoming else {
-            return Poll::Ready(Some(Err(BodyError::TooLarge(self.limit))));
+            return Poll::Ready(Some(Err(self.given_up())));
         };
         let frame = Pin::new(incoming).poll_frame(cx);
         self.upload.waits.store(frame.is_pending(), Ordering::Relaxed);
+        if frame.is_pending() && self.is_silent(cx) {
+            // Dropped, and not read on: whoever stays silent is not waited for, and its connection ends with the answer.
+            self.incoming = None;
+            self.upload.stalled.store(true, Ordering::Relaxed);
+            return Poll::Ready(Some(Err(self.given_up())));
+        }
         let Some(frame) = ready!(frame) else { return Poll::Ready(None) };
         let frame = frame.map_err(BodyError::ClientGone)?;
         if frame.is_trailers() {
@@ -220,7 +255,33 @@ impl ClientBody {
         // Whoever reads this body gives up now: nobody else would let the client come to its end and to our answer.
         self.upload.over.store(true, Ordering::Relaxed);
         self.incoming.take().into_iter().for_each(forget);
-        Poll::Ready(Some(Err(BodyError::TooLarge(self.limit))))
+        Poll::Ready(Some(Err(self.given_up())))
+    }
+
+    fn given_up(&self) -> BodyError {
+        if self.upload.is_stalled() {
+            BodyError::Stalled(self.patience)
+        } else {
+            BodyError::TooLarge(self.limit)
+        }
+    }
+
+    /// Whether nothing has come for too long. Looked at only while something is waited for: a service that takes its time does
+    /// not make its client late.
+    fn is_silent(&mut self, cx: &mut Context<'_>) -> bool {
+        let (seen, patience) = (self.seen, self.patience);
+        let alarm = self.alarm.get_or_insert_with(|| Alarm::after(patience, seen));
+        if alarm.seen != seen {
+            alarm.seen = seen;
+            alarm.at.as_mut().reset(Instant::now() + patience);
+        }
+        alarm.at.as_mut().poll(cx).is_ready()
+    }
+}
+
+impl Alarm {
+    fn after(patience: Duration, seen: u64) -> Self {
+        Alarm { at: Box::pin(tokio::time::sleep(patience)), seen }
     }
 }
 

@@ -3,9 +3,9 @@
 //! Not here: serving it (`server/`).
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
 };
@@ -14,12 +14,13 @@ use http::HeaderValue;
 
 use crate::worker;
 
-/// The connection that a request came by, with what is told to services about it.
+/// The connection that a request came by, with what is told to services about it. Where a trusted proxy stands before the
+/// gateway, each request has its own, with the client's address and the connection's activity.
 #[derive(Debug)]
 pub struct Downstream {
-    /// The client's address.
+    /// The client's address; with port 0 where a proxy did not tell the port.
     pub peer: SocketAddr,
-    /// The same as text, for the log.
+    /// The same as text, for the log; without a port where that is not known.
     pub peer_text: Box<str>,
     /// Whether the client came by TLS.
     pub tls: bool,
@@ -30,9 +31,30 @@ pub struct Downstream {
     /// The first host that was asked for, and `Forwarded` with it: clients stay with one host.
     first_host: OnceLock<(HeaderValue, HeaderValue)>,
     /// The names in the client's certificate, which was checked in the handshake.
-    certificate: OnceLock<Vec<Box<str>>>,
+    certificate: OnceLock<Arc<[Box<str>]>>,
     /// What is being done on it.
-    pub activity: Activity,
+    pub activity: Arc<Activity>,
+}
+
+/// What counts as one address: an IPv4 address, or the /64 of an IPv6 one, since providers give a customer all of it. An IPv4
+/// address that is written as IPv6 (RFC 4291 section 2.5.5.2) is an IPv4 address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Network {
+    /// An address of IPv4.
+    V4(u32),
+    /// The first 64 bits of an address of IPv6.
+    V6(u64),
+}
+
+impl Network {
+    /// Where `address` lies.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Network::V4(address.to_bits()),
+            IpAddr::V6(address) => Network::V6((address.to_bits() >> 64) as u64),
+        }
+    }
 }
 
 /// What is being done on a connection. It is served by one worker, so loads and stores suffice where others would have to
@@ -150,22 +172,31 @@ impl Downstream {
         let node = if ip.is_ipv6() { format!("\"[{ip}]\"") } else { ip.to_string() };
         let forwarded_for =
             HeaderValue::from_str(&ip.to_string()).expect("an address is made of header characters");
-        let (peer_text, forwarded) = (peer.to_string().into(), format!("for={node};proto={proto}"));
-        let (first_host, certificate, activity) = (OnceLock::new(), OnceLock::new(), Activity::default());
+        let peer_text = if peer.port() == 0 { ip.to_string() } else { peer.to_string() }.into();
+        let forwarded = format!("for={node};proto={proto}");
+        let (first_host, certificate, activity) = (OnceLock::new(), OnceLock::new(), Arc::default());
         Downstream { peer, peer_text, tls, forwarded_for, forwarded, first_host, certificate, activity }
+    }
+
+    /// The same connection, for a request of `client` that the one who connected only passes on. A certificate is that of
+    /// whoever connected.
+    #[must_use]
+    pub fn on_behalf_of(&self, client: SocketAddr, tls: bool) -> Self {
+        let (certificate, activity) = (self.certificate.clone(), self.activity.clone());
+        Downstream { certificate, activity, ..Downstream::new(client, tls) }
     }
 
     /// The handshake is over, and the client sent a certificate of these names, or none.
     pub fn is_certified(&self, names: Option<Vec<Box<str>>>) {
         if let Some(names) = names {
-            _ = self.certificate.set(names); // there is one handshake
+            _ = self.certificate.set(names.into()); // there is one handshake
         }
     }
 
     /// The names in the client's certificate, if it sent one.
     #[must_use]
     pub fn certificate(&self) -> Option<&[Box<str>]> {
-        self.certificate.get().map(Vec::as_slice)
+        self.certificate.get().map(|names| &**names)
     }
 
     /// `Forwarded` of a request for `host` (RFC 7239 section 4).
@@ -194,8 +225,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_network_is_an_address_of_ipv4_or_a_64_of_ipv6() {
+        let network = |address: &str| Network::of(address.parse().unwrap());
+        assert_eq!(network("192.0.2.7"), network("::ffff:192.0.2.7"));
+        assert_ne!(network("192.0.2.7"), network("192.0.2.8"));
+        assert_eq!(network("2001:db8:0:1::1"), network("2001:db8:0:1:ffff::2"));
+        assert_ne!(network("2001:db8:0:1::1"), network("2001:db8:0:2::1"));
+        assert_ne!(network("0.0.0.0"), network("::"));
+    }
+
+    #[test]
     fn an_ipv6_peer_is_quoted_in_forwarded() {
         let downstream = Downstream::new("[2001:db8::7]:1234".parse().unwrap(), true);
         assert_eq!(downstream.forwarded(None), "for=\"[2001:db8::7]\";proto=https");
+    }
+
+    #[test]
+    fn a_request_that_is_passed_on_has_its_own_address_on_the_same_connection() {
+        let proxy = Downstream::new("10.0.0.1:4711".parse().unwrap(), false);
+        proxy.is_certified(Some(vec!["dns:proxy.example".into()]));
+        let client = proxy.on_behalf_of("198.51.100.7:0".parse().unwrap(), true);
+        assert_eq!((&*proxy.peer_text, &*client.peer_text), ("10.0.0.1:4711", "198.51.100.7"));
+        assert_eq!(client.forwarded(None), "for=198.51.100.7;proto=https");
+        assert_eq!(client.certificate(), proxy.certificate());
+        client.activity.begin();
+        assert!(!proxy.activity.is_between_answers());
     }
 }

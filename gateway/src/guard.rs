@@ -125,6 +125,7 @@ impl Guard {
 async fn read(body: Body) -> Result<bytes::Bytes, Error> {
     body.collect().await.map_err(|error| match error {
         BodyError::TooLarge(_) => Error::new(Code::BodyTooLarge, error.to_string()),
+        BodyError::Stalled(_) => Error::new(Code::RequestTimeout, error.to_string()),
         error => Error::new(Code::BadRequest, error.to_string()),
     })
 }

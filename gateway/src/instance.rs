@@ -19,7 +19,7 @@ use crate::{
     handler::Handlers,
     observability::{access_log::AccessLog, metrics::Metrics},
     pipeline::Gateway,
-    server::{self, Server},
+    server::{self, Server, config::ListenerConfig, tls::LiveTls},
 };
 
 /// Why a gateway could not be started.
@@ -65,7 +65,7 @@ impl Instance {
     /// # Errors
     /// [`StartError`]; nothing is left running then.
     pub fn start(file: &str, handlers: Handlers) -> Result<Self, StartError> {
-        let watch = Watch::new(PathBuf::from(file)); // before the file is read, so that no change is missed
+        let mut watch = Watch::new(PathBuf::from(file)); // before the file is read, so that no change is missed
         let metrics = Metrics::default();
         let snapshot = build(file, &handlers, &metrics, None).map_err(StartError::Config)?;
         let config = snapshot.config.clone();
@@ -74,11 +74,13 @@ impl Instance {
             AccessLogTarget::Stdout => AccessLog::to(io::stdout()),
             AccessLogTarget::Off => AccessLog::nowhere(),
         };
-        let listeners = server::bind(&config.listen, &config.server)?;
+        watch.beside(certificates(&snapshot));
+        let listeners = server::bind(&config.listen, &snapshot.tls, &config.server)?;
         let operators = config.admin.as_ref().map(|typed| admin::bind(typed.address)).transpose()?;
         let gateway = Arc::new(Gateway::new(Arc::new(snapshot), log, metrics));
         let server = Server::start(gateway.clone(), listeners)?;
-        let mut tasks = vec![tokio::spawn(reload(file.to_owned(), watch, gateway.clone(), handlers))];
+        let mut tasks =
+            vec![tokio::spawn(reload(file.to_owned(), watch, gateway.clone(), server.tls(), handlers))];
         let mut admin = None;
         if let Some(listener) = operators {
             admin = Some(listener.local_addr()?);
@@ -130,7 +132,7 @@ impl Instance {
 }
 
 /// Builds the file anew whenever it changed, and takes it into use whole or not at all.
-async fn reload(file: String, mut watch: Watch, gateway: Arc<Gateway>, handlers: Handlers) {
+async fn reload(file: String, mut watch: Watch, gateway: Arc<Gateway>, tls: LiveTls, handlers: Handlers) {
     loop {
         let change = watch.changed().await;
         if change == Change::Gone {
@@ -143,6 +145,8 @@ async fn reload(file: String, mut watch: Watch, gateway: Arc<Gateway>, handlers:
             Ok(snapshot) => {
                 told_to_restart(&before.config, &snapshot.config);
                 keep_fresh(&snapshot, Some(&before));
+                watch.beside(certificates(&snapshot));
+                tls.replace(&snapshot.config.listen, &snapshot.tls);
                 gateway.swap(Arc::new(snapshot));
                 gateway.metrics.process().reloads.inc();
                 tracing::info!(file, ?change, "configuration taken into use");
@@ -159,10 +163,23 @@ async fn reload(file: String, mut watch: Watch, gateway: Arc<Gateway>, handlers:
     }
 }
 
+/// The files of certificates, and what was in them.
+fn certificates(snapshot: &Snapshot) -> impl Iterator<Item = (Vec<PathBuf>, u64)> {
+    snapshot.tls.iter().flatten().map(|tls| tls.made_of())
+}
+
+/// The listeners without what can be replaced while they listen: what is in their `tls`, but not whether there is any.
+fn bound(config: &Config) -> Vec<(bool, ListenerConfig)> {
+    let bound = |typed: &ListenerConfig| (typed.tls.is_some(), ListenerConfig { tls: None, ..typed.clone() });
+    config.listen.iter().map(bound).collect()
+}
+
 /// What is bound to threads and sockets is not changed while they run.
 fn told_to_restart(before: &Config, after: &Config) {
-    if before.listen != after.listen || before.admin != after.admin || before.access_log != after.access_log {
-        tracing::warn!("`listen`, `admin` and `access_log` take effect at the next start");
+    if bound(before) != bound(after) || before.admin != after.admin || before.access_log != after.access_log {
+        tracing::warn!(
+            "`listen` but for certificates, `admin` and `access_log` take effect at the next start"
+        );
     }
     if before.server.workers != after.server.workers
         || before.server.header_timeout != after.server.header_timeout

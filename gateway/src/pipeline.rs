@@ -71,11 +71,13 @@ impl Gateway {
         let responding = self.respond(&mut request, from, &mut record, &mut deadline, &mut tally);
         let responded =
             AssertUnwindSafe(pin!(responding)).catch_unwind().await.unwrap_or_else(|_panic| Err(broken()));
+        let mut late = false;
         let mut response = match responded {
             Ok(response) => response,
             Err(error) => {
                 request.into_body().linger(); // what was not taken is read and forgotten, so that the answer gets read
                 let error = if upload.is_some_and(|upload| upload.waits()) { slow(error) } else { error };
+                late = error.code() == Code::RequestTimeout;
                 record.failed(&error);
                 error.into_response(record.request_id().to_str().unwrap_or_default())
             }
@@ -88,7 +90,8 @@ impl Gateway {
         if let Some(Note(note)) = response.extensions_mut().remove() {
             record.note(note);
         }
-        if version < Version::HTTP_2 && self.draining.load(Ordering::Relaxed) {
+        // Nobody waits for the rest of a body that did not come (RFC 9110 section 15.5.9).
+        if version < Version::HTTP_2 && (late || self.draining.load(Ordering::Relaxed)) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         record.over(response, deadline) // rides on the body: bytes really sent
@@ -130,7 +133,7 @@ impl Gateway {
         route.limits.check_early(&asker, tally).await?; // before auth, so that guessing tokens costs: 429
         request
             .body_mut()
-            .limit(route.max_body)
+            .limit(route.max_body, route.body_timeout)
             .map_err(|error| Error::new(Code::BodyTooLarge, error.to_string()))?; // 413
         let trace = Trace::of(request.headers());
         record.traced(&trace);

@@ -26,6 +26,8 @@ pub struct Route {
     pub budget: Budget,
     /// The most bytes of a request's body.
     pub max_body: u64,
+    /// How long a client may send nothing of it.
+    pub body_timeout: Duration,
     /// How often it may be asked.
     pub limits: RouteLimits,
     /// What callers under a plan may.

@@ -271,3 +271,75 @@ async fn a_flood_of_frames_that_say_nothing_ends_its_connection() {
     assert!(others_are_served(Vec::new(), |_| frame(PING, 0, 0, &[0; 8]).repeat(500)).await);
     assert!(others_are_served(Vec::new(), |_| frame(SETTINGS, 0, 0, &[]).repeat(500)).await);
 }
+
+/// A gateway of one slot at a service that answers GET only, and reads all that it is sent.
+async fn one_slot() -> Gate {
+    let service = service(|mut stream| async move {
+        let head = read_head(&mut stream).await;
+        let mut body = [0; 10];
+        if head.starts_with("get ") || stream.read_exact(&mut body).await.is_ok() {
+            drop(
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await,
+            );
+        }
+    })
+    .await;
+    Gate::start(&format!(
+        "server: {{ workers: 1, body_timeout: 500ms }}\nupstreams:\n  \
+         it: {{ url: \"http://{service}\", in_flight: {{ limit: 1, max_wait: 10s }} }}\nroutes:\n  \
+         - {{ path: /it, methods: [GET, POST], auth: none, timeout: 60s, forward: {{ to: it }} }}\n"
+    ))
+}
+
+const HALF: &[u8] = b"POST /it HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n12345";
+
+#[tokio::test]
+async fn a_body_that_stands_still_gives_its_slot_back_and_its_connection_ends() {
+    let gate = one_slot().await;
+    let mut stream = TcpStream::connect(gate.address()).await.unwrap();
+    stream.write_all(HALF).await.unwrap();
+    let mut answer = String::new();
+    let read = timeout(LONG, stream.read_to_string(&mut answer));
+    let (read, other) = tokio::join!(read, gate.get("/it").send());
+    read.expect("the connection ends").unwrap();
+    other.expect(200);
+    assert!(
+        answer.starts_with("HTTP/1.1 408 ") && answer.contains("\"code\":\"request_timeout\""),
+        "{answer}"
+    );
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    let metrics = gate.admin("/metrics").send().await.expect(200);
+    let metrics = String::from_utf8_lossy(metrics.bytes()).into_owned();
+    assert!(metrics.contains("outcome=\"cancelled\"} 1"), "no service is to blame: {metrics}");
+}
+
+#[tokio::test]
+async fn a_body_that_comes_slowly_and_steadily_is_taken() {
+    let gate = one_slot().await;
+    let mut stream = TcpStream::connect(gate.address()).await.unwrap();
+    stream.write_all(HALF).await.unwrap();
+    let mut every = tokio::time::interval(Duration::from_millis(150)); // longer than the limit in all
+    for byte in b"67890" {
+        every.tick().await;
+        stream.write_all(&[*byte]).await.unwrap();
+    }
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}
+
+#[tokio::test]
+async fn a_stream_of_http2_whose_body_stands_still_ends_and_the_others_go_on() {
+    let gate = one_slot().await;
+    let mut sender = connect_h2(gate.address()).await;
+    let silent = axum::body::Body::from_stream(futures_util::stream::pending::<
+        Result<bytes::Bytes, std::io::Error>,
+    >());
+    let request =
+        |method, body| http::Request::builder().method(method).uri("http://a/it").body(body).unwrap();
+    let silent = sender.send_request(request("POST", silent));
+    let answer = timeout(LONG, silent).await.expect("an answer in time").unwrap();
+    assert_eq!(answer.status(), 408);
+    let other = sender.send_request(request("GET", axum::body::Body::empty()));
+    assert_eq!(timeout(LONG, other).await.expect("an answer in time").unwrap().status(), 200);
+}

@@ -18,6 +18,7 @@ impl Builder<'_> {
     pub(super) fn check_bounds(&mut self) {
         let (none, server) = (Span::millis(0), &self.config.server);
         self.bound("server", "header_timeout", "the server", server.header_timeout > none, "1ms or more");
+        self.bound("server", "body_timeout", "the server", server.body_timeout > none, "1ms or more");
         let header = server.max_header_size >= Size::kib(1);
         self.bound("server", "max_header_size", "the server", header, "1KiB or more");
         for (key, most) in [

@@ -25,7 +25,7 @@ use crate::{
     redis::Redis,
     route::Route,
     routing::{self, Router},
-    server::{config::ListenerConfig, tls},
+    server::{config::ListenerConfig, tls::Tls},
     upstream::Upstream,
 };
 
@@ -40,6 +40,8 @@ pub struct Snapshot {
     pub services: Services,
     /// What instances share.
     pub redis: Option<Arc<Redis>>,
+    /// What the listeners speak, in their order; none where it is plaintext.
+    pub tls: Vec<Option<Arc<Tls>>>,
     /// The most bytes of a request's header section.
     pub max_header_size: usize,
     /// The most bytes of a request's path and query.
@@ -99,8 +101,9 @@ impl Builder<'_> {
             self.mistakes
                 .add(Mistake::new("listen", "there is nowhere to listen").expected("at least one address"));
         }
-        self.check_certificates();
+        let tls = self.tls();
         self.check_certified();
+        self.check_announced();
         self.check_bounds();
         let budget = Budget::build(&self.config.deadline, "deadline", &mut self.mistakes);
         self.budget = budget.unwrap_or_default();
@@ -122,16 +125,36 @@ impl Builder<'_> {
         self.check_limits_by_path();
         let max_header_size = self.config.server.max_header_size.0 as usize;
         let max_uri = self.config.server.max_uri.0 as usize;
-        Snapshot { routes, providers, services, redis, max_header_size, max_uri, config: Arc::default() }
+        let config = Arc::default();
+        Snapshot { routes, providers, services, redis, tls, max_header_size, max_uri, config }
     }
 
-    fn check_certificates(&mut self) {
+    /// What each listener speaks; those whose files have not changed are taken over.
+    fn tls(&mut self) -> Vec<Option<Arc<Tls>>> {
+        let mut built = Vec::with_capacity(self.config.listen.len());
         for (index, listener) in self.config.listen.iter().enumerate() {
-            let Some(Err(why)) = listener.tls.as_ref().map(tls::acceptor) else { continue };
-            self.mistakes.add(Mistake::new(
-                format!("listen[{index}].tls"),
-                format!("listener {}: {why}", listener.address),
-            ));
+            let before = self.ground.before.and_then(|before| before.tls.get(index)?.as_ref());
+            let tls = listener.tls.as_ref().map(|typed| Tls::build(typed, before));
+            built.push(tls.and_then(|tls| {
+                let at = format!("listen[{index}].tls");
+                let wrong = |why| Mistake::new(at, format!("listener {}: {why}", listener.address));
+                self.mistakes.keep(tls.map_err(wrong))
+            }));
+        }
+        built
+    }
+
+    /// Nobody may connect where proxies must announce their clients and there are none.
+    fn check_announced(&mut self) {
+        for (index, listener) in self.config.listen.iter().enumerate() {
+            let trusted = format!("listen[{index}].trusted_proxies");
+            let alone = listener.trusted_proxies.is_empty() && !self.loaded.has_erased(&trusted);
+            if listener.proxy_protocol && alone {
+                let message =
+                    format!("listener {}: nobody may speak the PROXY protocol to it", listener.address);
+                let mistake = Mistake::new(format!("listen[{index}].proxy_protocol"), message);
+                self.mistakes.add(mistake.help("say where the proxies are: `trusted_proxies: [10.0.0.0/8]`"));
+            }
         }
     }
 
@@ -272,6 +295,7 @@ impl Builder<'_> {
             timeout: typed.timeout.0,
             budget: self.budget.clone(),
             max_body: typed.max_body.unwrap_or(self.config.server.max_body).0,
+            body_timeout: self.config.server.body_timeout.0,
             limits,
             plans: self.plans(&typed.path, services),
             credentials: self.credentials.clone(),

@@ -19,7 +19,7 @@ use crate::{
     proxy::config::{FallbackConfig, ForwardConfig, ProblemConfig},
     rate_limit::config::LimitConfig,
     redis::config::RedisConfig,
-    server::config::{AdminConfig, ClientsConfig, ListenerConfig, ServerConfig, TlsConfig},
+    server::config::{AdminConfig, ClientsConfig, ListenerConfig, ServerConfig, SniConfig, TlsConfig},
     upstream::{
         circuit_breaker::CircuitBreakerConfig,
         config::UpstreamConfig,
@@ -78,6 +78,7 @@ fn every_key_has_a_row_in_the_readme() {
         missing::<Config>("The file"),
         missing::<ListenerConfig>("`listen`"),
         missing::<TlsConfig>("`listen[].tls`"),
+        missing::<SniConfig>("`listen[].tls.sni[]`"),
         missing::<ClientsConfig>("`listen[].tls.clients`"),
         missing::<AdminConfig>("`admin`"),
         missing::<ServerConfig>("`server`"),

@@ -1,4 +1,5 @@
-//! Notices that the configuration should be looked at again: on SIGHUP, or when the file's content is another one. Also
+//! Notices that the configuration should be looked at again: on SIGHUP, or when the content of its file, or of a file that
+//! it names, is another one. Also
 //! that the file is gone, once, when it stays away for longer than a replacement takes.
 //!
 //! The directory is watched, not the file: editors and ConfigMaps replace files instead of writing them. Events only make
@@ -19,6 +20,8 @@ use tokio::{
     sync::mpsc,
     time::{Instant, Interval, MissedTickBehavior, interval_at, sleep},
 };
+
+use crate::server::tls::fingerprint;
 
 /// A save is several events: write, rename, permissions. Below the 300 ms in which a change is to be noticed.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -42,6 +45,8 @@ pub struct Watch {
     path: PathBuf,
     /// What was in it; none while it is gone, so that it is taken up when it comes back, whatever is in it.
     seen: Option<u64>,
+    /// Files that belong to it, in groups, and what was in each group.
+    beside: Vec<(Vec<PathBuf>, u64)>,
     /// Since when it could not be read.
     unread: Option<Instant>,
     hangup: Option<Signal>,
@@ -65,7 +70,23 @@ impl Watch {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let seen = std::fs::read(&path).ok().map(|content| hash(&content));
         let hangup = signal(SignalKind::hangup()).ok();
-        Watch { path, seen, unread: None, hangup, hung_up: false, events, tick, _watcher: watcher.ok() }
+        Watch {
+            path,
+            seen,
+            beside: Vec::new(),
+            unread: None,
+            hangup,
+            hung_up: false,
+            events,
+            tick,
+            _watcher: watcher.ok(),
+        }
+    }
+
+    /// From now on looks at these files as well, in groups, each with what is known to be in it. Only every second: they change
+    /// seldom.
+    pub fn beside(&mut self, groups: impl Iterator<Item = (Vec<PathBuf>, u64)>) {
+        self.beside = groups.collect();
     }
 
     /// Waits until the file should be looked at again. May be dropped and called again: nothing is lost by that.
@@ -91,6 +112,20 @@ impl Watch {
     }
 
     async fn look(&mut self) -> Option<Change> {
+        let beside = self.look_beside().then_some(Change::File);
+        self.look_at_it().await.or(beside)
+    }
+
+    /// Whether anything changed there. What is there now is told once, be it right or wrong.
+    fn look_beside(&mut self) -> bool {
+        let changed = |(files, seen): &mut (Vec<PathBuf>, u64)| {
+            let found = fingerprint(files);
+            std::mem::replace(seen, found) != found
+        };
+        self.beside.iter_mut().filter_map(|group| changed(group).then_some(())).count() > 0
+    }
+
+    async fn look_at_it(&mut self) -> Option<Change> {
         let Ok(content) = tokio::fs::read(&self.path).await else { return self.missed() };
         self.unread = None;
         let found = Some(hash(&content));

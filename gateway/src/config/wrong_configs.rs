@@ -50,6 +50,11 @@ wrong! {
     a_missing_listen: "routes: []\n";
     text_for_the_whole_file: "listen";
     a_list_for_the_whole_file: "- listen\n";
+    a_proxy_that_is_no_network: "listen: [{ address: \"127.0.0.1:8087\", trusted_proxies: [10.0.0.7/8] }]\nroutes: []\n";
+    a_proxy_that_is_everybody: "listen: [{ address: \"127.0.0.1:8087\", trusted_proxies: [\"::/0\"] }]\nroutes: []\n";
+    an_unknown_version_of_tls: "listen: [{ address: \"127.0.0.1:8087\", tls: { cert: a, key: b, min_version: 1.1 } }]\nroutes: []\n";
+    a_certificate_by_name_without_its_key: "listen: [{ address: \"127.0.0.1:8087\", tls: { cert: a, key: b, sni: [{ cert: c }] } }]\nroutes: []\n";
+    a_proxy_without_a_list: "listen: [{ address: \"127.0.0.1:8087\", trusted_proxies: 10.0.0.0/8 }]\nroutes: []\n";
     lines_that_end_as_on_windows: "listen: []\r\nroutes: []\r\nserver: []\r\n";
 }
 

@@ -188,7 +188,7 @@ wrong! {
          unhealthy_after: 0, jitter_percent: 101, statuses: [] }");
     an_ejection_for_no_time:
         kitchen("url: \"http://kitchen:8083\", ejection: { interval: 0s, base_time: 1m, max_time: 30s }");
-    times_and_sizes_of_nothing: format!("{}server: {{ header_timeout: 0s, max_header_size: 1B, max_uri: 9B, max_connections: 0, max_connections_per_address: 0 }}\n{}",
+    times_and_sizes_of_nothing: format!("{}server: {{ header_timeout: 0s, body_timeout: 0s, max_header_size: 1B, max_uri: 9B, max_connections: 0, max_connections_per_address: 0 }}\n{}",
         kitchen("url: \"http://kitchen:8083\", connect_timeout: 0s, attempt_timeout: 0ms, max_header_size: 9B, max_response: 0B")
             .replace("routes: []\n", ""),
         "routes:\n  - path: /a\n    auth: none\n    timeout: 0s\n    compose:\n      \
@@ -287,6 +287,7 @@ wrong! {
     scopes_of_an_optional_caller:
         route("path: /orders\nauth: { provider: ftgo, optional: true, scopes: [a] }\nforward: { to: order }\n");
     a_scope_that_is_two: route("path: /orders\nauth: { provider: ftgo, scopes: [\"a b\\\"\"] }\nforward: { to: order }\n");
+    proxies_that_announce_and_are_not_trusted: format!("{RIGHT}routes: []\n").replace(":8087\"", ":8087\", proxy_protocol: true");
     nowhere_to_listen: ["listen: []", "routes: []", ""].join("\n");
     several_wrong_meanings_at_once: format!("{}{}",
         route("path: /orders/{orderId}\nmethods: [FETCH]\nauth: { provider: nobody }\nlimits: [none]\ncompose:\n  \

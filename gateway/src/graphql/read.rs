@@ -94,7 +94,7 @@ pub(super) fn not_allowed(allowed: &'static str) -> Error {
 fn of_body(error: &BodyError) -> Error {
     match error {
         BodyError::TooLarge(_) => Error::new(Code::BodyTooLarge, error.to_string()),
-        BodyError::Deadline => Error::new(Code::RequestTimeout, error.to_string()),
+        BodyError::Stalled(_) | BodyError::Deadline => Error::new(Code::RequestTimeout, error.to_string()),
         _ => Error::new(Code::BadRequest, error.to_string()),
     }
 }

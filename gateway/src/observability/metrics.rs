@@ -51,6 +51,8 @@ pub struct ProcessMetrics {
     pub refused_in_all: Counter,
     /// Connections closed at once because there were too many of their address.
     pub refused_of_address: Counter,
+    /// Connections closed since no trusted proxy said whose they are, where one must.
+    pub refused_unannounced: Counter,
     /// Configurations that were taken into use after the first.
     pub reloads: Counter,
     /// Configurations that were refused.
@@ -172,8 +174,11 @@ impl Metrics {
             None,
             MetricType::Counter,
         )?;
-        for (reason, counter) in [("all", &process.refused_in_all), ("address", &process.refused_of_address)]
-        {
+        for (reason, counter) in [
+            ("all", &process.refused_in_all),
+            ("address", &process.refused_of_address),
+            ("proxy_protocol", &process.refused_unannounced),
+        ] {
             ConstCounter::new(counter.get()).encode(family.encode_family(&[("reason", reason)])?)?;
         }
         let open = process.open.load(std::sync::atomic::Ordering::Relaxed);

@@ -9,7 +9,10 @@ use std::{
 use http::{HeaderMap, HeaderName};
 
 use super::config::Key;
-use crate::routing::{Params, path};
+use crate::{
+    downstream::Network,
+    routing::{Params, path},
+};
 
 /// What is known of who asks, at some point of a request's life.
 #[derive(Clone, Copy)]
@@ -93,10 +96,9 @@ impl Subject<'_> {
     /// A kind and its bytes: no principal can pose as an address. The same in every instance.
     pub(super) fn with_bytes<T>(&self, then: impl FnOnce(u8, &[u8]) -> T) -> T {
         match self {
-            Subject::Address(address) => match network(*address) {
-                Counted::V4(bits) => then(4, &bits.to_be_bytes()),
-                Counted::V6Network(bits) => then(6, &bits.to_be_bytes()),
-                Counted::Text(..) | Counted::Crowd(_) => unreachable!("an address is counted by its network"),
+            Subject::Address(address) => match Network::of(*address) {
+                Network::V4(bits) => then(4, &bits.to_be_bytes()),
+                Network::V6(bits) => then(6, &bits.to_be_bytes()),
             },
             Subject::Principal(text) => then(b'p', text),
             Subject::Header(text) => then(b'h', text),
@@ -109,9 +111,8 @@ impl Subject<'_> {
 /// memory than a short one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Counted {
-    V4(u32),
-    /// The /64 that a provider gives to one customer, who may use all of its addresses.
-    V6Network(u64),
+    /// An address.
+    Network(Network),
     /// A hash of a text. Its key is random, so that nobody can look for a text that shares another's bucket.
     Text(u64),
     /// One of a fixed number of buckets that all share while too many keys are held.
@@ -125,15 +126,8 @@ pub(super) struct Keys(RandomState);
 impl Keys {
     pub(super) fn of(&self, subject: &Subject<'_>) -> Counted {
         match subject {
-            Subject::Address(address) => network(*address),
+            Subject::Address(address) => Counted::Network(Network::of(*address)),
             text => text.with_bytes(|_kind, bytes| Counted::Text(self.0.hash_one(bytes))),
         }
-    }
-}
-
-fn network(address: IpAddr) -> Counted {
-    match address.to_canonical() {
-        IpAddr::V4(address) => Counted::V4(address.to_bits()),
-        IpAddr::V6(address) => Counted::V6Network((address.to_bits() >> 64) as u64),
     }
 }

@@ -209,6 +209,11 @@ mod tests {
     use governor::clock::FakeRelativeClock;
 
     use super::*;
+    use crate::downstream::Network;
+
+    fn v4(bits: u32) -> Counted {
+        Counted::Network(Network::V4(bits))
+    }
 
     fn counter(burst: u32, most_keys: usize) -> (Counter<FakeRelativeClock>, FakeRelativeClock) {
         let clock = FakeRelativeClock::default();
@@ -227,18 +232,18 @@ mod tests {
     #[test]
     fn a_bucket_refills_while_one_waits_as_long_as_told() {
         let (counter, clock) = counter(2, 10);
-        assert!(counter.count(Counted::V4(1)).is_ok() && counter.count(Counted::V4(1)).is_ok());
-        let pause = counter.count(Counted::V4(1)).unwrap_err();
+        assert!(counter.count(v4(1)).is_ok() && counter.count(v4(1)).is_ok());
+        let pause = counter.count(v4(1)).unwrap_err();
         assert_eq!(pause, Duration::from_millis(500));
         clock.advance(pause);
-        assert!(counter.count(Counted::V4(1)).is_ok());
-        assert!(counter.count(Counted::V4(1)).is_err());
+        assert!(counter.count(v4(1)).is_ok());
+        assert!(counter.count(v4(1)).is_err());
     }
 
     #[test]
     fn keys_that_are_as_good_as_new_are_swept() {
         let (counter, clock) = counter(2, 10);
-        (0..11).for_each(|n| assert!(counter.count(Counted::V4(n)).is_ok()));
+        (0..11).for_each(|n| assert!(counter.count(v4(n)).is_ok()));
         clock.advance(Duration::from_secs(2));
         counter.look();
         assert!(counter.limiter.len() <= 1 && !counter.crowded.load(Ordering::Relaxed));
@@ -247,7 +252,8 @@ mod tests {
     #[test]
     fn a_flood_of_keys_is_held_in_bounded_memory_and_still_limited() {
         let (counter, _clock) = counter(1, 1_000);
-        let let_in = (0..100_000).filter(|n| counter.count(Counted::V6Network(*n)).is_ok()).count();
+        let let_in =
+            (0..100_000).filter(|n| counter.count(Counted::Network(Network::V6(*n))).is_ok()).count();
         let most = 1_000 + CROWD as usize + 100 * LOOK_EVERY as usize;
         assert!(counter.limiter.len() <= most, "{} keys", counter.limiter.len());
         assert!(let_in <= most, "{let_in} let in");
@@ -256,7 +262,7 @@ mod tests {
     #[test]
     fn once_the_flood_is_over_everybody_has_a_bucket_of_their_own_again() {
         let (counter, clock) = counter(1, 10);
-        (0..100).for_each(|n| _ = counter.count(Counted::V4(n)));
+        (0..100).for_each(|n| _ = counter.count(v4(n)));
         counter.look();
         assert!(counter.crowded.load(Ordering::Relaxed));
         clock.advance(Duration::from_secs(3));
@@ -275,7 +281,7 @@ mod tests {
     #[test]
     fn what_costs_more_takes_more_and_all_of_it_can_be_given_back() {
         let (counter, clock) = counter(10, 10);
-        let (bucket, four) = (Counted::V4(1), NonZeroU32::new(4).unwrap());
+        let (bucket, four) = (v4(1), NonZeroU32::new(4).unwrap());
         assert_eq!((counter.take(bucket, four).ok(), counter.take(bucket, four).ok()), (Some(6), Some(2)));
         let refused = counter.take(bucket, four).unwrap_err();
         assert_eq!((refused.wait, refused.remaining), (Duration::from_millis(200), 2));
@@ -283,14 +289,14 @@ mod tests {
         assert_eq!(counter.take(bucket, four).ok(), Some(2));
         clock.advance(refused.wait);
         assert_eq!(counter.take(bucket, four).ok(), Some(0));
-        counter.give_back(Counted::V4(2), four); // nobody knows it: it is full
-        assert_eq!(counter.take(Counted::V4(2), four).ok(), Some(6));
+        counter.give_back(v4(2), four); // nobody knows it: it is full
+        assert_eq!(counter.take(v4(2), four).ok(), Some(6));
     }
 
     #[test]
     fn what_others_counted_is_taken_over_and_never_makes_a_bucket_fuller() {
         let (counter, _clock) = counter(10, 10);
-        let bucket = Counted::V4(1);
+        let bucket = v4(1);
         counter.take_over(bucket, counter.now(), Duration::from_millis(700));
         counter.take_over(bucket, counter.now(), Duration::from_millis(100));
         let ahead = counter.ahead(bucket, counter.now());

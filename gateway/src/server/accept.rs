@@ -15,7 +15,6 @@ use tokio::{
     sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
-use tokio_rustls::TlsAcceptor;
 
 use super::{
     Serve,
@@ -23,6 +22,8 @@ use super::{
     config::ServerConfig,
     connection::{Serving, serve},
     listeners::Listener,
+    proxies::Proxies,
+    tls::Live,
 };
 use crate::worker::{self, TICK};
 
@@ -76,26 +77,34 @@ async fn tick<S: Serve>(gateway: &S) {
     }
 }
 
+/// What connections of a listener begin with.
+struct Ground<S> {
+    tls: Option<Arc<Live>>,
+    proxies: Arc<Proxies>,
+    serving: Arc<Serving<S>>,
+}
+
 async fn accept<S: Serve>(listener: Listener, serving: Arc<Serving<S>>) {
-    let Listener { socket, tls } = listener;
+    let Listener { socket, tls, proxies } = listener;
     let socket = match TcpListener::from_std(socket) {
         Ok(socket) => socket,
         Err(error) => return tracing::error!(%error, "a worker cannot use its socket"),
     };
+    let ground = Ground { tls, proxies, serving };
     tokio::select! {
-        () = serving.draining.begun() => {}
-        () = accept_on(&socket, tls.as_ref(), &serving) => {}
+        () = ground.serving.draining.begun() => {}
+        () = accept_on(&socket, &ground) => {}
     }
     match socket.into_std() {
-        Ok(socket) => accept_queued(&socket, tls.as_ref(), &serving),
+        Ok(socket) => accept_queued(&socket, &ground),
         Err(error) => tracing::error!(%error, "connections that waited to be accepted are lost"),
     }
 }
 
-async fn accept_on<S: Serve>(socket: &TcpListener, tls: Option<&TlsAcceptor>, serving: &Arc<Serving<S>>) {
+async fn accept_on<S: Serve>(socket: &TcpListener, ground: &Ground<S>) {
     loop {
         match socket.accept().await {
-            Ok((stream, peer)) => begin(stream, peer, tls, serving),
+            Ok((stream, peer)) => ground.begin(stream, peer),
             Err(error) if left_early(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections");
@@ -107,14 +116,14 @@ async fn accept_on<S: Serve>(socket: &TcpListener, tls: Option<&TlsAcceptor>, se
 
 /// Takes what the kernel has accepted already: those clients may have sent their requests. The system is asked itself,
 /// since the runtime only knows of connections that came before its last look.
-fn accept_queued<S: Serve>(socket: &StdListener, tls: Option<&TlsAcceptor>, serving: &Arc<Serving<S>>) {
+fn accept_queued<S: Serve>(socket: &StdListener, ground: &Ground<S>) {
     loop {
         let accepted = socket.accept().and_then(|(stream, peer)| {
             stream.set_nonblocking(true)?;
             Ok((TcpStream::from_std(stream)?, peer))
         });
         match accepted {
-            Ok((stream, peer)) => begin(stream, peer, tls, serving),
+            Ok((stream, peer)) => ground.begin(stream, peer),
             Err(error) if left_early(&error) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(error) => return tracing::warn!(%error, "cannot accept connections that wait"),
@@ -122,15 +131,17 @@ fn accept_queued<S: Serve>(socket: &StdListener, tls: Option<&TlsAcceptor>, serv
     }
 }
 
-/// A task for each connection that there is a place for: a panic on one does not end others.
-fn begin<S: Serve>(
-    stream: TcpStream,
-    peer: SocketAddr,
-    tls: Option<&TlsAcceptor>,
-    serving: &Arc<Serving<S>>,
-) {
-    if let Some(place) = serving.admit(peer.ip()) {
-        tokio::spawn(serve(stream, peer, tls.cloned(), serving.clone(), place));
+impl<S: Serve> Ground<S> {
+    /// A task for each connection that there is a place for: a panic on one does not end others.
+    fn begin(&self, stream: TcpStream, peer: SocketAddr) {
+        let proxies = self.proxies.trust(peer.ip()).then(|| self.proxies.clone());
+        if self.proxies.announce && proxies.is_none() {
+            return self.serving.unannounced(peer.ip(), "it is no trusted proxy");
+        }
+        if let Some(place) = self.serving.admit(peer.ip(), proxies.is_some()) {
+            let tls = self.tls.as_ref().map(|tls| tls.acceptor());
+            tokio::spawn(serve(stream, peer, proxies, tls, self.serving.clone(), place));
+        }
     }
 }
 

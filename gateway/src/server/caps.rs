@@ -13,7 +13,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::config::ServerConfig;
-use crate::observability::metrics::ProcessMetrics;
+use crate::{downstream::Network, observability::metrics::ProcessMetrics};
 
 /// How often it is logged that connections are refused, however many are.
 const TOLD: Duration = Duration::from_secs(1);
@@ -33,26 +33,11 @@ struct Held {
     told: Option<Instant>,
 }
 
-/// What counts as one address: IPv6 providers give a customer a whole /64.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Network {
-    V4(u32),
-    V6(u64),
-}
-
 /// A connection that is counted until this is dropped.
 pub(super) struct Place {
     caps: Arc<Caps>,
-    network: Network,
-}
-
-impl Network {
-    fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Network::V4(address.to_bits()),
-            IpAddr::V6(address) => Network::V6((address.to_bits() >> 64) as u64),
-        }
-    }
+    /// None for a proxy.
+    network: Option<Network>,
 }
 
 impl Caps {
@@ -61,11 +46,17 @@ impl Caps {
         Arc::new(Caps { most, most_each, held: Mutex::default() })
     }
 
-    /// A place for a connection from there; `None` when there is none.
-    pub(super) fn admit(self: &Arc<Self>, from: IpAddr, metrics: &ProcessMetrics) -> Option<Place> {
-        let network = Network::of(from);
+    /// A place for a connection from there; `None` when there is none. A trusted proxy has as many clients as there are: it
+    /// is held to the cap of all.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        from: IpAddr,
+        is_proxy: bool,
+        metrics: &ProcessMetrics,
+    ) -> Option<Place> {
+        let network = (!is_proxy).then(|| Network::of(from));
         let mut held = self.held.lock();
-        let each = held.each.get(&network).copied().unwrap_or_default();
+        let each = network.and_then(|network| held.each.get(&network).copied()).unwrap_or_default();
         let why = if held.all >= self.most {
             metrics.refused_in_all.inc();
             "max_connections"
@@ -74,14 +65,31 @@ impl Caps {
             "max_connections_per_address"
         } else {
             held.all += 1;
-            held.each.insert(network, each + 1);
+            held.each.extend(network.map(|network| (network, each + 1)));
             return Some(Place { caps: self.clone(), network });
         };
-        if held.told.is_none_or(|told| told.elapsed() >= TOLD) {
-            held.told = Some(Instant::now());
+        if held.may_tell() {
             tracing::warn!(%from, open = held.all, reached = why, "connections are closed at once");
         }
         None
+    }
+
+    /// A connection was closed since nobody whom a listener believes said whose it is.
+    pub(super) fn unannounced(&self, from: IpAddr, why: &str, metrics: &ProcessMetrics) {
+        metrics.refused_unannounced.inc();
+        if self.held.lock().may_tell() {
+            tracing::warn!(%from, why, "connections without a header of the PROXY protocol are closed");
+        }
+    }
+}
+
+impl Held {
+    fn may_tell(&mut self) -> bool {
+        let may = self.told.is_none_or(|told| told.elapsed() >= TOLD);
+        if may {
+            self.told = Some(Instant::now());
+        }
+        may
     }
 }
 
@@ -89,11 +97,12 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut held = self.caps.held.lock();
         held.all -= 1;
-        let left = held.each.get(&self.network).copied().unwrap_or_default().saturating_sub(1);
+        let Some(network) = self.network else { return };
+        let left = held.each.get(&network).copied().unwrap_or_default().saturating_sub(1);
         if left == 0 {
-            held.each.remove(&self.network);
+            held.each.remove(&network);
         } else {
-            held.each.insert(self.network, left);
+            held.each.insert(network, left);
         }
     }
 }
@@ -114,7 +123,7 @@ mod tests {
     #[test]
     fn an_address_has_its_own_cap_and_a_place_that_is_left_is_free() {
         let (caps, metrics) = caps(3, 2);
-        let ask = |from: &str| caps.admit(from.parse().unwrap(), &metrics);
+        let ask = |from: &str| caps.admit(from.parse().unwrap(), false, &metrics);
         let (first, second) = (ask("192.0.2.1"), ask("::ffff:192.0.2.1"));
         assert!(first.is_some() && second.is_some());
         assert!(ask("192.0.2.1").is_none());
@@ -128,9 +137,19 @@ mod tests {
     }
 
     #[test]
+    fn a_trusted_proxy_is_held_to_the_cap_of_all_only() {
+        let (caps, metrics) = caps(3, 1);
+        let proxy = || caps.admit("10.0.0.1".parse().unwrap(), true, &metrics);
+        let places = [proxy(), proxy(), proxy()];
+        assert!(places.iter().all(Option::is_some) && proxy().is_none());
+        drop(places);
+        assert!(proxy().is_some() && caps.held.lock().each.is_empty());
+    }
+
+    #[test]
     fn all_addresses_of_one_network_of_ipv6_count_as_one() {
         let (caps, metrics) = caps(9, 1);
-        let ask = |from: &str| caps.admit(from.parse().unwrap(), &metrics);
+        let ask = |from: &str| caps.admit(from.parse().unwrap(), false, &metrics);
         let _first = ask("2001:db8:0:1::1");
         assert!(ask("2001:db8:0:1:ffff::2").is_none());
         assert!(ask("2001:db8:0:2::1").is_some());

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
 
+use super::proxies::Cidr;
 use crate::units::{Size, Span};
 
 /// One address that clients connect to.
@@ -15,6 +16,12 @@ pub struct ListenerConfig {
     /// TLS with ALPN for HTTP/2 and HTTP/1.1; plaintext HTTP/1.1 and prior-knowledge HTTP/2 when absent.
     #[serde(default)]
     pub tls: Option<TlsConfig>,
+    /// The proxies before it that are believed when they say who the client is; nobody is when empty.
+    #[serde(default)]
+    pub trusted_proxies: Vec<Cidr>,
+    /// Whether each connection begins with a header of the PROXY protocol, which only these proxies may send.
+    #[serde(default)]
+    pub proxy_protocol: bool,
 }
 
 /// The certificate of a listener.
@@ -25,9 +32,37 @@ pub struct TlsConfig {
     pub cert: PathBuf,
     /// Its private key, PEM.
     pub key: PathBuf,
+    /// Other certificates, for clients that ask for one of their names; the first one is for all others.
+    #[serde(default)]
+    pub sni: Vec<SniConfig>,
+    /// The oldest version that is spoken.
+    #[serde(default)]
+    pub min_version: TlsVersion,
     /// That clients are asked for certificates of their own; they are not when absent.
     #[serde(default)]
     pub clients: Option<ClientsConfig>,
+}
+
+/// One more certificate of a listener, for the names in it (RFC 6066 section 3).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SniConfig {
+    /// The certificate chain, PEM, leaf first.
+    pub cert: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+}
+
+/// A version of TLS. Older ones are not spoken at all (RFC 8996).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub enum TlsVersion {
+    /// RFC 5246: what is still needed by clients of some age.
+    #[default]
+    #[serde(rename = "1.2")]
+    Tls12,
+    /// RFC 8446.
+    #[serde(rename = "1.3")]
+    Tls13,
 }
 
 /// Certificates of clients.
@@ -60,6 +95,8 @@ pub struct ServerConfig {
     /// How long a client may take to send its header section, may take nothing of an answer that waits for it, and may stay
     /// idle between requests.
     pub header_timeout: Span,
+    /// How long a client may send nothing of a body that is waited for (408 after it).
+    pub body_timeout: Span,
     /// Connections at a time, of all clients; one more is closed at once.
     pub max_connections: usize,
     /// The same of one address, or of one /64 of IPv6.
@@ -80,6 +117,8 @@ impl Default for ServerConfig {
             drain_timeout: Span::secs(30),
             // Slow-header attacks hold a connection no longer than this.
             header_timeout: Span::secs(30),
+            // A slow line still sends something now and then; who sends nothing holds a place at a service.
+            body_timeout: Span::secs(10),
             // What a few hundred MiB hold.
             max_connections: 20_000,
             // Many people share an address behind a provider's NAT, and all of them where a load balancer stands before us.

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -35,7 +35,10 @@ use super::{
     accept::Draining,
     caps::{Caps, Place},
     config::ServerConfig,
+    forwarded,
     opening::Opened,
+    proxies::Proxies,
+    proxy_protocol::{self, Told},
     seldom::Seldom,
     taken::Taken,
     tls,
@@ -75,6 +78,8 @@ pub(super) struct Serving<S> {
 pub(super) struct Peer<S> {
     pub(super) gateway: Arc<S>,
     pub(super) downstream: Arc<Downstream>,
+    /// Whom to believe who the clients are, where the connection is one of a trusted proxy.
+    proxies: Option<Arc<Proxies>>,
     /// Whether a request has been understood.
     asked: AtomicBool,
 }
@@ -111,8 +116,34 @@ impl<S: Serve> Serving<S> {
     }
 
     /// A place for one more connection, unless that is one too many.
-    pub(super) fn admit(&self, from: IpAddr) -> Option<Place> {
-        self.caps.admit(from, self.gateway.process())
+    pub(super) fn admit(&self, from: IpAddr, is_proxy: bool) -> Option<Place> {
+        self.caps.admit(from, is_proxy, self.gateway.process())
+    }
+
+    /// Says that a connection is closed since nobody said whose it is.
+    pub(super) fn unannounced(&self, from: IpAddr, why: &str) {
+        self.caps.unannounced(from, why, self.gateway.process());
+    }
+
+    /// Whose a connection of one of `proxies` is, as they announce it, and whether it is one of theirs in turn. Who is not named
+    /// may not name others: bytes of anybody follow. `None` when that is the end of it.
+    async fn announced(
+        &self,
+        stream: &mut TcpStream,
+        peer: SocketAddr,
+        proxies: Arc<Proxies>,
+    ) -> Option<(SocketAddr, Option<Arc<Proxies>>)> {
+        let why = match self.soon(Box::pin(proxy_protocol::read(stream))).await {
+            Some(Ok(Told::From(client))) => {
+                return Some((client, proxies.trust(client.ip()).then_some(proxies)));
+            }
+            Some(Ok(Told::Nobody)) => return Some((peer, None)),
+            Some(Ok(Told::Nothing)) => return None,
+            Some(Err(error)) => error.to_string(),
+            None => "it did not come in time".to_owned(),
+        };
+        self.unannounced(peer.ip(), &why);
+        None
     }
 
     async fn plain(&self, stream: TcpStream, peer: &Arc<Peer<S>>) -> Result<(), Broken> {
@@ -223,8 +254,9 @@ impl<S: Serve> Serving<S> {
 
 /// Serves one connection to its end.
 pub(super) async fn serve<S: Serve>(
-    stream: TcpStream,
-    peer: SocketAddr,
+    mut stream: TcpStream,
+    mut peer: SocketAddr,
+    mut proxies: Option<Arc<Proxies>>,
     tls: Option<TlsAcceptor>,
     serving: Arc<Serving<S>>,
     _place: Place,
@@ -233,8 +265,15 @@ pub(super) async fn serve<S: Serve>(
     let _open = Open::count(metrics);
     // Answers are written whole; waiting to fill a packet only delays them. Failing, it costs time and nothing else.
     _ = stream.set_nodelay(true);
+    if let Some(announcing) = proxies.clone().filter(|proxies| proxies.announce) {
+        match serving.announced(&mut stream, peer, announcing).await {
+            Some((client, theirs)) => (peer, proxies) = (client, theirs),
+            None => return,
+        }
+    }
     let downstream = Arc::new(Downstream::new(peer, tls.is_some()));
-    let peer = Arc::new(Peer { gateway: serving.gateway.clone(), downstream, asked: AtomicBool::new(false) });
+    let (gateway, asked) = (serving.gateway.clone(), AtomicBool::new(false));
+    let peer = Arc::new(Peer { gateway, downstream, proxies, asked });
     let ended = match &tls {
         None => serving.plain(stream, &peer).await,
         // On the heap: a connection without TLS would carry the room for it.
@@ -261,8 +300,20 @@ fn answers<S: Serve>(
     service_fn(move |request| {
         let peer = peer.clone();
         peer.asked.store(true, Ordering::Relaxed);
-        async move { Ok(pin!(peer.gateway.handle(request, &peer.downstream)).await) }
+        async move {
+            let client = peer.client(request.headers());
+            Ok(pin!(peer.gateway.handle(request, client.as_ref().unwrap_or(&peer.downstream))).await)
+        }
     })
+}
+
+impl<S> Peer<S> {
+    /// Whom a request comes from, where that is another than the one who connected.
+    fn client(&self, headers: &HeaderMap) -> Option<Arc<Downstream>> {
+        let client = forwarded::client(headers, self.proxies.as_deref()?)?;
+        let tls = client.tls.unwrap_or(self.downstream.tls);
+        Some(Arc::new(self.downstream.on_behalf_of(client.address, tls)))
+    }
 }
 
 /// What is read at once of an HTTP/1.1 connection: the largest header section, and a target before it. Uploads are read in

@@ -5,14 +5,15 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    sync::Arc,
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio_rustls::TlsAcceptor;
 
 use super::{
     config::{ListenerConfig, ServerConfig},
-    tls,
+    proxies::Proxies,
+    tls::{Live, LiveTls, Tls},
 };
 use crate::worker;
 
@@ -24,12 +25,14 @@ pub struct Listeners {
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) per_worker: Vec<Vec<Listener>>,
     pub(super) settings: ServerConfig,
+    pub(super) tls: LiveTls,
 }
 
 /// One worker's socket of one listener.
 pub(super) struct Listener {
     pub(super) socket: TcpListener,
-    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) tls: Option<Arc<Live>>,
+    pub(super) proxies: Arc<Proxies>,
 }
 
 impl Listeners {
@@ -42,22 +45,30 @@ impl Listeners {
 
 /// Binds every address, once for each worker. Clients can connect from now on; they are served once the server starts.
 ///
+/// `tls` is for each listener what its `tls` was built to.
+///
 /// # Errors
-/// When an address is in use or may not be used, or the files of a certificate are wrong; the message names which.
-pub fn bind(listen: &[ListenerConfig], settings: &ServerConfig) -> io::Result<Listeners> {
+/// When an address is in use or may not be used; the message names which.
+pub fn bind(
+    listen: &[ListenerConfig],
+    tls: &[Option<Arc<Tls>>],
+    settings: &ServerConfig,
+) -> io::Result<Listeners> {
     let workers = workers(settings);
     let mut per_worker: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::with_capacity(listen.len())).collect();
-    let mut addresses = Vec::with_capacity(listen.len());
-    for listener in listen {
-        let tls = listener.tls.as_ref().map(tls::acceptor).transpose().map_err(io::Error::other)?;
+    let (mut addresses, mut live) = (Vec::with_capacity(listen.len()), Vec::with_capacity(listen.len()));
+    for (listener, tls) in listen.iter().zip(tls) {
+        let tls = tls.as_ref().map(|tls| Arc::new(Live::new(tls)));
+        live.push((listener.address, tls.clone()));
         let (address, sockets) = bind_all(listener.address, workers)
             .map_err(|why| io::Error::new(why.kind(), refusal(listener.address, &why)))?;
         addresses.push(address);
+        let proxies = Arc::new(Proxies::new(&listener.trusted_proxies, listener.proxy_protocol));
         for (listeners, socket) in per_worker.iter_mut().zip(sockets) {
-            listeners.push(Listener { socket, tls: tls.clone() });
+            listeners.push(Listener { socket, tls: tls.clone(), proxies: proxies.clone() });
         }
     }
-    Ok(Listeners { addresses, per_worker, settings: settings.clone() })
+    Ok(Listeners { addresses, per_worker, settings: settings.clone(), tls: LiveTls(live.into()) })
 }
 
 fn workers(settings: &ServerConfig) -> usize {

@@ -13,8 +13,11 @@ mod caps;
 mod chatter;
 pub mod config;
 mod connection;
+mod forwarded;
 mod listeners;
 mod opening;
+pub mod proxies;
+mod proxy_protocol;
 mod seldom;
 mod taken;
 #[cfg(test)]
@@ -40,7 +43,7 @@ use tokio::{
 };
 
 pub use self::listeners::{Listeners, bind};
-use self::{accept::Draining, caps::Caps, config::ServerConfig, listeners::Listener};
+use self::{accept::Draining, caps::Caps, config::ServerConfig, listeners::Listener, tls::LiveTls};
 use crate::{
     downstream::Downstream,
     observability::{metrics::ProcessMetrics, record::Recorded},
@@ -100,6 +103,7 @@ impl Serve for Gateway {
 pub struct Server<S = Gateway> {
     gateway: Arc<S>,
     addresses: Vec<SocketAddr>,
+    tls: LiveTls,
     workers: Vec<Worker>,
     /// Yields `None` when the last worker has ended.
     ended: mpsc::Receiver<()>,
@@ -117,7 +121,7 @@ impl<S: Serve> Server<S> {
     /// # Errors
     /// When the system refuses a thread or what its runtime needs.
     pub fn start(gateway: Arc<S>, listeners: Listeners) -> io::Result<Self> {
-        let Listeners { addresses, per_worker, settings } = listeners;
+        let Listeners { addresses, per_worker, settings, tls } = listeners;
         let (alive, ended) = mpsc::channel(1);
         let caps = Caps::new(&settings);
         let start = |(index, sockets)| {
@@ -127,13 +131,19 @@ impl<S: Serve> Server<S> {
             Ok(Worker { thread: start.thread(gateway.clone(), settings.clone())?, drain })
         };
         let workers = per_worker.into_iter().enumerate().map(start).collect::<io::Result<_>>()?;
-        Ok(Server { gateway, addresses, workers, ended })
+        Ok(Server { gateway, addresses, tls, workers, ended })
     }
 
     /// The addresses listened on, in the order of the configuration, with the ports that were found for 0.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The TLS of its listeners, to be replaced when files have changed.
+    #[must_use]
+    pub fn tls(&self) -> LiveTls {
+        self.tls.clone()
     }
 
     /// Takes no more connections, lets requests end, and returns when all have or `drain_timeout` has passed.

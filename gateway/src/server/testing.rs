@@ -24,6 +24,7 @@ use tokio::{
 use super::{
     Listeners, Serve, Server, bind,
     config::{ListenerConfig, ServerConfig, TlsConfig},
+    tls::Tls,
 };
 use crate::{
     body::Body,
@@ -79,6 +80,7 @@ impl Serve for Stub {
             _ => {}
         }
         let mut response = Response::new(Body::full(format!("{:?} tls={}", request.version(), from.tls)));
+        response.headers_mut().insert("x-peer", from.peer_text.parse().unwrap());
         if self.draining.load(Ordering::Relaxed) && request.version() == Version::HTTP_11 {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -105,10 +107,29 @@ pub(super) fn settings() -> ServerConfig {
     ServerConfig { workers: 2, drain_timeout: Span::secs(20), ..ServerConfig::default() }
 }
 
+pub(super) fn built(listen: &[ListenerConfig]) -> Vec<Option<Arc<Tls>>> {
+    listen.iter().map(|listener| Some(Tls::build(listener.tls.as_ref()?, None).unwrap())).collect()
+}
+
+/// A listener before which nobody stands.
+pub(super) fn listener(address: SocketAddr, tls: Option<TlsConfig>) -> ListenerConfig {
+    ListenerConfig { address, tls, trusted_proxies: Vec::new(), proxy_protocol: false }
+}
+
 pub(super) fn bound(settings: &ServerConfig, tls: Option<TlsConfig>) -> (SocketAddr, Listeners) {
-    let listen = [ListenerConfig { address: "127.0.0.1:0".parse().unwrap(), tls }];
-    let listeners = bind(&listen, settings).unwrap();
+    let listen = [listener("127.0.0.1:0".parse().unwrap(), tls)];
+    let listeners = bind(&listen, &built(&listen), settings).unwrap();
     (listeners.addresses()[0], listeners)
+}
+
+/// A server behind a listener whose proxies at these networks announce their clients.
+pub(super) fn announced(settings: &ServerConfig, proxies: &[&str]) -> (SocketAddr, Arc<Stub>, Server<Stub>) {
+    let trusted_proxies = proxies.iter().map(|text| text.parse().unwrap()).collect();
+    let plain = listener("127.0.0.1:0".parse().unwrap(), None);
+    let listen = [ListenerConfig { trusted_proxies, proxy_protocol: true, ..plain }];
+    let listeners = bind(&listen, &built(&listen), settings).unwrap();
+    let (address, stub) = (listeners.addresses()[0], Stub::new());
+    (address, stub.clone(), Server::start(stub, listeners).unwrap())
 }
 
 pub(super) fn started(settings: &ServerConfig) -> (SocketAddr, Arc<Stub>, Server<Stub>) {

@@ -10,8 +10,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet, time::timeout};
 
 use super::{
     Server, bind,
-    config::ListenerConfig,
-    testing::{Http1, LONG, Stub, asked, bound, http2, settings, started},
+    testing::{Http1, LONG, Stub, announced, asked, bound, http2, listener, settings, started},
 };
 use crate::units::Span;
 
@@ -87,7 +86,7 @@ async fn a_panic_ends_its_own_connection_only() {
 #[tokio::test]
 async fn an_address_in_use_is_refused_by_name() {
     let (address, _listeners) = bound(&settings(), None);
-    let again = bind(&[ListenerConfig { address, tls: None }], &settings());
+    let again = bind(&[listener(address, None)], &[None], &settings());
     let error = again.err().expect("refused");
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     assert_eq!(error.to_string(), format!("cannot listen on {address}: the address is in use"));
@@ -100,7 +99,7 @@ async fn an_address_is_free_again_after_the_drain() {
     client.ask("/").await;
     client.answer().await;
     server.drain().await;
-    bind(&[ListenerConfig { address, tls: None }], &settings()).map(drop).unwrap();
+    bind(&[listener(address, None)], &[None], &settings()).map(drop).unwrap();
 }
 
 #[tokio::test]
@@ -195,4 +194,69 @@ async fn a_drain_ends_at_its_timeout_even_if_requests_do_not() {
     timeout(LONG, server.drain()).await.expect("drained in time");
     assert_eq!(client.rest().await, "");
     assert_eq!(Arc::strong_count(&stub), 1, "nothing of the server is left");
+}
+
+const LINE: &[u8] = b"PROXY TCP4 198.51.100.7 192.0.2.1 4711 443\r\n";
+const BLOCK: &[u8] =
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x13\xc6\x33\x64\x07\xc0\0\x02\x01\x12\x67\x01\xbb\x04\0\x04tlv!";
+const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 6.6.6.6\r\n\r\n";
+
+#[tokio::test]
+async fn an_announced_client_is_whom_the_header_names_and_its_first_bytes_are_its_own() {
+    let (address, _, _server) = announced(&settings(), &["127.0.0.0/8"]);
+    for header in [LINE, BLOCK] {
+        for split in [1, 11, 12, 13, 30, header.len() - 1, header.len()] {
+            let mut client = Http1::connect(address).await;
+            client.0.set_nodelay(true).unwrap();
+            client.0.write_all(&header[..split]).await.unwrap();
+            tokio::task::yield_now().await;
+            client.0.write_all(&[&header[split..], REQUEST].concat()).await.unwrap();
+            let answer = client.answer().await;
+            assert!(answer.contains("x-peer: 198.51.100.7:4711\r\n"), "{answer}");
+        }
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(header).await.unwrap();
+        assert_eq!(asked(http2(stream).await, "/").await, "HTTP/2.0 tls=false");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_of_the_proxys_own_comes_from_it_and_names_nobody_else() {
+    let (address, _, _server) = announced(&settings(), &["127.0.0.0/8"]);
+    for header in [LOCAL, b"PROXY UNKNOWN\r\n"] {
+        let mut client = Http1::connect(address).await;
+        client.0.write_all(&[header, REQUEST].concat()).await.unwrap();
+        let answer = client.answer().await;
+        assert!(answer.contains("x-peer: 127.0.0.1:"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_announced_proxy_that_is_trusted_may_name_its_client() {
+    let (address, _, _server) = announced(&settings(), &["127.0.0.1", "198.51.100.0/24"]);
+    let mut client = Http1::connect(address).await;
+    client.0.write_all(&[LINE, REQUEST].concat()).await.unwrap();
+    assert!(client.answer().await.contains("x-peer: 6.6.6.6\r\n"));
+}
+
+#[tokio::test]
+async fn who_is_not_announced_rightly_and_in_time_is_cut_off_and_counted() {
+    let settings = super::ServerConfig { header_timeout: Span::millis(300), ..settings() };
+    let (address, stub, _server) = announced(&settings, &["127.0.0.1"]);
+    let long = [b"PROXY UNKNOWN ".as_slice(), &[b'x'; 100], b"\r\n", REQUEST].concat();
+    let huge = [&BLOCK[..14], b"\xff\xff", &[0; 100]].concat();
+    let wrong = [REQUEST, &LINE[..20], &BLOCK[..20], b"PROXY nonsense of no kind\r\n", &long, &huge, b"P"];
+    for (at, sent) in wrong.into_iter().enumerate() {
+        let mut client = Http1::connect(address).await;
+        client.0.write_all(sent).await.unwrap();
+        assert_eq!(client.rest().await, "", "{at}");
+    }
+    drop(TcpStream::connect(address).await.unwrap()); // somebody who asks whether the port is open
+    let (elsewhere, other, _server) = announced(&settings, &["10.0.0.0/8"]);
+    let mut client = Http1::connect(elsewhere).await;
+    _ = client.0.write_all(&[LINE, REQUEST].concat()).await;
+    assert_eq!(client.rest().await, "");
+    assert_eq!(other.process.refused_unannounced.get(), 1);
+    assert_eq!(stub.process.refused_unannounced.get(), wrong.len() as u64);
 }

@@ -143,9 +143,13 @@ impl Endpoint {
         });
         if let (Err(Failed { fault, .. }), Some(upload)) = (&mut sent, &upload)
             && fault.reason == Reason::Request(Code::BadRequest)
-            && upload.is_over()
         {
-            fault.reason = Reason::Request(Code::BodyTooLarge); // HTTP/2 only says that the body failed
+            // HTTP/2 only says that the body failed.
+            if upload.is_over() {
+                fault.reason = Reason::Request(Code::BodyTooLarge);
+            } else if upload.is_stalled() {
+                fault.reason = Reason::Request(Code::RequestTimeout);
+            }
         }
         let verdict = match &sent {
             Ok((response, _)) => self.breaker.verdict(response.status()),

@@ -104,6 +104,7 @@ impl Fault {
     pub fn of_send(upstream: &str, error: &hyper::Error) -> Self {
         let reason = match body_error(error) {
             Some(BodyError::TooLarge(_)) => Reason::Request(Code::BodyTooLarge),
+            Some(BodyError::Stalled(_)) => Reason::Request(Code::RequestTimeout),
             Some(_) => Reason::Request(Code::BadRequest),
             None if http2::is_of_our_body(error) => Reason::Request(Code::BadRequest),
             None if error.is_parse() || http2::is_malformed(error) => Reason::Malformed,

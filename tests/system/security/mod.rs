@@ -12,6 +12,7 @@ mod framing;
 mod http2;
 mod origin;
 mod paths;
+mod proxies;
 mod run;
 mod tokens;
 
@@ -140,12 +141,14 @@ struct Ground {
 }
 
 impl Ground {
-    async fn start() -> Ground {
+    /// With these keys of its listener.
+    async fn start(listener: &str) -> Ground {
         let origin = Origin::start().await;
         let keys = TempFile::new("keys.json", &tokens::key_set());
         let methods = "methods: [GET, POST, PUT, DELETE, PATCH], ";
-        let gate = Gate::start(&format!(
-            "server: {{ workers: 1 }}\nproviders:\n  ftgo: {{ jwt: {{ issuer: \"https://id.example\", audience: ftgo, \
+        let gate = Gate::of(&format!(
+            "listen: [{{ address: \"127.0.0.1:0\"{listener} }}]\nadmin: {{ address: \"127.0.0.1:0\" }}\naccess_log: off\n\
+             server: {{ workers: 1 }}\nproviders:\n  ftgo: {{ jwt: {{ issuer: \"https://id.example\", audience: ftgo, \
              jwks: \"file://{}\" }} }}\nupstreams:\n  it: {{ url: \"http://{}\" }}\nroutes:\n  \
              - {{ path: /it, {methods}auth: none, forward: {{ to: it }} }}\n  \
              - {{ path: \"/it/{{*rest}}\", {methods}auth: none, forward: {{ to: it }} }}\n  \
@@ -191,10 +194,13 @@ impl Ground {
     }
 
     async fn run_all(cases: Vec<Case>) {
-        let ground = Ground::start().await;
+        Ground::start("").await.run_each(&cases).await;
+    }
+
+    async fn run_each(&self, cases: &[Case]) {
         let mut wrong = Vec::new();
-        for case in &cases {
-            wrong.extend(ground.run(case).await.err());
+        for case in cases {
+            wrong.extend(self.run(case).await.err());
         }
         assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
     }
@@ -299,6 +305,7 @@ fn tables() -> Vec<(&'static str, Vec<Case>)> {
     vec![
         ("Framing and smuggling", framing::cases()),
         ("Header trust", fields::cases()),
+        ("Trusted proxies", proxies::cases()),
         ("Paths and targets", paths::cases()),
         ("Tokens", tokens::cases()),
         ("HTTP/2 messages", http2::messages()),
