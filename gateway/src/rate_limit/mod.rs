@@ -13,8 +13,8 @@ pub mod config;
 mod fields;
 mod key;
 mod local;
+mod redis_counter;
 mod route;
-mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -29,7 +29,7 @@ use self::{
     config::{Key, LimitConfig},
     key::{By, Counted, Keys, Subject},
     local::Counter,
-    shared::Shared,
+    redis_counter::RedisCounter,
 };
 pub use self::{
     key::Asker,
@@ -51,7 +51,7 @@ pub struct RateLimit {
     /// Nanoseconds that one is worth.
     step: u64,
     counter: Counter<DefaultClock>,
-    shared: Option<Shared>,
+    shared: Option<RedisCounter>,
     /// The name as clients are told it, and `RateLimit-Policy`.
     quoted: Option<String>,
     policy: Option<String>,
@@ -132,7 +132,7 @@ impl RateLimit {
             burst: quota.burst_size(),
             step: quota.replenish_interval().as_nanos() as u64,
             counter: Counter::new(quota, DefaultClock::default()),
-            shared: redis.filter(|_| config.shared).map(|redis| Shared::new(name, &quota, redis)),
+            shared: redis.filter(|_| config.shared).map(|redis| RedisCounter::new(name, &quota, redis)),
             policy: quoted.as_ref().map(|quoted| format!("{quoted};q={count};w={seconds}")),
             quoted,
             metrics,
@@ -185,7 +185,7 @@ impl RateLimit {
 
     async fn take_shared(
         &self,
-        shared: &Shared,
+        shared: &RedisCounter,
         bucket: Counted,
         subject: &Subject<'_>,
         cost: NonZeroU32,

@@ -15,7 +15,7 @@ use super::key::Subject;
 use crate::redis::{Away, Redis, Script};
 
 /// Where one limit is counted.
-pub(super) struct Shared {
+pub(super) struct RedisCounter {
     redis: Arc<Redis>,
     script: Script,
     /// What all keys of the limit begin with.
@@ -28,12 +28,12 @@ pub(super) struct Shared {
 /// 128 bits of the hash, as hexadecimal digits.
 const DIGITS: usize = 32;
 
-impl Shared {
+impl RedisCounter {
     pub(super) fn new(name: &str, quota: &Quota, redis: &Arc<Redis>) -> Self {
         let step = quota.replenish_interval().as_nanos() as u64;
         let full = step * u64::from(quota.burst_size().get());
         let micros = |nanos: u64| format!("{}.{:03}", nanos / 1_000, nanos % 1_000);
-        Shared {
+        RedisCounter {
             redis: redis.clone(),
             script: Script::new(include_str!("gcra.lua")),
             key: format!("{}:limit:{{{}:", redis.config().prefix, name.replace(['{', '}'], "_")),
