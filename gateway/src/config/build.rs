@@ -219,7 +219,10 @@ impl Builder<'_> {
                 Some(unchanged) => Some(unchanged.clone()),
                 None => {
                     let metrics = self.ground.metrics.limit(name);
-                    self.mistakes.keep(RateLimit::build(name, typed, &at, redis, metrics))
+                    // That nothing says how much it lets in only follows if what did was erased.
+                    let erased = ["rate", "quota"].iter().any(|key| self.loaded.has_erased(&below(&at, key)));
+                    let built = RateLimit::build(name, typed, &at, redis, metrics);
+                    built.map_err(|wrong| (!erased || wrong.at != at).then(|| self.mistakes.add(wrong))).ok()
                 }
             };
             built.extend(limit.map(|limit| (name.clone(), limit)));
@@ -264,7 +267,7 @@ impl Builder<'_> {
         let guard = Arc::new(self.guard(typed, at, providers, services));
         let limits = self.route_limits(typed, at, services);
         let handler = self.handler(typed, at, &guard, services);
-        let limits = self.charges(limits, typed, at, handler.as_deref());
+        let (limits, plans) = self.charges(limits, typed, at, handler.as_deref(), services);
         let listed = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(",");
         let name: Arc<str> = format!("{listed} {}", typed.path).into();
         let route = Arc::new(Route {
@@ -273,7 +276,7 @@ impl Builder<'_> {
             budget: self.budget.clone(),
             max_body: typed.max_body.unwrap_or(self.config.server.max_body).0,
             limits,
-            plans: self.plans(&typed.path, services),
+            plans,
             credentials: self.credentials.clone(),
             handler: handler.unwrap_or_else(|| Arc::new(Compose::new(Vec::new(), &Arc::default()))),
             metrics: self.ground.metrics.route(&name),

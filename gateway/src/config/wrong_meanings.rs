@@ -153,6 +153,11 @@ wrong! {
     a_plan_of_nothing: format!(
         "{RIGHT}plans:\n  free: {{ limits: [browse, dayly], routes: [\"/order\"] }}\n{}",
         "routes:\n  - path: /orders\n    auth: none\n    forward: { to: order }\n");
+    a_plan_of_too_many_limits: format!(
+        "{RIGHT}plans:\n  free: {{ limits: [{}] }}\nroutes: []\n", "mine, ".repeat(17))
+        .replace("  browse:", "  mine: { rate: 5/s, by: principal }\n  browse:");
+    a_limit_of_two_kinds: limited("rate: 5/s, quota: 5/day, by: address", "");
+    a_quota_with_a_burst: limited("quota: 5/day, burst: 3, by: address", "");
     a_rule_of_two_minds:
         route("path: /orders\nauth: { provider: ftgo, providers: [ftgo, ftgoo, ftgo] }\nforward: { to: order }\n");
     a_rule_of_nobody: route("path: /orders\nauth: { scopes: [a] }\nforward: { to: order }\n");
@@ -322,11 +327,14 @@ fn what_is_said_of_limits_and_redis_may_be_right() {
         "rate: 5/s, by: { header: X-Tenant }, headers: false",
         "rate: 5/s, by: { path: orderId }",
         "rate: 5/s, burst: 20, by: principal, count: cost, shared: true",
+        "quota: 5000/day, by: principal, shared: true",
     ] {
         let redis = "redis: { url: \"redis://gateway:secret@cache\", timeout: 2ms, prefix: bff-web }\n";
         assert_eq!(said(&format!("{}{redis}", limited(right, ""))), "", "{right}");
     }
     assert_eq!(said(&limited("rate: 5/s, by: address, count: cost", "cost: 5")), "");
+    let of_plan = limited("rate: 5/s, by: principal, count: cost", "cost: 5").replace("limits: [browse]", "");
+    assert_eq!(said(&format!("{of_plan}plans: {{ paid: {{ limits: [browse] }} }}\n")), "");
 }
 
 #[test]
