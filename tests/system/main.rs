@@ -49,6 +49,7 @@ mod shared_limits;
 mod shipped_configs;
 mod streaming;
 mod strict_requests;
+mod token_store;
 mod upstream_breaker;
 mod upstream_connections;
 mod upstream_dns;

@@ -158,12 +158,20 @@ impl Builder<'_> {
             let provider = match before.filter(|before| before.is_still(typed, &around)) {
                 Some(unchanged) => Some(unchanged.clone()),
                 None => Provider::build(name, typed, &around, &below("providers", name))
-                    .map_err(|wrong| self.mistakes.0.extend(wrong.0))
+                    .map_err(|wrong| self.wrong_provider(name, wrong))
                     .ok(),
             };
             built.extend(provider.map(|provider| (name.clone(), provider)));
         }
         built
+    }
+
+    /// Notes what is wrong with a provider. That nothing says how it knows callers only follows if what did was erased.
+    fn wrong_provider(&mut self, name: &str, wrong: Mistakes) {
+        let at = below("providers", name);
+        let kinds = ["jwt", "keys", "certificate", "introspect", "token_store"];
+        let erased = kinds.iter().any(|key| self.loaded.has_erased(&below(&at, key)));
+        self.mistakes.0.extend(wrong.0.into_iter().filter(|mistake| !erased || mistake.at != at));
     }
 
     fn upstreams(&mut self) -> IndexMap<String, Arc<Upstream>> {

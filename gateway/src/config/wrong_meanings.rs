@@ -104,6 +104,11 @@ fn limited(keys: &str, line: &str) -> String {
     .replace("rate: 5/s, by: address }", &format!("{keys} }}"))
 }
 
+/// A token store of these keys.
+fn token_store(keys: &str) -> String {
+    format!("token_store: {{ {keys}, jwt: {{ issuer: a, audience: b, jwks: \"http://a/jwks\" }} }}")
+}
+
 /// A file with this Redis and no route.
 fn redis(keys: &str) -> String {
     format!("{RIGHT}redis: {{ {keys} }}\nroutes: []\n")
@@ -130,6 +135,15 @@ wrong! {
         Host: claims.host\n    X-User-Id: claims.sub\n    X-Level: tenant\n    x-a: claims.a\n    X-A: claims.b\nroutes: []\n");
     references_from_nowhere: provider("introspect: { url: id.example, client_id: a, client_secret: b }");
     references_asked_about_by_nobody: provider("introspect: { url: \"http://a/i\", client_id: \"\", client_secret: b }");
+    a_token_store_that_is_none: provider(&token_store("url: \"http://sessions\""));
+    a_token_store_of_a_wrong_prefix: provider(&token_store("url: \"redis://sessions\", prefix: \"{a}\""));
+    tokens_that_die_before_they_are_asked_about:
+        provider(&token_store("url: \"redis://sessions\", idle: 3s"));
+    tokens_that_are_idle_for_longer_than_they_live:
+        provider(&token_store("url: \"redis://sessions\", max_life: 10m"));
+    a_token_store_that_is_too_late: provider(&token_store("url: \"redis://sessions\", timeout: 6s"));
+    a_token_store_without_keys: provider("token_store: { url: \"redis://a\", jwt: { issuer: a, audience: b } }");
+    a_token_store_without_value_tokens: provider("token_store: { url: \"redis://a\", ttl: 5s }");
     references_that_are_too_old_when_they_come:
         provider("introspect: { url: \"http://a/i\", client_id: a, client_secret: b, max_age: 1s, timeout: 2s }");
     certificates_of_nobody: provider("certificate: { callers: [] }");

@@ -207,7 +207,8 @@ impl Redis {
     }
 }
 
-fn open(url: &str) -> Result<(Client, String), &'static str> {
+/// The server of an address, and its host and port; or what is wrong with it, as a clause.
+pub(crate) fn open(url: &str) -> Result<(Client, String), &'static str> {
     if url.starts_with("rediss:") {
         return Err("asks for TLS, which is not spoken to Redis");
     }
