@@ -9,7 +9,8 @@
 //! | [`admin`] | The operators' listener: health, readiness, metrics. |
 //! | [`pipeline`] | The life of a request, top to bottom. Begin reading here. |
 //! | [`routing`], [`route`] | From method and path to a route and its parameters. |
-//! | [`rate_limit`] | How often an address or a principal may ask. |
+//! | [`rate_limit`] | How often an address, a principal, or whoever has a header field or a path parameter in common may ask. |
+//! | [`redis`] | The Redis that instances share: an answer soon, or none at all. |
 //! | [`auth`], [`guard`] | Who is calling; the policy language; who may use a route, and when that is decided. |
 //! | [`handler`] | What answers: the trait, and what a handler is given. |
 //! | [`identity`] | What services are told about a request, and nobody else may say. |

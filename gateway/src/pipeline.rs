@@ -139,15 +139,16 @@ impl Gateway {
         record.traced(&trace);
         let admitted = async {
             let principal = route.guard.authenticate(request.headers(), from).await?; // 401
+            let mut plan = None;
             if let Some(principal) = &principal {
                 record.called_by(&principal.user_id);
-                route.plans.check(from.peer.ip(), principal).await?; // 403, 429
+                plan = route.plans.of(principal)?; // 403
             }
             identity::remove(request.headers_mut(), &route.credentials); // they were for the gateway
             let sub = principal.as_deref().map(|principal| &*principal.sub);
             let headers = request.headers();
             let asker = Asker { address: from.peer.ip(), sub, headers, params: Some(&params) };
-            let bill = route.limits.check_late(&asker, tally).await?; // 429
+            let bill = route.limits.check_late(&asker, tally, plan).await?; // 429
             let budget = route.budget.send.clone();
             let caller = Caller { request_id: record.request_id().clone(), principal, trace, budget };
             let admitted = Admitted { caller, params, deadline, downstream: from.clone(), bill };

@@ -1,6 +1,6 @@
 //! One route, resolved: its policies and its handler. Everything that can be looked up or computed once is here already.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use http::HeaderName;
 
@@ -11,7 +11,7 @@ use crate::{
     guard::Guard,
     handler::Handler,
     observability::metrics::RouteMetrics,
-    rate_limit::{RateLimit, RouteLimits},
+    rate_limit::RouteLimits,
 };
 
 /// One route of a configuration.
@@ -41,22 +41,18 @@ pub struct Route {
 }
 
 /// The plans that offer a route, by name, with the limits of each.
-pub struct Plans(pub HashMap<Box<str>, Vec<Arc<RateLimit>>>);
+pub struct Plans(pub HashMap<Box<str>, RouteLimits>);
 
 impl Plans {
-    /// Counts a request of a caller under a plan. Callers without one are not held to any.
+    /// The limits of a caller's plan, beside those of the route. Callers without a plan are not held to any.
     ///
     /// # Errors
-    /// [`Code::Forbidden`] where the plan does not offer the route; [`Code::RateLimited`] when it is used up.
-    pub async fn check(&self, address: IpAddr, principal: &Principal) -> Result<(), Error> {
-        let Some(plan) = &principal.plan else { return Ok(()) };
-        let Some(limits) = self.0.get(plan) else {
+    /// [`Code::Forbidden`] where the plan does not offer the route.
+    pub fn of(&self, principal: &Principal) -> Result<Option<&RouteLimits>, Error> {
+        let Some(plan) = &principal.plan else { return Ok(None) };
+        self.0.get(plan).map(Some).ok_or_else(|| {
             let error = Error::new(Code::Forbidden, format!("the plan `{plan}` does not offer this route"));
-            return Err(error.detail("Your plan does not include this."));
-        };
-        for limit in limits {
-            limit.check(address, Some(&principal.sub)).await?;
-        }
-        Ok(())
+            error.detail("Your plan does not include this.")
+        })
     }
 }

@@ -34,12 +34,15 @@ upstreams:
   restaurant: {{ url: "http://{restaurant}" }}
   order: {{ url: "http://{order}" }}
 limits:
-  daily: {{ rate: 3/day, by: principal }}
+  daily: {{ quota: 3/day, by: principal }}
+  mine: {{ rate: 5/h, by: principal }}
+  all: {{ rate: 9/h, by: address }}
 plans:
   free: {{ limits: [daily], routes: ["/restaurants", "/open"] }}
 routes:
   - path: /restaurants
     auth: {{ providers: [partners, ftgo], scopes: ["restaurants:read"] }}
+    limits: [mine, all]
     forward: {{ to: restaurant, token: true }}
   - path: /orders/{{orderId}}
     auth: {{ providers: [ftgo, partners] }}
@@ -66,8 +69,30 @@ async fn a_plan_says_what_a_key_opens_and_how_often() {
     }
     let refused = ask("/restaurants").send().await.expect(429);
     let seconds: u64 = refused.header("retry-after").parse().unwrap();
-    assert!((28_000..=28_800).contains(&seconds), "a third of a day: {seconds}");
+    assert!((1..=86_400).contains(&seconds), "until the day is over: {seconds}");
     assert_eq!(stubs.recorder().counts(Service::Order).total, 0);
+}
+
+#[tokio::test]
+async fn what_a_plan_refuses_counts_at_no_limit_of_the_route_and_clients_are_told_of_both() {
+    let (stubs, keys) = (stubs(), TempFile::new("keys.yaml", &key_file()));
+    let gate = Gate::start(&yaml(&stubs, keys.name()));
+    until("the gateway has keys", || gate.ready()).await;
+    let of_plan = || gate.get("/restaurants").header("x-api-key", KEY);
+    let answer = of_plan().send().await.expect(200);
+    let policy = r#""all";q=9;w=3600, "mine";q=5;w=3600, "daily";q=3;w=86400"#;
+    assert_eq!(answer.header("ratelimit-policy"), policy);
+    let standing = answer.header("ratelimit").to_owned();
+    assert!(standing.starts_with(r#""all";r=8;t=400, "mine";r=4;t=720, "daily";r=2;t="#), "{standing}");
+    for expected in [200, 200, 429, 429, 429, 429, 429, 429] {
+        of_plan().send().await.expect(expected);
+    }
+    // The same principal, by a token and so without the plan: three of each were counted, and no more.
+    let token = stubs.token("acme", &[], "restaurants:read");
+    let answer = gate.get("/restaurants").token(&token).send().await.expect(200);
+    assert_eq!(answer.header("ratelimit-policy"), r#""all";q=9;w=3600, "mine";q=5;w=3600"#);
+    let standing = answer.header("ratelimit").to_owned();
+    assert!(standing.contains(r#""all";r=5;"#) && standing.contains(r#""mine";r=1;"#), "{standing}");
 }
 
 #[tokio::test]

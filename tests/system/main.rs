@@ -51,6 +51,7 @@ mod shipped_configs;
 mod streaming;
 mod strict_requests;
 mod trusted_proxies;
+mod token_store;
 mod upstream_breaker;
 mod upstream_connections;
 mod upstream_dns;

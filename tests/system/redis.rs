@@ -6,7 +6,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{net::TcpStream, time::sleep};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::sleep,
+};
 
 use crate::harness::Gate;
 
@@ -43,6 +47,39 @@ impl Redis {
         while TcpStream::connect(address).await.is_err() {
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Runs a command, and says what is answered without the first byte: a number, a line, or a whole text.
+    pub(crate) async fn run(&self, command: &[&str]) -> String {
+        let mut stream = TcpStream::connect(self.address()).await.unwrap();
+        let mut sent = format!("*{}\r\n", command.len());
+        for word in command {
+            sent.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+        }
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let (mut answer, mut chunk) = (Vec::new(), [0; 4096]);
+        loop {
+            let read = stream.read(&mut chunk).await.unwrap();
+            assert!(read > 0, "Redis closed the connection");
+            answer.extend_from_slice(&chunk[..read]);
+            let text = String::from_utf8_lossy(&answer).into_owned();
+            let Some((first, rest)) = text.split_once("\r\n") else { continue };
+            let (kind, line) = first.split_at(1);
+            match kind {
+                "$" if line == "-1" => return String::new(),
+                "$" if rest.len() < line.parse::<usize>().unwrap() + 2 => {}
+                "$" => return rest.trim_end().to_owned(),
+                "-" => panic!("{line}"),
+                _ => return line.to_owned(),
+            }
+        }
+    }
+
+    /// How often this command was run.
+    pub(crate) async fn calls(&self, command: &str) -> u64 {
+        let told = self.run(&["INFO", "commandstats"]).await;
+        let line = told.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+        line.and_then(|line| line.split(',').next()).map_or(0, |calls| calls.parse().unwrap())
     }
 
     pub(crate) fn kill(&mut self) {

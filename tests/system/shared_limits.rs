@@ -146,3 +146,40 @@ async fn shared_counts_outlive_a_reload_and_a_gateway() {
     assert_eq!(answer.header("ratelimit-policy"), r#""it";q=3;w=3600"#);
     assert_eq!(answer.header("ratelimit"), r#""it";r=0;t=3600"#);
 }
+
+#[tokio::test]
+async fn two_gateways_let_in_one_quota_which_is_back_when_its_period_is_over() {
+    let redis = Redis::start().await;
+    let limit = "quota: 5/day";
+    let (one, other) = (gate(&redis, limit, PATIENT).await, gate(&redis, limit, PATIENT).await);
+    let mut statuses = Vec::new();
+    for gate in [&one, &other].into_iter().cycle().take(8) {
+        statuses.push(gate.get("/it").send().await.status);
+    }
+    assert_eq!(statuses, [200, 200, 200, 200, 200, 429, 429, 429]);
+    let answer = one.get("/it").send().await.expect(429);
+    let midnight: u64 = answer.header("retry-after").parse().unwrap();
+    let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let left = 86_400 - since_1970.as_secs() % 86_400;
+    assert!(midnight.abs_diff(left) <= 1, "{midnight} and {left}");
+    assert!(answer.header("ratelimit").starts_with(r#""it";r=0;t="#), "{answer:?}");
+
+    // A second is a period that one can wait for: seven at once, and again seven when the next one begins.
+    let gate = gate(&redis, "quota: 7/s", PATIENT).await;
+    let mut let_in = std::collections::BTreeMap::<u64, u32>::new();
+    let second = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let first = second();
+    let mut between = 0;
+    while second() < first + 4 {
+        let (before, status, after) = (second(), gate.get("/it").send().await.status, second());
+        assert!(status == 200 || status == 429);
+        match (status, before == after) {
+            (200, true) => *let_in.entry(before).or_default() += 1,
+            (200, false) => between += 1,
+            _ => {}
+        }
+    }
+    println!("let in by a quota of 7/s, by the second: {let_in:?}, and {between} between two");
+    let whole: u32 = (first + 1..first + 4).filter_map(|second| let_in.get(&second)).sum();
+    assert!(let_in.values().all(|let_in| *let_in <= 7) && whole + between >= 21, "{let_in:?}, {between}");
+}

@@ -12,8 +12,15 @@ use crate::{
 
 const NAME: &str = "it.example";
 
-#[tokio::test]
-async fn a_changed_answer_is_followed_within_its_life_and_silence_changes_nothing() {
+/// A service that DNS finds at one address, and that could as well be at another.
+struct Moving {
+    old: Replica,
+    new: Replica,
+    dns: DnsServer,
+    gate: Gate,
+}
+
+async fn moving() -> Moving {
     let old = Replica::start(Duration::from_millis(2)).await;
     let port = old.address.port();
     let new = Replica::at(([127, 0, 0, 2], port).into(), Duration::from_millis(2)).await;
@@ -22,6 +29,12 @@ async fn a_changed_answer_is_followed_within_its_life_and_silence_changes_nothin
     let asking =
         format!("name: {NAME}, port: {port}, server: \"{}\", min_ttl: 1s, timeout: 500ms", dns.address);
     let gate = Gate::start(&yaml(&format!("dns: {{ {asking} }}")));
+    Moving { old, new, dns, gate }
+}
+
+#[tokio::test]
+async fn a_changed_answer_is_followed_within_its_life_and_silence_changes_nothing() {
+    let Moving { old, new, dns, gate } = moving().await;
     let load = Load::new(gate.address(), 4);
     let mut samples = load.lasting(Duration::from_millis(300)).await;
     assert!(old.seen() > 0);
@@ -60,14 +73,7 @@ async fn an_answer_without_an_address_changes_nothing_and_the_next_good_one_is_f
 }
 
 async fn without_an_address(what: &str, bad: Reply) {
-    let old = Replica::start(Duration::from_millis(2)).await;
-    let port = old.address.port();
-    let new = Replica::at(([127, 0, 0, 2], port).into(), Duration::from_millis(2)).await;
-    let dns = DnsServer::start().await;
-    dns.has(NAME, 1, &["127.0.0.1"]);
-    let asking =
-        format!("name: {NAME}, port: {port}, server: \"{}\", min_ttl: 1s, timeout: 500ms", dns.address);
-    let gate = Gate::start(&yaml(&format!("dns: {{ {asking} }}")));
+    let Moving { old, new, dns, gate } = moving().await;
     let load = Load::new(gate.address(), 2);
     let mut samples = load.times(20).await;
     dns.says(NAME, A, bad.clone());

@@ -24,6 +24,66 @@ pub struct ProviderConfig {
     /// By reference tokens, which the provider is asked about (RFC 7662).
     #[serde(default)]
     pub introspect: Option<IntrospectConfig>,
+    /// By reference tokens, which a token store exchanges for value tokens (JWT).
+    #[serde(default)]
+    pub token_store: Option<TokenStoreConfig>,
+}
+
+/// A Redis in which reference tokens stand for value tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenStoreConfig {
+    /// `redis://[USER[:PASSWORD]@]HOST[:PORT][/DATABASE]`.
+    pub url: Secret,
+    /// What the keys begin with; the SHA-256 of the reference token follows.
+    #[serde(default = "token_prefix")]
+    pub prefix: String,
+    /// How value tokens are checked.
+    pub jwt: JwtConfig,
+    /// How long a token lives after it was last used.
+    #[serde(default = "idle")]
+    pub idle: Span,
+    /// How long it lives at most, from its value token's `iat`.
+    #[serde(default = "max_life")]
+    pub max_life: Span,
+    /// How long what the store says of a good token is remembered: how late a revocation may be noticed.
+    #[serde(default = "stored_max_age")]
+    pub max_age: Span,
+    /// How long a token that is not there is remembered as such.
+    #[serde(default = "stored_refused_max_age")]
+    pub refused_max_age: Span,
+    /// How long the store may take to answer.
+    #[serde(default = "store_timeout")]
+    pub timeout: Span,
+}
+
+fn token_prefix() -> String {
+    "token:".to_owned()
+}
+
+/// As long as somebody may be at lunch.
+fn idle() -> Span {
+    Span::secs(30 * 60)
+}
+
+/// A working day, and somewhat more.
+fn max_life() -> Span {
+    Span::secs(12 * 3_600)
+}
+
+/// A store bears a question in five seconds for each token that is in use.
+fn stored_max_age() -> Span {
+    Span::secs(5)
+}
+
+/// Who has just logged in is not kept waiting.
+fn stored_refused_max_age() -> Span {
+    Span::secs(1)
+}
+
+/// A hundred times what a Redis in the same place needs; nobody is let in without it, so it is worth waiting for.
+fn store_timeout() -> Span {
+    Span::millis(500)
 }
 
 /// How a provider is asked about reference tokens.

@@ -84,7 +84,7 @@ enum Kind {
     Jwt(Tokens),
     Keys(Keys),
     Certificate(Certificates),
-    Introspect(References),
+    Reference(References),
 }
 
 /// What a provider says of a request.
@@ -125,31 +125,35 @@ impl Provider {
     ) -> Result<Arc<Self>, Mistakes> {
         install_crypto();
         let one = |mistake: Mistake| Mistakes(vec![mistake]);
-        let (scheme, needed, kind) =
-            match (&config.jwt, &config.keys, &config.certificate, &config.introspect) {
-                (Some(jwt), None, None, None) => {
-                    let tokens = Tokens::build(name, jwt, &around.told, &below(at, "jwt")).map_err(one)?;
-                    ("Bearer", bearer::TOKEN, Kind::Jwt(tokens))
-                }
-                (None, Some(keys), None, None) => {
-                    let built = Keys::build(name, keys, around, &below(at, "keys"))?;
-                    (Keys::scheme(keys), "A valid API key is needed.", Kind::Keys(built))
-                }
-                (None, None, Some(typed), None) => {
-                    let built = Certificates::build(name, typed, around, &below(at, "certificate"))?;
-                    ("Certificate", "A valid client certificate is needed.", Kind::Certificate(built))
-                }
-                (None, None, None, Some(typed)) => {
-                    let references = References::build(name, typed, &around.told, &below(at, "introspect"))
-                        .map_err(one)?;
-                    ("Bearer", bearer::TOKEN, Kind::Introspect(references))
-                }
-                _ => {
-                    let message = format!("provider `{name}` must say once how it knows callers");
-                    return Err(one(Mistake::new(at, message)
-                        .expected("one of `jwt`, `keys`, `certificate` and `introspect`")));
-                }
-            };
+        let told = &around.told;
+        let ProviderConfig { jwt, keys, certificate, introspect, token_store } = config;
+        let (scheme, needed, kind) = match (jwt, keys, certificate, introspect, token_store) {
+            (Some(jwt), None, None, None, None) => {
+                let tokens = Tokens::build(name, jwt, told, &below(at, "jwt")).map_err(one)?;
+                ("Bearer", bearer::TOKEN, Kind::Jwt(tokens))
+            }
+            (None, Some(keys), None, None, None) => {
+                let built = Keys::build(name, keys, around, &below(at, "keys"))?;
+                (Keys::scheme(keys), "A valid API key is needed.", Kind::Keys(built))
+            }
+            (None, None, Some(typed), None, None) => {
+                let built = Certificates::build(name, typed, around, &below(at, "certificate"))?;
+                ("Certificate", "A valid client certificate is needed.", Kind::Certificate(built))
+            }
+            (None, None, None, Some(typed), None) => {
+                let built = References::introspected(name, typed, told, &below(at, "introspect"));
+                ("Bearer", bearer::TOKEN, Kind::Reference(built.map_err(one)?))
+            }
+            (None, None, None, None, Some(typed)) => {
+                let built = References::exchanged(name, typed, told, &below(at, "token_store"));
+                ("Bearer", bearer::TOKEN, Kind::Reference(built.map_err(one)?))
+            }
+            _ => {
+                let message = format!("provider `{name}` must say once how it knows callers");
+                return Err(one(Mistake::new(at, message)
+                    .expected("one of `jwt`, `keys`, `certificate`, `introspect` and `token_store`")));
+            }
+        };
         let challenge = Challenge::new(scheme, name, needed).ok_or_else(|| {
             let message = format!("provider `{name}` has a name that cannot be sent in a header field");
             one(Mistake::new(at, message))
@@ -178,14 +182,17 @@ impl Provider {
     pub fn ready(&self) -> bool {
         match &self.kind {
             Kind::Jwt(tokens) => tokens.keyring.ready(),
-            _ => true,
+            Kind::Reference(references) => references.ready(),
+            Kind::Keys(_) | Kind::Certificate(_) => true,
         }
     }
 
     /// Waits until it is ready. Somebody must keep it fresh meanwhile.
     pub async fn until_ready(&self) {
-        if let Kind::Jwt(tokens) = &self.kind {
-            tokens.keyring.until_ready().await;
+        match &self.kind {
+            Kind::Jwt(tokens) => tokens.keyring.until_ready().await,
+            Kind::Reference(references) => references.until_ready().await,
+            Kind::Keys(_) | Kind::Certificate(_) => {}
         }
     }
 
@@ -196,7 +203,7 @@ impl Provider {
         match &self.kind {
             Kind::Jwt(tokens) => Box::pin(tokens.keep_fresh(alive)),
             Kind::Keys(keys) => Box::pin(keys.keep_fresh(alive)),
-            Kind::Introspect(references) => Box::pin(references.keep_fresh(alive)),
+            Kind::Reference(references) => Box::pin(references.keep_fresh(alive)),
             Kind::Certificate(_) => Box::pin(std::future::ready(())),
         }
     }
@@ -224,7 +231,7 @@ impl Provider {
                 Brought::Text(key) => keys.whose(key).map(Claim::By),
                 Brought::Nothing(claim) => Ok(claim),
             },
-            Kind::Introspect(references) => match self.brought(credential(headers, "Bearer"))? {
+            Kind::Reference(references) => match self.brought(credential(headers, "Bearer"))? {
                 Brought::Text(token) => references.whose(token, now).await.map(Claim::By),
                 Brought::Nothing(claim) => Ok(claim),
             },

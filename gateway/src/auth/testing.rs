@@ -79,6 +79,12 @@ impl Signer {
         self.token_under(&self.header(), claims)
     }
 
+    /// The signature of these bytes, as a token has it.
+    pub(super) fn sign(&self, message: &[u8]) -> String {
+        install_crypto();
+        jsonwebtoken::crypto::sign(message, &self.key, self.algorithm).unwrap()
+    }
+
     pub(super) fn token_under(&self, header: &Header, claims: &Value) -> String {
         install_crypto();
         encode(header, claims, &self.key).unwrap()

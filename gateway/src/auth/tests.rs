@@ -1,5 +1,6 @@
 //! Tokens, good and forged, and a provider that rotates its keys, is slow, or is down.
 
+mod compact_tokens;
 mod keys_of_tokens;
 
 use std::time::Duration;

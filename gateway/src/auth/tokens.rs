@@ -129,6 +129,11 @@ impl Tokens {
     /// # Errors
     /// Why it is not good, or that there are no keys to tell by.
     pub(super) async fn verify(&self, token: &str, now: u64) -> Result<Arc<Principal>, Refusal> {
+        self.checked(token, now).await.map(|(principal, _)| principal)
+    }
+
+    /// The same, with the second from which the token is of no more use.
+    pub(super) async fn checked(&self, token: &str, now: u64) -> Result<(Arc<Principal>, u64), Refusal> {
         let unverified = Unverified::read(token)?;
         let mut keys = self.keyring.current();
         if unverified.is_unknown_to(&keys) {
@@ -144,7 +149,7 @@ impl Tokens {
         let principal = Arc::new(principal.telling(&self.told)?);
         let verified = Verified { principal: Arc::clone(&principal), expires, epoch: keys.epoch };
         self.verified.insert(token.to_owned(), verified);
-        Ok(principal)
+        Ok((principal, expires))
     }
 }
 

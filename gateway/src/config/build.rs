@@ -181,12 +181,20 @@ impl Builder<'_> {
             let provider = match before.filter(|before| before.is_still(typed, &around)) {
                 Some(unchanged) => Some(unchanged.clone()),
                 None => Provider::build(name, typed, &around, &below("providers", name))
-                    .map_err(|wrong| self.mistakes.0.extend(wrong.0))
+                    .map_err(|wrong| self.wrong_provider(name, wrong))
                     .ok(),
             };
             built.extend(provider.map(|provider| (name.clone(), provider)));
         }
         built
+    }
+
+    /// Notes what is wrong with a provider. That nothing says how it knows callers only follows if what did was erased.
+    fn wrong_provider(&mut self, name: &str, wrong: Mistakes) {
+        let at = below("providers", name);
+        let kinds = ["jwt", "keys", "certificate", "introspect", "token_store"];
+        let erased = kinds.iter().any(|key| self.loaded.has_erased(&below(&at, key)));
+        self.mistakes.0.extend(wrong.0.into_iter().filter(|mistake| !erased || mistake.at != at));
     }
 
     fn upstreams(&mut self) -> IndexMap<String, Arc<Upstream>> {
@@ -242,7 +250,10 @@ impl Builder<'_> {
                 Some(unchanged) => Some(unchanged.clone()),
                 None => {
                     let metrics = self.ground.metrics.limit(name);
-                    self.mistakes.keep(RateLimit::build(name, typed, &at, redis, metrics))
+                    // That nothing says how much it lets in only follows if what did was erased.
+                    let erased = ["rate", "quota"].iter().any(|key| self.loaded.has_erased(&below(&at, key)));
+                    let built = RateLimit::build(name, typed, &at, redis, metrics);
+                    built.map_err(|wrong| (!erased || wrong.at != at).then(|| self.mistakes.add(wrong))).ok()
                 }
             };
             built.extend(limit.map(|limit| (name.clone(), limit)));
@@ -287,7 +298,7 @@ impl Builder<'_> {
         let guard = Arc::new(self.guard(typed, at, providers, services));
         let limits = self.route_limits(typed, at, services);
         let handler = self.handler(typed, at, &guard, services);
-        let limits = self.charges(limits, typed, at, handler.as_deref());
+        let (limits, plans) = self.charges(limits, typed, at, handler.as_deref(), services);
         let listed = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(",");
         let name: Arc<str> = format!("{listed} {}", typed.path).into();
         let route = Arc::new(Route {
@@ -297,7 +308,7 @@ impl Builder<'_> {
             max_body: typed.max_body.unwrap_or(self.config.server.max_body).0,
             body_timeout: self.config.server.body_timeout.0,
             limits,
-            plans: self.plans(&typed.path, services),
+            plans,
             credentials: self.credentials.clone(),
             handler: handler.unwrap_or_else(|| Arc::new(Compose::new(Vec::new(), &Arc::default()))),
             metrics: self.ground.metrics.route(&name),

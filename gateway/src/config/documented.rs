@@ -12,7 +12,7 @@ use super::{Config, RouteConfig};
 use crate::{
     auth::config::{
         AuthRule, CallerConfig, CertificateConfig, IdentityConfig, IntrospectConfig, JwtConfig, KeyConfig,
-        KeysConfig, PlanConfig, ProviderConfig, SecretConfig,
+        KeysConfig, PlanConfig, ProviderConfig, SecretConfig, TokenStoreConfig,
     },
     composition::config::{PartConfig, PartFallbackConfig},
     deadline::config::DeadlineConfig,
@@ -91,6 +91,7 @@ fn every_key_has_a_row_in_the_readme() {
         missing::<CertificateConfig>("`providers.NAME.certificate`"),
         missing::<CallerConfig>("`providers.NAME.certificate.callers[]`"),
         missing::<IntrospectConfig>("`providers.NAME.introspect`"),
+        missing::<TokenStoreConfig>("`providers.NAME.token_store`"),
         missing::<PlanConfig>("`plans.NAME`"),
         missing::<IdentityConfig>("`identity`"),
         missing::<UpstreamConfig>("`upstreams.NAME`"),

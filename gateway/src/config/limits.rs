@@ -6,12 +6,13 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use super::{RouteConfig, build::Builder};
 use crate::{
-    handler::Handler,
+    handler::{Handler, Services},
     mistake::{Mistake, below},
     rate_limit::{
         self, RateLimit, RouteLimits,
         config::{Key, LimitConfig, Unit},
     },
+    route::Plans,
     routing,
 };
 
@@ -49,14 +50,15 @@ impl Builder<'_> {
         }
     }
 
-    /// What a request of that route is charged.
+    /// What a request of that route is charged, and what it is under each plan besides.
     pub(super) fn charges(
         &mut self,
         limits: Vec<Arc<RateLimit>>,
         typed: &RouteConfig,
         at: &str,
         handler: Option<&dyn Handler>,
-    ) -> RouteLimits {
+        services: &Services,
+    ) -> (RouteLimits, Plans) {
         let priced = handler.is_some_and(Handler::prices);
         if limits.len() > rate_limit::MOST {
             let message = format!("route `{}` counts against {} limits", typed.path, limits.len());
@@ -65,7 +67,9 @@ impl Builder<'_> {
         }
         let cost = typed.cost.unwrap_or(1);
         let wrong = |what: String| Mistake::new(below(at, "cost"), format!("route `{}` {what}", typed.path));
-        let mut by_cost = limits.iter().filter(|limit| limit.config().count == Unit::Cost);
+        let plans = self.plans(&typed.path, services);
+        let of_plans = plans.iter().flat_map(|(_, limits)| limits);
+        let mut by_cost = limits.iter().chain(of_plans).filter(|limit| limit.config().count == Unit::Cost);
         if cost == 0 {
             self.mistakes.add(wrong("costs nothing".to_owned()).expected("at least 1"));
         } else if typed.cost.is_some() && priced {
@@ -81,6 +85,10 @@ impl Builder<'_> {
             self.mistakes
                 .add(wrong(what).expected(format!("{} at most, or a larger `burst`", limit.burst())));
         }
-        RouteLimits::new(limits, NonZeroU32::new(cost).unwrap_or(NonZeroU32::MIN), priced)
+        let cost = NonZeroU32::new(cost).unwrap_or(NonZeroU32::MIN);
+        let charged = RouteLimits::new(limits, cost, priced);
+        let plan = |(name, limits): (&str, Vec<_>)| (Box::from(name), charged.of_plan(limits, cost, priced));
+        let plans = Plans(plans.into_iter().map(plan).collect());
+        (charged, plans)
     }
 }

@@ -2,21 +2,25 @@
 //!
 //! Not here: who has which plan (`auth/`), how requests are counted (`rate_limit/`).
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use super::build::Builder;
 use crate::{
     handler::Services,
     mistake::{Mistake, below},
-    rate_limit::{RateLimit, config::Key},
-    route::Plans,
+    rate_limit::{self, RateLimit, config::Key},
 };
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
     /// A plan counts callers apart, by limits that there are, on routes that there are.
     pub(super) fn check_plans(&mut self, services: &Services) {
         for (name, plan) in &self.config.plans {
             let at = below("plans", name);
+            if plan.limits.len() > rate_limit::MOST {
+                let message = format!("plan `{name}` counts against {} limits", plan.limits.len());
+                let mistake = Mistake::new(below(&at, "limits"), message);
+                self.mistakes.add(mistake.expected(format!("{} at most", rate_limit::MOST)));
+            }
             for (index, limit) in plan.limits.iter().enumerate() {
                 let at = format!("{at}.limits[{index}]");
                 let found = self.limit(limit, &format!("plan `{name}`"), &at, services);
@@ -37,15 +41,20 @@ impl Builder<'_> {
     }
 
     /// The plans that offer the routes of this `path`, each with its limits.
-    pub(super) fn plans(&self, path: &str, services: &Services) -> Plans {
+    pub(super) fn plans(&self, path: &str, services: &Services) -> Vec<(&'a str, Vec<Arc<RateLimit>>)> {
         let offering = self.config.plans.iter().filter(|(_, plan)| {
             plan.routes.as_ref().is_none_or(|paths| paths.iter().any(|offered| offered == path))
         });
-        let limits = |names: &[String]| -> Vec<Arc<RateLimit>> {
-            names.iter().filter_map(|name| services.limits.get(name).cloned()).collect()
+        let limits = |names: &[String]| {
+            let mut limits: Vec<Arc<RateLimit>> = Vec::new();
+            for limit in names.iter().filter_map(|name| services.limits.get(name)) {
+                // Named twice, a limit still counts a request once.
+                if !limits.iter().any(|known| Arc::ptr_eq(known, limit)) {
+                    limits.push(limit.clone());
+                }
+            }
+            limits
         };
-        let offers: HashMap<_, _> =
-            offering.map(|(name, plan)| (Box::from(name.as_str()), limits(&plan.limits))).collect();
-        Plans(offers)
+        offering.map(|(name, plan)| (name.as_str(), limits(&plan.limits))).collect()
     }
 }

@@ -149,13 +149,19 @@ fn a_right_configuration_is_read_without_a_word() {
 }
 
 #[test]
+fn a_limit_whose_rate_cannot_be_read_is_not_told_to_say_one() {
+    let yaml = format!("{LISTEN}limits:\n  bad: {{ by: address, rate: 5 }}\nroutes: []\n");
+    assert_eq!(loaded(&yaml).render().matches("error:").count(), 1);
+}
+
+#[test]
 fn what_is_right_beside_mistakes_is_kept_and_paths_find_it() {
     let mut loaded = loaded(&format!(
-        "{LISTEN}limits:\n  bad: {{ by: address, rate: [] }}\nroutes:\n  - auth: none\n  - path: /b\n    auth: none\n    forward: {{ to: bad }}\n"
+        "{LISTEN}limits:\n  bad: {{ rate: 5/s, by: [] }}\nroutes:\n  - auth: none\n  - path: /b\n    auth: none\n    forward: {{ to: bad }}\n"
     ));
     let config = loaded.config.as_ref().expect("a route remains");
     assert_eq!((config.routes.len(), config.routes[0].path.as_str(), config.limits.len()), (1, "/b", 0));
-    assert!(loaded.has_erased("limits.bad.rate") && !loaded.has_erased("routes[0].forward"));
+    assert!(loaded.has_erased("limits.bad.by") && !loaded.has_erased("routes[0].forward"));
     let mut found = Mistakes::default();
     found.add(Mistake::new("routes[0].forward.to", "unknown"));
     found.add(Mistake::new("limits.bad", "never used"));

@@ -104,6 +104,11 @@ fn limited(keys: &str, line: &str) -> String {
     .replace("rate: 5/s, by: address }", &format!("{keys} }}"))
 }
 
+/// A token store of these keys.
+fn token_store(keys: &str) -> String {
+    format!("token_store: {{ {keys}, jwt: {{ issuer: a, audience: b, jwks: \"http://a/jwks\" }} }}")
+}
+
 /// A file with this Redis and no route.
 fn redis(keys: &str) -> String {
     format!("{RIGHT}redis: {{ {keys} }}\nroutes: []\n")
@@ -130,6 +135,15 @@ wrong! {
         Host: claims.host\n    X-User-Id: claims.sub\n    X-Level: tenant\n    x-a: claims.a\n    X-A: claims.b\nroutes: []\n");
     references_from_nowhere: provider("introspect: { url: id.example, client_id: a, client_secret: b }");
     references_asked_about_by_nobody: provider("introspect: { url: \"http://a/i\", client_id: \"\", client_secret: b }");
+    a_token_store_that_is_none: provider(&token_store("url: \"http://sessions\""));
+    a_token_store_of_a_wrong_prefix: provider(&token_store("url: \"redis://sessions\", prefix: \"{a}\""));
+    tokens_that_die_before_they_are_asked_about:
+        provider(&token_store("url: \"redis://sessions\", idle: 3s"));
+    tokens_that_are_idle_for_longer_than_they_live:
+        provider(&token_store("url: \"redis://sessions\", max_life: 10m"));
+    a_token_store_that_is_too_late: provider(&token_store("url: \"redis://sessions\", timeout: 6s"));
+    a_token_store_without_keys: provider("token_store: { url: \"redis://a\", jwt: { issuer: a, audience: b } }");
+    a_token_store_without_value_tokens: provider("token_store: { url: \"redis://a\", ttl: 5s }");
     references_that_are_too_old_when_they_come:
         provider("introspect: { url: \"http://a/i\", client_id: a, client_secret: b, max_age: 1s, timeout: 2s }");
     certificates_of_nobody: provider("certificate: { callers: [] }");
@@ -153,6 +167,11 @@ wrong! {
     a_plan_of_nothing: format!(
         "{RIGHT}plans:\n  free: {{ limits: [browse, dayly], routes: [\"/order\"] }}\n{}",
         "routes:\n  - path: /orders\n    auth: none\n    forward: { to: order }\n");
+    a_plan_of_too_many_limits: format!(
+        "{RIGHT}plans:\n  free: {{ limits: [{}] }}\nroutes: []\n", "mine, ".repeat(17))
+        .replace("  browse:", "  mine: { rate: 5/s, by: principal }\n  browse:");
+    a_limit_of_two_kinds: limited("rate: 5/s, quota: 5/day, by: address", "");
+    a_quota_with_a_burst: limited("quota: 5/day, burst: 3, by: address", "");
     a_rule_of_two_minds:
         route("path: /orders\nauth: { provider: ftgo, providers: [ftgo, ftgoo, ftgo] }\nforward: { to: order }\n");
     a_rule_of_nobody: route("path: /orders\nauth: { scopes: [a] }\nforward: { to: order }\n");
@@ -323,11 +342,14 @@ fn what_is_said_of_limits_and_redis_may_be_right() {
         "rate: 5/s, by: { header: X-Tenant }, headers: false",
         "rate: 5/s, by: { path: orderId }",
         "rate: 5/s, burst: 20, by: principal, count: cost, shared: true",
+        "quota: 5000/day, by: principal, shared: true",
     ] {
         let redis = "redis: { url: \"redis://gateway:secret@cache\", timeout: 2ms, prefix: bff-web }\n";
         assert_eq!(said(&format!("{}{redis}", limited(right, ""))), "", "{right}");
     }
     assert_eq!(said(&limited("rate: 5/s, by: address, count: cost", "cost: 5")), "");
+    let of_plan = limited("rate: 5/s, by: principal, count: cost", "cost: 5").replace("limits: [browse]", "");
+    assert_eq!(said(&format!("{of_plan}plans: {{ paid: {{ limits: [browse] }} }}\n")), "");
 }
 
 #[test]

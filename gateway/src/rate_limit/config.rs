@@ -8,9 +8,13 @@ use crate::units::Rate;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LimitConfig {
-    /// Requests a period: `100/s`, `5000/day`.
-    pub rate: Rate,
-    /// How many may come at once. One period's worth unless given: browsers open a page in a burst.
+    /// Requests a period, which come back little by little: `100/s`. Either this or `quota`.
+    #[serde(default)]
+    pub rate: Option<Rate>,
+    /// Requests in a period of the calendar (UTC), which are all back when the next one begins: `5000/day`.
+    #[serde(default)]
+    pub quota: Option<Rate>,
+    /// How many of a `rate` may come at once. One period's worth unless given: browsers open a page in a burst.
     #[serde(default)]
     pub burst: Option<u32>,
     /// What is counted apart from what.

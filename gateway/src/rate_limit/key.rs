@@ -1,4 +1,4 @@
-//! What a request is counted under. Not here: how (`local.rs`, `shared.rs`).
+//! What a request is counted under. Not here: how (`local.rs`, `redis_counter.rs`).
 
 use std::{
     borrow::Cow,

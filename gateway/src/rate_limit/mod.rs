@@ -1,7 +1,8 @@
 //! Rate limits: how often one address, one principal, or whoever else a request is counted as, may ask.
 //!
 //! A limit is a bucket per key (GCRA): `burst` requests may come at once, and the bucket refills at `rate`. A refused
-//! client gets 429 (RFC 6585 section 4) and is told in whole seconds when its next request will be let in.
+//! client gets 429 (RFC 6585 section 4) and is told in whole seconds when its next request will be let in. A quota is a bucket
+//! that refills when the next period of the calendar begins, and not before.
 //!
 //! A shared limit is counted in Redis. What Redis says of a bucket is taken over into the local one, so that a flood that
 //! is refused anyway does not reach Redis, and the count goes on from there when Redis is away: each instance then grants
@@ -13,14 +14,15 @@ pub mod config;
 mod fields;
 mod key;
 mod local;
+mod pace;
+mod redis_counter;
 mod route;
-mod shared;
 #[cfg(test)]
 mod tests;
 
 use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
-use governor::{Quota, clock::DefaultClock};
+use governor::Quota;
 use http::HeaderMap;
 use prometheus_client::metrics::counter::Counter as Metric;
 
@@ -29,7 +31,8 @@ use self::{
     config::{Key, LimitConfig},
     key::{By, Counted, Keys, Subject},
     local::Counter,
-    shared::Shared,
+    pace::Pace,
+    redis_counter::{RedisCounter, Told},
 };
 pub use self::{
     key::Asker,
@@ -39,6 +42,7 @@ use crate::{
     error::{Code, Error},
     mistake::{Mistake, below},
     redis::Redis,
+    units::Rate,
 };
 
 /// One limit, shared by all worker threads and all routes that name it.
@@ -50,8 +54,9 @@ pub struct RateLimit {
     burst: NonZeroU32,
     /// Nanoseconds that one is worth.
     step: u64,
-    counter: Counter<DefaultClock>,
-    shared: Option<Shared>,
+    pace: Pace,
+    counter: Counter<Pace>,
+    shared: Option<RedisCounter>,
     /// The name as clients are told it, and `RateLimit-Policy`.
     quoted: Option<String>,
     policy: Option<String>,
@@ -112,7 +117,8 @@ impl RateLimit {
         redis: Option<&Arc<Redis>>,
         metrics: Arc<LimitMetrics>,
     ) -> Result<Arc<Self>, Mistake> {
-        let quota = quota(name, config, at)?;
+        let (rate, pace) = pace(name, config, at)?;
+        let quota = quota(name, config, rate, at)?;
         let by = By::of(&config.by).ok_or_else(|| {
             let Key::Header(header) = &config.by else { unreachable!("all else is right") };
             let message = format!("limit `{name}`: `{header}` is no header field");
@@ -123,7 +129,8 @@ impl RateLimit {
             let message = format!("limit `{name}` has a name that cannot be sent in a header field");
             return Err(Mistake::new(at, message).help("write `headers: false`, or another name"));
         }
-        let (count, seconds) = (config.rate.count, config.rate.per.as_secs());
+        let (count, seconds) = (rate.count, rate.per.as_secs());
+        let period = config.quota.map(|quota| quota.per).unwrap_or_default();
         Ok(Arc::new(RateLimit {
             name: name.to_owned(),
             config: config.clone(),
@@ -131,8 +138,11 @@ impl RateLimit {
             keys: Keys::default(),
             burst: quota.burst_size(),
             step: quota.replenish_interval().as_nanos() as u64,
-            counter: Counter::new(quota, DefaultClock::default()),
-            shared: redis.filter(|_| config.shared).map(|redis| Shared::new(name, &quota, redis)),
+            counter: Counter::new(quota, pace.clone()),
+            pace,
+            shared: redis
+                .filter(|_| config.shared)
+                .map(|redis| RedisCounter::new(name, &quota, period, redis)),
             policy: quoted.as_ref().map(|quoted| format!("{quoted};q={count};w={seconds}")),
             quoted,
             metrics,
@@ -175,7 +185,7 @@ impl RateLimit {
     async fn take(&self, subject: &Subject<'_>, cost: NonZeroU32) -> Result<Taken, Refused> {
         let (bucket, cost) = (self.counter.bucket(self.keys.of(subject)), cost.min(self.burst));
         let (taken, store) = match &self.shared {
-            None => (self.counter.take(bucket, cost), Store::Local),
+            None => (self.take_local(bucket, cost), Store::Local),
             Some(shared) => Box::pin(self.take_shared(shared, bucket, subject, cost)).await,
         };
         let counts = if taken.is_ok() { &self.metrics.allowed } else { &self.metrics.refused };
@@ -185,29 +195,37 @@ impl RateLimit {
 
     async fn take_shared(
         &self,
-        shared: &Shared,
+        shared: &RedisCounter,
         bucket: Counted,
         subject: &Subject<'_>,
         cost: NonZeroU32,
     ) -> (Result<u32, Refused>, Store) {
         // As of before Redis is asked: by the time its answer is here, the bucket is fuller, never emptier.
-        let (now, alone) = (self.counter.now(), !self.counter.is_crowded());
+        let (now, left, alone) = (self.counter.now(), self.pace.left(), !self.counter.is_crowded());
         let known = self.counter.ahead(bucket, now);
         if alone
             && let wait = self.counter.wait(known, cost)
             && !wait.is_zero()
         {
+            let wait = left.unwrap_or(wait);
             return (Err(Refused { wait, remaining: self.counter.left(known) }), Store::Shared);
         }
-        let Ok((let_in, ahead)) = shared.take(subject, cost).await else {
-            return (self.counter.take(bucket, cost), Store::Local);
+        let Ok(Told { let_in, ahead, left: told }) = shared.take(subject, cost).await else {
+            return (self.take_local(bucket, cost), Store::Local);
         };
-        if alone {
+        // Where clocks differ, Redis may speak of another period than the one that it is here.
+        let same = left.is_none_or(|left| left.abs_diff(told) < left.max(told) / 2);
+        if alone && same {
             self.counter.take_over(bucket, now, ahead);
         }
-        let refused =
-            || Refused { wait: self.counter.wait(ahead, cost), remaining: self.counter.left(ahead) };
-        (if let_in { Ok(self.counter.left(ahead)) } else { Err(refused()) }, Store::Shared)
+        let remaining = self.counter.left(ahead);
+        let wait = || left.map_or_else(|| self.counter.wait(ahead, cost), |_| told);
+        (if let_in { Ok(remaining) } else { Err(Refused { wait: wait(), remaining }) }, Store::Shared)
+    }
+
+    fn take_local(&self, bucket: Counted, cost: NonZeroU32) -> Result<u32, Refused> {
+        let taken = self.counter.take(bucket, cost);
+        taken.map_err(|refused| Refused { wait: self.pace.left().unwrap_or(refused.wait), ..refused })
     }
 
     /// Gives back what was counted for a request that another limit refused.
@@ -226,7 +244,8 @@ impl RateLimit {
             Ok(taken) => taken.remaining,
             Err(refused) => refused.remaining,
         };
-        let full_in = self.step * u64::from(self.burst.get().saturating_sub(remaining));
+        let little_by_little = || self.step * u64::from(self.burst.get().saturating_sub(remaining));
+        let full_in = self.pace.left().map_or_else(little_by_little, |left| left.as_nanos() as u64);
         fields::push(standing, quoted, remaining, full_in.div_ceil(1_000_000_000));
     }
 
@@ -238,12 +257,28 @@ impl RateLimit {
 /// governor counts in 64-bit nanoseconds and does not look for overflow.
 const LONGEST_REFILL: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-fn quota(name: &str, config: &LimitConfig, at: &str) -> Result<Quota, Mistake> {
-    let burst = NonZeroU32::new(config.burst.unwrap_or(config.rate.count)).ok_or_else(|| {
+/// How much in what time, and how it comes back.
+fn pace(name: &str, config: &LimitConfig, at: &str) -> Result<(Rate, Pace), Mistake> {
+    match (config.rate, config.quota) {
+        (Some(rate), None) => Ok((rate, Pace::steady())),
+        (None, Some(_)) if config.burst.is_some() => {
+            let message = format!("limit `{name}` is a quota, all of which may come at once");
+            Err(Mistake::new(below(at, "burst"), message).help("leave `burst` out"))
+        }
+        (None, Some(quota)) => Ok((quota, Pace::Periods(quota.per))),
+        _ => {
+            let message = format!("limit `{name}` must say once how much it lets in");
+            Err(Mistake::new(at, message).expected("either `rate` or `quota`"))
+        }
+    }
+}
+
+fn quota(name: &str, config: &LimitConfig, rate: Rate, at: &str) -> Result<Quota, Mistake> {
+    let burst = NonZeroU32::new(config.burst.unwrap_or(rate.count)).ok_or_else(|| {
         let message = format!("limit `{name}` has a burst of 0, which lets nobody in");
         Mistake::new(below(at, "burst"), message).expected("at least 1")
     })?;
-    let steady = config.rate.per.checked_div(config.rate.count).filter(|steady| !steady.is_zero());
+    let steady = rate.per.checked_div(rate.count).filter(|steady| !steady.is_zero());
     let steady = steady.ok_or_else(|| {
         let message = format!("limit `{name}` allows more than one request a nanosecond");
         Mistake::new(below(at, "rate"), message).help("leave the limit out")

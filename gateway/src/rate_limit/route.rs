@@ -1,7 +1,7 @@
 //! The limits of one route, and what one request was charged by them.
 //!
-//! All must let a request in. They are asked in their order, those that need no principal first; when one refuses, what the
-//! others have counted is given back, so that a refused request counts nowhere.
+//! All must let a request in. They are asked in their order, those that need no principal first, those of the caller's plan
+//! last; when one refuses, what the others have counted is given back, so that a refused request counts nowhere.
 //!
 //! Not here: how one limit counts (`mod.rs`).
 
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::error::Error;
 
-/// The most limits that one route may count against.
+/// The most limits that one route, or one plan, may count against.
 pub(crate) const MOST: usize = 16;
 
 /// The limits of one route.
@@ -40,7 +40,7 @@ struct Charge {
 /// What one request was charged so far.
 #[derive(Default)]
 pub struct Tally {
-    /// One bit a limit: whether it counted the request, and whether it did so in Redis.
+    /// One bit a limit, those of a plan above [`MOST`]: whether it counted the request, and whether it did so in Redis.
     counted: u32,
     shared: u32,
     /// `RateLimit` as it will be.
@@ -83,6 +83,20 @@ impl RouteLimits {
         RouteLimits { all: all.into_iter().map(charge).collect(), late: late_at, billed: billed_at, policy }
     }
 
+    /// The limits of a plan on that route, for requests that cost so much: without those that the route has anyway.
+    #[must_use]
+    pub fn of_plan(&self, limits: Vec<Arc<RateLimit>>, cost: NonZeroU32, priced: bool) -> Self {
+        let known = |limit: &Arc<RateLimit>| self.all.iter().any(|charge| Arc::ptr_eq(&charge.limit, limit));
+        let plan = Self::new(limits.into_iter().filter(|limit| !known(limit)).collect(), cost, priced);
+        let policy = match (&self.policy, &plan.policy) {
+            (Some(own), Some(more)) => {
+                HeaderValue::try_from([own.as_bytes(), b", ", more.as_bytes()].concat()).ok()
+            }
+            (own, more) => own.as_ref().or(more.as_ref()).cloned(),
+        };
+        RouteLimits { policy, ..plan }
+    }
+
     /// Counts a request before its token is looked at, so that guessing costs.
     ///
     /// # Errors
@@ -92,33 +106,63 @@ impl RouteLimits {
             return Ok(());
         }
         tally.policy.clone_from(&self.policy);
-        self.check(0, self.late, asker, tally).await
+        self.check(self.certain(None).take(self.late), None, asker, tally).await
     }
 
-    /// Counts a request once its caller is known; `Some` when its handler is to count the rest.
+    /// Counts a request once its caller is known, and with it the caller's plan; `Some` when its handler is to count the
+    /// rest.
     ///
     /// # Errors
     /// [`crate::error::Code::RateLimited`] with `Retry-After`.
-    pub async fn check_late(&self, asker: &Asker<'_>, tally: &mut Tally) -> Result<Option<Arc<Bill>>, Error> {
-        self.check(self.late, self.billed, asker, tally).await?;
-        if self.billed < self.all.len() {
-            tally.bill = Some(Arc::new(self.bill(asker, tally)));
+    pub async fn check_late(
+        &self,
+        asker: &Asker<'_>,
+        tally: &mut Tally,
+        plan: Option<&RouteLimits>,
+    ) -> Result<Option<Arc<Bill>>, Error> {
+        if let Some(plan) = plan {
+            tally.policy.clone_from(&plan.policy);
+        }
+        self.check(self.certain(plan).skip(self.late), plan, asker, tally).await?;
+        let open = || self.billed().chain(plan.into_iter().flat_map(RouteLimits::billed));
+        if open().next().is_some() {
+            let open = open()
+                .map(|charge| (charge.limit.clone(), charge.limit.by.subject(asker).into_owned()))
+                .collect();
+            let paid = self.counted(plan, tally, asker).collect();
+            tally.bill = Some(Arc::new(Bill { open, paid, standing: Mutex::default() }));
         }
         Ok(tally.bill.clone())
     }
 
-    async fn check(&self, from: usize, to: usize, asker: &Asker<'_>, tally: &mut Tally) -> Result<(), Error> {
-        for (index, Charge { limit, cost }) in self.all.iter().enumerate().take(to).skip(from) {
+    /// What is charged before the handler, each with its bit in a tally.
+    fn certain<'a>(&'a self, plan: Option<&'a RouteLimits>) -> impl Iterator<Item = (usize, &'a Charge)> {
+        let own = self.all[..self.billed].iter().enumerate();
+        own.chain(plan.into_iter().flat_map(|plan| (MOST..).zip(&plan.all[..plan.billed])))
+    }
+
+    fn billed(&self) -> impl Iterator<Item = &Charge> {
+        self.all[self.billed..].iter()
+    }
+
+    async fn check<'a>(
+        &self,
+        charges: impl Iterator<Item = (usize, &'a Charge)>,
+        plan: Option<&RouteLimits>,
+        asker: &Asker<'_>,
+        tally: &mut Tally,
+    ) -> Result<(), Error> {
+        for (bit, Charge { limit, cost }) in charges {
             let subject = limit.by.subject(asker);
             let taken = limit.take(&subject, *cost).await;
             limit.tell(&mut tally.standing, &taken);
             match taken {
                 Ok(taken) => {
-                    tally.counted |= 1 << index;
-                    tally.shared |= u32::from(taken.store == Store::Shared) << index;
+                    tally.counted |= 1 << bit;
+                    tally.shared |= u32::from(taken.store == Store::Shared) << bit;
                 }
                 Err(refused) => {
-                    for charge in self.counted(tally, asker) {
+                    for charge in self.counted(plan, tally, asker) {
                         charge.give_back().await;
                     }
                     return Err(limit.refusal(&refused));
@@ -128,21 +172,20 @@ impl RouteLimits {
         Ok(())
     }
 
-    fn counted<'a>(&'a self, tally: &Tally, asker: &'a Asker<'_>) -> impl Iterator<Item = Paid> + 'a {
+    fn counted<'a>(
+        &'a self,
+        plan: Option<&'a RouteLimits>,
+        tally: &Tally,
+        asker: &'a Asker<'_>,
+    ) -> impl Iterator<Item = Paid> + 'a {
         let (counted, shared) = (tally.counted, tally.shared);
-        let charges = self.all.iter().enumerate().filter(move |(index, _)| counted >> index & 1 == 1);
-        charges.map(move |(index, Charge { limit, cost })| Paid {
+        let charges = self.certain(plan).filter(move |(bit, _)| counted >> bit & 1 == 1);
+        charges.map(move |(bit, Charge { limit, cost })| Paid {
             limit: limit.clone(),
             subject: limit.by.subject(asker).into_owned(),
             cost: *cost,
-            store: if shared >> index & 1 == 1 { Store::Shared } else { Store::Local },
+            store: if shared >> bit & 1 == 1 { Store::Shared } else { Store::Local },
         })
-    }
-
-    fn bill(&self, asker: &Asker<'_>, tally: &Tally) -> Bill {
-        let open = self.all[self.billed..].iter();
-        let open = open.map(|charge| (charge.limit.clone(), charge.limit.by.subject(asker).into_owned()));
-        Bill { open: open.collect(), paid: self.counted(tally, asker).collect(), standing: Mutex::default() }
     }
 }
 

@@ -7,7 +7,7 @@
 //! A connection is driven by the runtime that made it, so each worker has its own, and the circuit with it. To be asked on
 //! workers only.
 //!
-//! Not here: what is kept there (`rate_limit/shared.rs`). TLS and clusters are not spoken; keys are made for clusters.
+//! Not here: what is kept there (`rate_limit/redis_counter.rs`). TLS and clusters are not spoken; keys are made for clusters.
 
 pub mod config;
 mod link;
@@ -207,7 +207,8 @@ impl Redis {
     }
 }
 
-fn open(url: &str) -> Result<(Client, String), &'static str> {
+/// The server of an address, and its host and port; or what is wrong with it, as a clause.
+pub(crate) fn open(url: &str) -> Result<(Client, String), &'static str> {
     if url.starts_with("rediss:") {
         return Err("asks for TLS, which is not spoken to Redis");
     }

@@ -1,33 +1,46 @@
-//! Callers by reference token: a text without meaning, of which only the provider knows whose it is (RFC 7662).
+//! Callers by reference token: a text without meaning, of which only somebody else knows whose it is. That is the provider,
+//! which is asked over HTTP (RFC 7662), or a token store in Redis, where the token stands for a signed one: the value token.
 //!
-//! What it says is remembered, never beyond the token's `exp` nor for longer than `max_age` after it was asked: that is how
+//! What is said is remembered, never beyond the token's `exp` nor for longer than `max_age` after it was asked: that is how
 //! late a revocation may be noticed. However many requests bring a token along, one question about it is under way. Without
 //! an answer nobody is let in; tokens that are remembered stay good until their time is over.
 //!
 //! Questions are asked on the control thread, so that no connection belongs to a worker's runtime; requests wait for the
-//! answer. Tokens are known by their hashes. Not here: exchanging the token for one that services could read.
+//! answer. Tokens are known by their hashes. Not here: who is asked, and how (`introspect.rs`, `store.rs`).
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+mod introspect;
+mod store;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use moka::sync::Cache;
 use parking_lot::Mutex;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::{Client, Url, header, redirect};
-use serde_json::{Map, Value};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
-    time::{Instant, timeout},
+    time::Instant,
 };
 
+use self::{introspect::Introspection, store::Store};
 use super::{
-    Refusal, config::IntrospectConfig, jwt::seconds, policy::StrictObject, principal::Principal, told::Told,
+    Refusal,
+    config::{IntrospectConfig, TokenStoreConfig},
+    principal::Principal,
+    told::Told,
 };
-use crate::mistake::{Mistake, below};
+use crate::{
+    mistake::{Mistake, below},
+    units::Span,
+};
 
-/// Questions under way at a time: a provider that is slow must not be asked by everybody at once.
-const MOST_ASKED: usize = 64;
-/// Questions that wait for that.
+/// Questions that wait to be asked.
 const MOST_WAITING: usize = 1_024;
 /// Tokens that are remembered, some kilobytes each.
 const MOST_KNOWN: u64 = 50_000;
@@ -35,8 +48,6 @@ const MOST_KNOWN: u64 = 50_000;
 const MOST_REFUSED: u64 = 10_000;
 /// A reference is short, and even a signed token is shorter.
 const LONGEST_TOKEN: usize = 8 << 10;
-/// A hundred times what a provider says of a token.
-const LONGEST_ANSWER: usize = 64 << 10;
 /// What a client is told to wait when the provider is gone: it may be back at any time.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -52,14 +63,36 @@ pub(super) struct References {
 /// Where requests and answers meet.
 struct Desk {
     provider: String,
-    config: IntrospectConfig,
-    told: Vec<Told>,
-    client: Client,
-    url: Url,
+    office: Office,
+    times: Times,
     known: Cache<Hash, Known>,
     refused: Cache<Hash, Instant>,
     flights: Mutex<HashMap<Hash, watch::Receiver<Option<Answer>>>>,
     asking: mpsc::Sender<Question>,
+    /// Whether the last question had no answer, which is said once.
+    away: AtomicBool,
+}
+
+/// Who is asked.
+enum Office {
+    Introspection(Introspection),
+    Store(Store),
+}
+
+/// How long things are good.
+#[derive(Clone, Copy)]
+struct Times {
+    max_age: Span,
+    refused_max_age: Span,
+    timeout: Span,
+}
+
+/// What is said of a token.
+enum Said {
+    /// Whose it is, and its end in seconds since 1970.
+    Good { principal: Arc<Principal>, expires: u64 },
+    /// Why it is nobody's.
+    Bad(String),
 }
 
 #[derive(Clone)]
@@ -67,7 +100,7 @@ struct Known {
     principal: Arc<Principal>,
     /// `max_age` after it was asked about.
     until: Instant,
-    /// Its `exp`, in seconds since 1970.
+    /// Its end, in seconds since 1970.
     expires: u64,
 }
 
@@ -86,46 +119,69 @@ enum Answer {
 }
 
 impl References {
-    /// Reference tokens of the provider `name`, typed at the key path `at`.
+    /// Reference tokens of the provider `name`, typed at the key path `at`, which is asked over HTTP.
     ///
     /// # Errors
     /// [`Mistake`] for an address that cannot be asked, and for times that make no sense beside each other.
-    pub(super) fn build(
+    pub(super) fn introspected(
         name: &str,
         config: &IntrospectConfig,
         told: &[Told],
         at: &str,
     ) -> Result<Self, Mistake> {
-        let mistake =
-            |key: &str, what: &str| Mistake::new(below(at, key), format!("provider `{name}` {what}"));
-        let url = Url::parse(&config.url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        let url = url.ok_or_else(|| {
-            mistake("url", "is asked at an address that is none").expected("http:// or https://")
-        })?;
-        if config.client_id.is_empty() {
-            return Err(
-                mistake("client_id", "is asked by nobody").expected("the name that it knows the gateway by")
-            );
+        let IntrospectConfig { max_age, refused_max_age, timeout, .. } = *config;
+        let office = Introspection::build(name, config, told, at)?;
+        Self::build(name, Office::Introspection(office), Times { max_age, refused_max_age, timeout }, at)
+    }
+
+    /// Reference tokens that a store exchanges for value tokens.
+    ///
+    /// # Errors
+    /// [`Mistake`] for a store that is none, for times that make no sense, and for what is wrong with `jwt`.
+    pub(super) fn exchanged(
+        name: &str,
+        config: &TokenStoreConfig,
+        told: &[Told],
+        at: &str,
+    ) -> Result<Self, Mistake> {
+        let TokenStoreConfig { max_age, refused_max_age, timeout, .. } = *config;
+        let office = Store::build(name, config, told, at)?;
+        Self::build(name, Office::Store(office), Times { max_age, refused_max_age, timeout }, at)
+    }
+
+    fn build(name: &str, office: Office, times: Times, at: &str) -> Result<Self, Mistake> {
+        if times.timeout.0.is_zero() || times.timeout > times.max_age {
+            let message = format!("provider `{name}` would answer after what it says is too old");
+            let mistake = Mistake::new(below(at, "timeout"), message);
+            return Err(mistake.expected("above 0, and `max_age` at most"));
         }
-        if config.timeout.0.is_zero() || config.timeout.0 > config.max_age.0 {
-            let what = "would answer after what it says is too old";
-            return Err(mistake("timeout", what).expected("above 0, and `max_age` at most"));
-        }
-        let client =
-            client(&url, config).map_err(|why| mistake("url", &format!("cannot be asked: {why}")))?;
         let (asking, questions) = mpsc::channel(MOST_WAITING);
         let desk = Desk {
             provider: name.to_owned(),
-            config: config.clone(),
-            told: told.to_vec(),
-            client,
-            url,
+            office,
+            times,
             known: Cache::new(MOST_KNOWN),
             refused: Cache::new(MOST_REFUSED),
             flights: Mutex::default(),
             asking,
+            away: AtomicBool::new(false),
         };
         Ok(References { desk: Arc::new(desk), questions: Mutex::new(Some(questions)) })
+    }
+
+    /// Whether it has what it needs to read what it is told.
+    pub(super) fn ready(&self) -> bool {
+        match &self.desk.office {
+            Office::Introspection(_) => true,
+            Office::Store(store) => store.tokens.keyring.ready(),
+        }
+    }
+
+    /// Waits for that. Somebody must keep it fresh meanwhile.
+    pub(super) async fn until_ready(&self) {
+        if let Office::Store(store) = &self.desk.office {
+            store.tokens.keyring.until_ready().await;
+        }
     }
 
     /// Answers questions while `alive`.
@@ -134,21 +190,12 @@ impl References {
         mut alive: watch::Receiver<()>,
     ) -> impl Future<Output = ()> + Send + use<> {
         let (desk, questions) = (self.desk.clone(), self.questions.lock().take());
+        let writing = desk.office.keep_fresh(alive.clone());
         async move {
-            let Some(mut questions) = questions else { return };
-            let free = Arc::new(Semaphore::new(MOST_ASKED));
-            loop {
-                let permit = free.clone().acquire_owned().await;
-                tokio::select! {
-                    _ = alive.changed() => return,
-                    Some(question) = questions.recv() => {
-                        let desk = desk.clone();
-                        tokio::spawn(async move {
-                            desk.answer(question).await;
-                            drop(permit);
-                        });
-                    }
-                }
+            let Some(questions) = questions else { return };
+            tokio::select! {
+                _ = alive.changed() => {}
+                () = async { tokio::join!(desk.open(questions), writing); } => {}
             }
         }
     }
@@ -184,7 +231,54 @@ impl Known {
     }
 }
 
+impl Office {
+    /// Questions under way at a time.
+    fn most_asked(&self) -> usize {
+        match self {
+            Office::Introspection(_) => introspect::MOST_ASKED,
+            Office::Store(_) => MOST_WAITING, // they share a connection
+        }
+    }
+
+    fn keep_fresh(&self, alive: watch::Receiver<()>) -> impl Future<Output = ()> + Send + use<> {
+        let background = match self {
+            Office::Introspection(_) => None,
+            Office::Store(store) => Some(store.keep_fresh(alive)),
+        };
+        async move {
+            match background {
+                Some(background) => background.await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// What is said of a token.
+    ///
+    /// # Errors
+    /// Why nothing is said.
+    async fn ask(&self, question: &Question) -> Result<Said, String> {
+        match self {
+            Office::Introspection(provider) => provider.ask(&question.token).await,
+            Office::Store(store) => store.ask(&question.hash).await,
+        }
+    }
+}
+
 impl Desk {
+    /// Answers questions until it is dropped.
+    async fn open(self: Arc<Self>, mut questions: mpsc::Receiver<Question>) {
+        let free = Arc::new(Semaphore::new(self.office.most_asked()));
+        while let Ok(permit) = free.clone().acquire_owned().await {
+            let Some(question) = questions.recv().await else { return };
+            let desk = self.clone();
+            tokio::spawn(async move {
+                desk.answer(question).await;
+                drop(permit);
+            });
+        }
+    }
+
     /// The hot path: a look-up and two comparisons.
     fn remembered(&self, hash: &Hash, now: u64) -> Option<Result<Arc<Principal>, Refusal>> {
         if let Some(known) = self.known.get(hash).filter(|known| known.is_good(now)) {
@@ -211,24 +305,20 @@ impl Desk {
     async fn answer(&self, question: Question) {
         // What is said later may have been decided as early as this.
         let asked = Instant::now();
-        let told = timeout(self.config.timeout.0, self.ask(&question.token)).await;
-        let answer = match told.unwrap_or_else(|_elapsed| Err("it took too long".to_owned())) {
-            Ok(claims) => match self.caller(claims, &question.token) {
-                Ok((principal, expires)) => {
-                    Answer::Good(Known { principal, until: asked + self.config.max_age.0, expires })
-                }
-                Err(why) => Answer::Bad(why),
-            },
-            Err(why) => {
-                tracing::warn!(provider = self.provider, why, "a token could not be asked about");
-                Answer::None
+        let said = self.office.ask(&question).await;
+        self.tell(said.as_ref().err());
+        let answer = match said {
+            Ok(Said::Good { principal, expires }) => {
+                Answer::Good(Known { principal, until: asked + self.times.max_age.0, expires })
             }
+            Ok(Said::Bad(why)) => Answer::Bad(why),
+            Err(_) => Answer::None,
         };
         match &answer {
             Answer::Good(known) => self.known.insert(question.hash, known.clone()),
             Answer::Bad(_) => {
                 self.known.invalidate(&question.hash);
-                self.refused.insert(question.hash, asked + self.config.refused_max_age.0);
+                self.refused.insert(question.hash, asked + self.times.refused_max_age.0);
             }
             Answer::None => {}
         }
@@ -237,69 +327,17 @@ impl Desk {
         question.landing.send_replace(Some(answer));
     }
 
-    /// What the provider says of a token, or why it says nothing.
-    async fn ask(&self, token: &str) -> Result<Map<String, Value>, String> {
-        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        let (id, secret) = (encoded(&self.config.client_id), encoded(&self.config.client_secret.0));
-        let request = self.client.post(self.url.clone()).basic_auth(id, Some(secret));
-        let request = request
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header(header::ACCEPT, "application/json")
-            .body(format!("token={}&token_type_hint=access_token", encoded(token)));
-        // The address may hold a password.
-        let told = |cause: reqwest::Error| format!("{:?}", cause.without_url());
-        let mut answer = request.send().await.map_err(told)?;
-        if answer.status() != http::StatusCode::OK {
-            return Err(format!("it answered {}", answer.status()));
+    /// One line for each change, however many questions notice it.
+    fn tell(&self, why: Option<&String>) {
+        if self.away.swap(why.is_some(), Relaxed) == why.is_some() {
+            return;
         }
-        let mut bytes = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(told)? {
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() > LONGEST_ANSWER {
-                return Err("its answer is over 64 KiB".to_owned());
-            }
-        }
-        let claims: Result<StrictObject, _> = serde_json::from_slice(&bytes);
-        let StrictObject(claims) = claims.map_err(|cause| format!("its answer cannot be read: {cause}"))?;
-        match claims.get("active") {
-            Some(Value::Bool(_)) => Ok(claims),
-            _ => Err("its answer does not say whether the token is active".to_owned()),
+        let provider = self.provider.as_str();
+        match why {
+            Some(why) => tracing::warn!(provider, why, "nobody says whose tokens are: those are refused"),
+            None => tracing::info!(provider, "it is said again whose tokens are"),
         }
     }
-
-    /// The caller that the claims make, and their `exp`.
-    fn caller(&self, claims: Map<String, Value>, token: &str) -> Result<(Arc<Principal>, u64), String> {
-        if claims.get("active") != Some(&Value::Bool(true)) {
-            return Err("it is not active".to_owned());
-        }
-        let text = |claim: &str| claims.get(claim).and_then(Value::as_str);
-        if self.config.issuer.as_deref().is_some_and(|issuer| text("iss") != Some(issuer)) {
-            return Err("its `iss` is another".to_owned());
-        }
-        let ours = |wanted: &str| match claims.get("aud") {
-            Some(Value::Array(all)) => all.iter().any(|aud| aud == wanted),
-            Some(aud) => aud == wanted,
-            None => false,
-        };
-        if self.config.audience.as_deref().is_some_and(|audience| !ours(audience)) {
-            return Err("its `aud` is another".to_owned());
-        }
-        let expires = match claims.get("exp") {
-            None => u64::MAX,
-            Some(exp) => seconds(exp).ok_or("its `exp` is no time")?,
-        };
-        let principal = Principal::from_claims(claims, Some(token), &self.config.roles_claim)?;
-        Ok((Arc::new(principal.telling(&self.told)?), expires))
-    }
-}
-
-/// Follows no redirect and no proxy variable: a token goes where the configuration says, or nowhere.
-fn client(url: &Url, config: &IntrospectConfig) -> Result<Client, String> {
-    let client = Client::builder().redirect(redirect::Policy::none()).no_proxy();
-    let client = client.connect_timeout(config.timeout.0).pool_max_idle_per_host(MOST_ASKED);
-    // As for keys: having no certificates is an error, and http needs none.
-    let client = if url.scheme() == "http" { client.tls_certs_only([]) } else { client };
-    client.build().map_err(|cause| format!("{cause:?}"))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
 use super::*;
@@ -90,7 +90,7 @@ fn config(url: &str, max_age: Duration) -> IntrospectConfig {
 
 /// References whose questions are answered until the sender is dropped.
 fn references(config: &IntrospectConfig) -> (References, watch::Sender<()>) {
-    let references = References::build("ftgo", config, &[], "").unwrap();
+    let references = References::introspected("ftgo", config, &[], "").unwrap();
     let (alive, stays) = watch::channel(());
     tokio::spawn(references.keep_fresh(stays));
     (references, alive)
