@@ -11,6 +11,7 @@
 //! | [`routing`], [`route`] | From method and path to a route and its parameters. |
 //! | [`rate_limit`] | How often an address or a principal may ask. |
 //! | [`auth`], [`guard`] | Who is calling; the policy language; who may use a route, and when that is decided. |
+//! | [`browsers`] | What browsers are told with answers: who may read them. |
 //! | [`handler`] | What answers: the trait, and what a handler is given. |
 //! | [`identity`] | What services are told about a request, and nobody else may say. |
 //! | [`proxy`] | Forwards a request to a service. |
@@ -41,6 +42,7 @@
 pub mod admin;
 pub mod auth;
 pub mod body;
+pub mod browsers;
 pub mod cli;
 pub mod composition;
 pub mod config;

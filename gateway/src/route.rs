@@ -6,6 +6,7 @@ use http::HeaderName;
 
 use crate::{
     auth::Principal,
+    browsers::Browsers,
     deadline::Budget,
     error::{Code, Error},
     guard::Guard,
@@ -32,6 +33,8 @@ pub struct Route {
     pub plans: Plans,
     /// The header fields that hold credentials, which go no further.
     pub credentials: Arc<[HeaderName]>,
+    /// What browsers are told; nothing when `None`.
+    pub browsers: Option<Arc<Browsers>>,
     /// What answers.
     pub handler: Arc<dyn Handler>,
     /// What is counted.

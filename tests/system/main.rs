@@ -22,6 +22,7 @@ mod broken_answers;
 mod client_certificates;
 mod client_deadlines;
 mod composition;
+mod cors;
 mod drain;
 mod fallbacks;
 mod floods;

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use http::{HeaderName, Method};
 use indexmap::IndexMap;
 
-use super::{Config, RouteConfig, load::Loaded};
+use super::{Config, RouteConfig, browsers::Sets, load::Loaded};
 use crate::{
     auth::{
         Around, Provider, Rule, Told,
         config::{AuthConfig, AuthRule},
     },
+    browsers::Browsers,
     composition::Compose,
     deadline::Budget,
     guard::Guard,
@@ -40,6 +41,10 @@ pub struct Snapshot {
     pub services: Services,
     /// What instances share.
     pub redis: Option<Arc<Redis>>,
+    /// What browsers are told where no route was found.
+    pub browsers: Option<Arc<Browsers>>,
+    /// Whether OPTIONS may be a preflight that is answered here.
+    pub has_cors: bool,
     /// The most bytes of a request's header section.
     pub max_header_size: usize,
     /// The most bytes of a request's path and query.
@@ -73,6 +78,7 @@ pub fn build(loaded: &mut Loaded, ground: &Ground<'_>) -> Option<Snapshot> {
         names: Vec::new(),
         budget,
         credentials: Arc::default(),
+        sets: Sets::default(),
     };
     let snapshot = builder.snapshot();
     let mistakes = builder.mistakes;
@@ -91,6 +97,8 @@ pub(super) struct Builder<'a> {
     budget: Budget,
     /// The header fields whose values are for the gateway alone.
     credentials: Arc<[HeaderName]>,
+    /// What routes may name for browsers.
+    pub(super) sets: Sets,
 }
 
 impl Builder<'_> {
@@ -114,6 +122,8 @@ impl Builder<'_> {
         self.check_plans(&services);
         let fields = providers.values().filter_map(|provider| provider.field().cloned());
         self.credentials = fields.collect();
+        self.sets = self.sets();
+        let browsers = self.default_browsers();
         let mut routes = Router::default();
         for (index, typed) in self.config.routes.iter().enumerate() {
             self.add_route(&mut routes, typed, &format!("routes[{index}]"), &providers, &services);
@@ -122,7 +132,8 @@ impl Builder<'_> {
         self.check_limits_by_path();
         let max_header_size = self.config.server.max_header_size.0 as usize;
         let max_uri = self.config.server.max_uri.0 as usize;
-        Snapshot { routes, providers, services, redis, max_header_size, max_uri, config: Arc::default() }
+        let (has_cors, config) = (!self.config.cors.is_empty(), Arc::default());
+        Snapshot { routes, providers, services, redis, browsers, has_cors, max_header_size, max_uri, config }
     }
 
     fn check_certificates(&mut self) {
@@ -275,6 +286,7 @@ impl Builder<'_> {
             limits,
             plans: self.plans(&typed.path, services),
             credentials: self.credentials.clone(),
+            browsers: self.browsers(typed, at),
             handler: handler.unwrap_or_else(|| Arc::new(Compose::new(Vec::new(), &Arc::default()))),
             metrics: self.ground.metrics.route(&name),
             name,

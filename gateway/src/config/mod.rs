@@ -5,6 +5,7 @@
 
 mod across;
 mod braces;
+mod browsers;
 pub mod build;
 pub mod diagnostics;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use serde::Deserialize;
 
 use crate::{
     auth::config::{AuthConfig, IdentityConfig, PlanConfig, ProviderConfig},
+    browsers::config::CorsConfig,
     composition::config::PartConfig,
     deadline::config::DeadlineConfig,
     proxy::config::ForwardConfig,
@@ -72,6 +74,12 @@ pub struct Config {
     /// Names under `limits:` that every route counts against, besides its own.
     #[serde(default)]
     pub default_limits: Vec<String>,
+    /// Which pages of other origins may read answers, by name.
+    #[serde(default)]
+    pub cors: IndexMap<String, CorsConfig>,
+    /// A name under `cors:` for every route that names none, and for what no route answers.
+    #[serde(default)]
+    pub default_cors: Option<String>,
     /// The Redis that instances share; none when absent.
     #[serde(default)]
     pub redis: Option<RedisConfig>,
@@ -116,6 +124,9 @@ pub struct RouteConfig {
     /// How many a request is for limits that count by cost; 1 unless given.
     #[serde(default)]
     pub cost: Option<u32>,
+    /// A name under `cors:`, or `none`; that of `default_cors` unless given.
+    #[serde(default)]
+    pub cors: Option<String>,
     /// Parts that are read before the decision when `auth.allow` speaks of them, for routes that compose nothing.
     #[serde(default)]
     pub ask: IndexMap<String, PartConfig>,

@@ -104,6 +104,13 @@ fn limited(keys: &str, line: &str) -> String {
     .replace("rate: 5/s, by: address }", &format!("{keys} }}"))
 }
 
+/// A file with this set `web` under `cors` and a route that names one.
+fn cors(keys: &str, named: &str) -> String {
+    let sets = format!("cors:\n  web: {{ {keys} }}\n");
+    let route = route(&format!("path: /orders\nauth: none\ncors: {named}\nforward: {{ to: order }}\n"));
+    route.replace("routes:\n", &format!("{sets}routes:\n"))
+}
+
 /// A file with this Redis and no route.
 fn redis(keys: &str) -> String {
     format!("{RIGHT}redis: {{ {keys} }}\nroutes: []\n")
@@ -118,6 +125,20 @@ fn provider(kind: &str) -> String {
 }
 
 wrong! {
+    cors_for_everybody_with_credentials: cors("origins: [\"*\"], credentials: true", "web");
+    cors_for_pages_without_an_origin_with_credentials: cors("origins: [\"null\"], credentials: true", "web");
+    cors_for_everybody_and_others: cors("origins: [\"*\", https://app.ftgo.example]", "web");
+    cors_for_nobody: cors("origins: []", "web");
+    cors_for_an_origin_with_a_path: cors("origins: [https://app.ftgo.example/]", "web");
+    cors_for_an_origin_with_a_star_in_it: cors("origins: [\"https://app.*.example\"]", "web");
+    cors_for_all_of_a_domain_of_all: cors("origins: [\"https://*.example\"]", "web");
+    cors_with_an_unknown_method: cors("origins: [https://app.ftgo.example], methods: [POTS]", "web");
+    cors_with_a_star_for_fields: cors("origins: [https://app.ftgo.example], headers: [\"*\"]", "web");
+    a_route_with_an_unknown_set_of_cors: cors("origins: [https://app.ftgo.example]", "wed");
+    an_unknown_set_of_cors_by_default:
+        cors("origins: [https://app.ftgo.example]", "web").replace("routes:\n", "default_cors: wed\nroutes:\n");
+    a_set_of_cors_that_is_called_none:
+        cors("origins: [https://app.ftgo.example]", "none").replace("  web:", "  none:");
     a_secret_that_is_too_short: provider("jwt: { issuer: a, audience: b, secret: { value: short, algorithm: HS512 } }");
     a_secret_from_nowhere: provider("jwt: { issuer: a, audience: b, secret: { algorithm: HS256 } }");
     a_secret_in_a_file_that_is_not_there:
