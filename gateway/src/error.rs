@@ -56,6 +56,8 @@ codes! {
     Unauthenticated = UNAUTHORIZED "unauthenticated" Client "A valid access token is needed.";
     /// The credential is good and does not suffice.
     Forbidden = FORBIDDEN "forbidden" Client "This is not yours to do.";
+    /// A page of another site has sent it (CSRF).
+    CrossSite = FORBIDDEN "cross_site" Client "This was sent by a page of another site, which may not do this.";
     /// Nothing is there, or nothing that the caller may know of.
     NotFound = NOT_FOUND "not_found" Client "There is nothing here.";
     /// The path exists, the method does not.

@@ -11,7 +11,7 @@
 //! | [`routing`], [`route`] | From method and path to a route and its parameters. |
 //! | [`rate_limit`] | How often an address or a principal may ask. |
 //! | [`auth`], [`guard`] | Who is calling; the policy language; who may use a route, and when that is decided. |
-//! | [`browsers`] | What browsers are told with answers: who may read them. |
+//! | [`browsers`] | What browsers are told with answers, and what is believed of their requests. |
 //! | [`handler`] | What answers: the trait, and what a handler is given. |
 //! | [`identity`] | What services are told about a request, and nobody else may say. |
 //! | [`proxy`] | Forwards a request to a service. |

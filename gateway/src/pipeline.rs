@@ -152,6 +152,7 @@ impl Gateway {
         record.routed(&route.name, &route.metrics);
         if let Some(browsers) = &route.browsers {
             *origin = browsers.origin(request.headers());
+            browsers.check(request)?; // before anything is counted: its sender may not have meant it: 403
         }
         // Everything below spends it: 400 when a client's own is none, 504 when it is over already.
         let deadline = route.budget.deadline(record.begun(), request.headers(), route.timeout)?;

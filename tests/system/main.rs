@@ -23,6 +23,7 @@ mod client_certificates;
 mod client_deadlines;
 mod composition;
 mod cors;
+mod csrf;
 mod drain;
 mod fallbacks;
 mod floods;

@@ -1,7 +1,7 @@
 //! Which pages of other origins may read answers (WHATWG Fetch section 3.2, "HTTP-CORS protocol").
 //!
 //! This protects users of browsers, not services: a request that asks for no preflight is carried out whoever sent it, and
-//! its answer is only not shown. Not here: refusing what another site sends.
+//! its answer is only not shown. Not here: refusing what another site sends (`csrf.rs`).
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, uri::Authority};
 
@@ -103,6 +103,12 @@ impl Cors {
 
     fn is_for_any(&self) -> bool {
         matches!(self.origins, Origins::Any)
+    }
+
+    /// Whether pages of `origin` may act with their visitors' cookies.
+    #[must_use]
+    pub fn trusts(&self, origin: &HeaderValue) -> bool {
+        self.credentials && self.lists(origin)
     }
 
     /// Whether `origin` is one of those listed. Everybody is nobody that was listed.

@@ -4,25 +4,37 @@
 
 pub mod config;
 pub mod cors;
+mod csrf;
 
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
 
 pub use self::cors::{Cors, Preflight};
+use crate::{body::Request, error::Error};
 
 /// What the browsers that use a route are told.
 #[derive(Default)]
 pub struct Browsers {
     /// Which other origins may read its answers.
     pub cors: Option<Arc<Cors>>,
+    /// Whether what changes something is refused when a page of another site has sent it.
+    pub csrf: bool,
 }
 
 impl Browsers {
     /// This, unless it says nothing: then nothing is looked at for a request.
     #[must_use]
     pub fn or_none(self) -> Option<Arc<Self>> {
-        self.cors.is_some().then(|| Arc::new(self))
+        (self.cors.is_some() || self.csrf).then(|| Arc::new(self))
+    }
+
+    /// Lets a request in that its sender may have meant.
+    ///
+    /// # Errors
+    /// [`Code::CrossSite`](crate::error::Code::CrossSite) unless it may.
+    pub fn check(&self, request: &Request) -> Result<(), Error> {
+        if self.csrf { csrf::check(request, self.cors.as_deref()) } else { Ok(()) }
     }
 
     /// What of a request must be known when its answer is there: its `Origin`.

@@ -45,7 +45,7 @@ impl Builder<'_> {
     pub(super) fn default_browsers(&mut self) -> Option<Arc<Browsers>> {
         let default = self.config.default_cors.as_ref();
         let cors = default.and_then(|name| self.cors(name, "`default_cors`", "default_cors"));
-        Browsers { cors }.or_none()
+        Browsers { cors, csrf: false }.or_none()
     }
 
     pub(super) fn browsers(&mut self, typed: &RouteConfig, at: &str) -> Option<Arc<Browsers>> {
@@ -56,7 +56,19 @@ impl Builder<'_> {
             (None, Some(default)) => self.sets.cors.get(default).cloned(),
             (None, None) => None,
         };
-        Browsers { cors }.or_none()
+        self.check_csrf(typed, at);
+        Browsers { cors, csrf: typed.csrf }.or_none()
+    }
+
+    /// What would never refuse anything is not what was meant.
+    fn check_csrf(&mut self, typed: &RouteConfig, at: &str) {
+        let changes = |name: &String| !["GET", "HEAD", "OPTIONS"].contains(&name.as_str());
+        if typed.csrf && !typed.methods.iter().any(changes) && !self.loaded.has_erased(&below(at, "methods"))
+        {
+            let message =
+                format!("route `{}`: `csrf` protects what changes something, and it only reads", typed.path);
+            self.mistakes.add(Mistake::new(below(at, "csrf"), message).help("leave `csrf` out"));
+        }
     }
 
     fn cors(&mut self, name: &str, place: &str, at: &str) -> Option<Arc<Cors>> {

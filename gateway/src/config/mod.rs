@@ -127,6 +127,9 @@ pub struct RouteConfig {
     /// A name under `cors:`, or `none`; that of `default_cors` unless given.
     #[serde(default)]
     pub cors: Option<String>,
+    /// Whether requests that change something are refused when a page of another site has sent them.
+    #[serde(default)]
+    pub csrf: bool,
     /// Parts that are read before the decision when `auth.allow` speaks of them, for routes that compose nothing.
     #[serde(default)]
     pub ask: IndexMap<String, PartConfig>,

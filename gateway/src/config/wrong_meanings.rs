@@ -137,6 +137,8 @@ wrong! {
     a_route_with_an_unknown_set_of_cors: cors("origins: [https://app.ftgo.example]", "wed");
     an_unknown_set_of_cors_by_default:
         cors("origins: [https://app.ftgo.example]", "web").replace("routes:\n", "default_cors: wed\nroutes:\n");
+    csrf_for_what_changes_nothing:
+        route("path: /orders\nauth: none\ncsrf: true\nforward: { to: order }\n");
     a_set_of_cors_that_is_called_none:
         cors("origins: [https://app.ftgo.example]", "none").replace("  web:", "  none:");
     a_secret_that_is_too_short: provider("jwt: { issuer: a, audience: b, secret: { value: short, algorithm: HS512 } }");
