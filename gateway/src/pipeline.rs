@@ -65,11 +65,11 @@ struct Course {
 
 impl Course {
     /// Says how the client stands with its limits, and what browsers are to make of the answer.
-    fn tell(self, headers: &mut HeaderMap) {
+    fn tell(self, headers: &mut HeaderMap, from: &Downstream) {
         self.tally.tell(headers);
         let routed = self.route.as_ref().and_then(|route| route.browsers.as_ref());
         if let Some(browsers) = routed.or(self.unrouted.as_ref()) {
-            browsers.tell(headers, self.origin.as_ref());
+            browsers.tell(headers, self.origin.as_ref(), from.tls);
         }
     }
 }
@@ -112,7 +112,7 @@ impl Gateway {
         }
         response.headers_mut().insert(REQUEST_ID, record.request_id().clone());
         let deadline = course.deadline;
-        course.tell(response.headers_mut()); // how the client stands and who may read it, whatever the answer
+        course.tell(response.headers_mut(), from); // how the client stands and who may read it, whatever the answer
         if let Some(Note(note)) = response.extensions_mut().remove() {
             record.note(note);
         }

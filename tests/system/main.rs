@@ -47,6 +47,7 @@ mod refusals;
 mod reload;
 mod response_limits;
 mod security;
+mod security_headers;
 mod shared_limits;
 mod shipped_configs;
 mod streaming;

@@ -20,7 +20,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// # Errors
 /// [`Code::CrossSite`] for an unsafe method and an origin that is neither the request's own nor one that `cors` lets use
 /// cookies.
-pub fn check(request: &Request, cors: Option<&Cors>) -> Result<(), Error> {
+pub(super) fn check(request: &Request, cors: Option<&Cors>) -> Result<(), Error> {
     if request.method().is_safe() {
         return Ok(());
     }

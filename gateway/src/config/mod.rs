@@ -30,7 +30,7 @@ use serde::Deserialize;
 
 use crate::{
     auth::config::{AuthConfig, IdentityConfig, PlanConfig, ProviderConfig},
-    browsers::config::CorsConfig,
+    browsers::config::{CorsConfig, SecurityHeadersConfig},
     composition::config::PartConfig,
     deadline::config::DeadlineConfig,
     proxy::config::ForwardConfig,
@@ -80,6 +80,12 @@ pub struct Config {
     /// A name under `cors:` for every route that names none, and for what no route answers.
     #[serde(default)]
     pub default_cors: Option<String>,
+    /// How strict browsers are to be with answers, by name.
+    #[serde(default)]
+    pub security_headers: IndexMap<String, SecurityHeadersConfig>,
+    /// A name under `security_headers:` for every route that names none, and for what no route answers.
+    #[serde(default)]
+    pub default_security_headers: Option<String>,
     /// The Redis that instances share; none when absent.
     #[serde(default)]
     pub redis: Option<RedisConfig>,
@@ -130,6 +136,9 @@ pub struct RouteConfig {
     /// Whether requests that change something are refused when a page of another site has sent them.
     #[serde(default)]
     pub csrf: bool,
+    /// A name under `security_headers:`, or `none`; that of `default_security_headers` unless given.
+    #[serde(default)]
+    pub security_headers: Option<String>,
     /// Parts that are read before the decision when `auth.allow` speaks of them, for routes that compose nothing.
     #[serde(default)]
     pub ask: IndexMap<String, PartConfig>,

@@ -111,6 +111,14 @@ fn cors(keys: &str, named: &str) -> String {
     route.replace("routes:\n", &format!("{sets}routes:\n"))
 }
 
+/// A file with this set `pages` under `security_headers` and a route that names one.
+fn security_headers(keys: &str, named: &str) -> String {
+    let sets = format!("security_headers:\n  pages: {{ {keys} }}\n");
+    let route =
+        route(&format!("path: /orders\nauth: none\nsecurity_headers: {named}\nforward: {{ to: order }}\n"));
+    route.replace("routes:\n", &format!("{sets}routes:\n"))
+}
+
 /// A file with this Redis and no route.
 fn redis(keys: &str) -> String {
     format!("{RIGHT}redis: {{ {keys} }}\nroutes: []\n")
@@ -139,6 +147,11 @@ wrong! {
         cors("origins: [https://app.ftgo.example]", "web").replace("routes:\n", "default_cors: wed\nroutes:\n");
     csrf_for_what_changes_nothing:
         route("path: /orders\nauth: none\ncsrf: true\nforward: { to: order }\n");
+    a_route_with_unknown_security_headers: security_headers("nosniff: true", "page");
+    strict_transport_that_is_never_said:
+        security_headers("strict_transport_security: { max_age: 1h }", "pages");
+    a_field_that_cannot_be_removed: security_headers("remove: [Content-Type]", "pages");
+    a_policy_of_two_lines: security_headers("content_security_policy: \"a\\nb\"", "pages");
     a_set_of_cors_that_is_called_none:
         cors("origins: [https://app.ftgo.example]", "none").replace("  web:", "  none:");
     a_secret_that_is_too_short: provider("jwt: { issuer: a, audience: b, secret: { value: short, algorithm: HS512 } }");
