@@ -90,6 +90,8 @@ codes! {
     UpstreamTimeout = GATEWAY_TIMEOUT "upstream_timeout" Upstream "A service behind this one did not answer in time.";
     /// Whether the credential is good cannot be told now.
     AuthUnavailable = SERVICE_UNAVAILABLE "auth_unavailable" Upstream "Access tokens cannot be checked at the moment.";
+    /// The gateway has as much to do as it may.
+    Overloaded = SERVICE_UNAVAILABLE "overloaded" Gateway "There is too much to do here at the moment.";
     /// The gateway is draining.
     Draining = SERVICE_UNAVAILABLE "draining" Gateway "This instance is shutting down.";
     /// A bug of the gateway.

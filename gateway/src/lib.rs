@@ -10,6 +10,7 @@
 //! | [`pipeline`] | The life of a request, top to bottom. Begin reading here. |
 //! | [`routing`], [`route`] | From method and path to a route and its parameters. |
 //! | [`rate_limit`] | How often an address or a principal may ask. |
+//! | [`overload`] | How many requests may be in flight, and who is turned away first. |
 //! | [`auth`], [`guard`] | Who is calling; the policy language; who may use a route, and when that is decided. |
 //! | [`browsers`] | What browsers are told with answers, and what is believed of their requests. |
 //! | [`handler`] | What answers: the trait, and what a handler is given. |
@@ -57,6 +58,7 @@ pub mod identity;
 pub mod instance;
 pub mod mistake;
 pub mod observability;
+pub mod overload;
 pub mod pipeline;
 pub mod proxy;
 pub mod rate_limit;

@@ -34,6 +34,7 @@ use crate::{
         record::{Note, Record, Recorded},
         trace::Trace,
     },
+    overload::Overload,
     proxy::headers::codings_are_known,
     rate_limit::{Asker, Tally},
     route::Route,
@@ -45,6 +46,7 @@ pub struct Gateway {
     snapshot: ArcSwap<Snapshot>,
     log: Arc<AccessLog>,
     unrouted: Arc<RouteMetrics>,
+    overload: &'static Overload,
     /// All metrics.
     pub metrics: Metrics,
     /// Set when the drain begins: answers of HTTP/1.1 then carry `Connection: close`.
@@ -81,7 +83,8 @@ impl Gateway {
         metrics.watch_log(&log.lost);
         let unrouted = metrics.route("(none)");
         let (snapshot, log) = (ArcSwap::new(snapshot), Arc::new(log));
-        Gateway { snapshot, log, unrouted, metrics, draining: AtomicBool::new(false) }
+        let (overload, draining) = (metrics.overload(), AtomicBool::new(false));
+        Gateway { snapshot, log, unrouted, overload, metrics, draining }
     }
 
     /// Answers one request. Cannot fail: every refusal and fault is rendered here, once.
@@ -153,6 +156,9 @@ impl Gateway {
         if let Some(browsers) = &route.browsers {
             *origin = browsers.origin(request.headers());
             browsers.check(request)?; // before anything is counted: its sender may not have meant it: 403
+        }
+        if let Some(shares) = route.shares {
+            record.holds(self.overload.admit(shares, request.method())?); // before any work is done: 503
         }
         // Everything below spends it: 400 when a client's own is none, 504 when it is over already.
         let deadline = route.budget.deadline(record.begun(), request.headers(), route.timeout)?;

@@ -12,6 +12,7 @@ use crate::{
     guard::Guard,
     handler::Handler,
     observability::metrics::RouteMetrics,
+    overload::Shares,
     rate_limit::{RateLimit, RouteLimits},
 };
 
@@ -35,6 +36,8 @@ pub struct Route {
     pub credentials: Arc<[HeaderName]>,
     /// What browsers are told; nothing when `None`.
     pub browsers: Option<Arc<Browsers>>,
+    /// How much of what may be in flight its requests get; all they want when `None`.
+    pub shares: Option<Shares>,
     /// What answers.
     pub handler: Arc<dyn Handler>,
     /// What is counted.

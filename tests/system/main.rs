@@ -38,6 +38,7 @@ mod mobile_ids;
 mod mobile_mutations;
 mod mobile_rules;
 mod mobile_scenario;
+mod overload;
 mod panics;
 mod partial_failure;
 mod protocols;

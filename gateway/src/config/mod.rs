@@ -33,6 +33,7 @@ use crate::{
     browsers::config::{CorsConfig, SecurityHeadersConfig},
     composition::config::PartConfig,
     deadline::config::DeadlineConfig,
+    overload::Priority,
     proxy::config::ForwardConfig,
     rate_limit::config::LimitConfig,
     redis::config::RedisConfig,
@@ -130,6 +131,9 @@ pub struct RouteConfig {
     /// How many a request is for limits that count by cost; 1 unless given.
     #[serde(default)]
     pub cost: Option<u32>,
+    /// Who is turned away first when there is too much to do; by the method unless given.
+    #[serde(default)]
+    pub priority: Option<Priority>,
     /// A name under `cors:`, or `none`; that of `default_cors` unless given.
     #[serde(default)]
     pub cors: Option<String>,

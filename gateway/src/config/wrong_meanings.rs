@@ -224,7 +224,7 @@ wrong! {
          unhealthy_after: 0, jitter_percent: 101, statuses: [] }");
     an_ejection_for_no_time:
         kitchen("url: \"http://kitchen:8083\", ejection: { interval: 0s, base_time: 1m, max_time: 30s }");
-    times_and_sizes_of_nothing: format!("{}server: {{ header_timeout: 0s, max_header_size: 1B, max_uri: 9B, max_connections: 0, max_connections_per_address: 0 }}\n{}",
+    times_and_sizes_of_nothing: format!("{}server: {{ header_timeout: 0s, max_header_size: 1B, max_uri: 9B, max_connections: 0, max_connections_per_address: 0, max_in_flight: 0 }}\n{}",
         kitchen("url: \"http://kitchen:8083\", connect_timeout: 0s, attempt_timeout: 0ms, max_header_size: 9B, max_response: 0B")
             .replace("routes: []\n", ""),
         "routes:\n  - path: /a\n    auth: none\n    timeout: 0s\n    compose:\n      \
