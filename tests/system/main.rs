@@ -25,6 +25,7 @@ mod composition;
 mod cors;
 mod csrf;
 mod drain;
+mod encodings;
 mod fallbacks;
 mod floods;
 mod forwarding;
