@@ -56,6 +56,8 @@ codes! {
     Unauthenticated = UNAUTHORIZED "unauthenticated" Client "A valid access token is needed.";
     /// The credential is good and does not suffice.
     Forbidden = FORBIDDEN "forbidden" Client "This is not yours to do.";
+    /// A page of another site has sent it (CSRF).
+    CrossSite = FORBIDDEN "cross_site" Client "This was sent by a page of another site, which may not do this.";
     /// Nothing is there, or nothing that the caller may know of.
     NotFound = NOT_FOUND "not_found" Client "There is nothing here.";
     /// The path exists, the method does not.
@@ -88,6 +90,8 @@ codes! {
     UpstreamTimeout = GATEWAY_TIMEOUT "upstream_timeout" Upstream "A service behind this one did not answer in time.";
     /// Whether the credential is good cannot be told now.
     AuthUnavailable = SERVICE_UNAVAILABLE "auth_unavailable" Upstream "Access tokens cannot be checked at the moment.";
+    /// The gateway has as much to do as it may.
+    Overloaded = SERVICE_UNAVAILABLE "overloaded" Gateway "There is too much to do here at the moment.";
     /// The gateway is draining.
     Draining = SERVICE_UNAVAILABLE "draining" Gateway "This instance is shutting down.";
     /// A bug of the gateway.
@@ -186,6 +190,8 @@ impl Error {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        // `detail` may repeat what the client sent: nobody may take it for a page.
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if let Some(pause) = self.0.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds_up(pause)));
         }
@@ -226,6 +232,7 @@ mod tests {
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()["retry-after"], "5");
         assert_eq!(response.headers()["content-type"], "application/problem+json");
+        assert_eq!(response.headers()["x-content-type-options"], "nosniff");
         let body = response.into_body().collect().await.unwrap();
         let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(problem["code"], "upstream_unavailable");

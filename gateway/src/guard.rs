@@ -16,7 +16,7 @@ use crate::{
         Principal, Rule,
         policy::{Decision, Facts, Policy, Why, strict_json},
     },
-    body::{Body, BodyError, Request},
+    body::{self, Body, BodyError, Request},
     composition::Part,
     downstream::Downstream,
     error::{Code, Error},
@@ -91,6 +91,12 @@ impl Guard {
         request: &mut Request,
         admitted: &Admitted,
     ) -> Result<(), Error> {
+        if body::is_encoded(request.headers()) {
+            // What the rule reads and what the service decodes might be two bodies.
+            let error =
+                Error::new(Code::UnsupportedMediaType, "a rule reads the body, which is in a content coding");
+            return Err(error.detail("The body must not be in a content coding."));
+        }
         let body = read(std::mem::take(request.body_mut())).await?;
         let json = strict_json(&body)?;
         *request.body_mut() = Body::Full(body);

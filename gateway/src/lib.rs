@@ -11,7 +11,9 @@
 //! | [`routing`], [`route`] | From method and path to a route and its parameters. |
 //! | [`rate_limit`] | How often an address, a principal, or whoever has a header field or a path parameter in common may ask. |
 //! | [`redis`] | The Redis that instances share: an answer soon, or none at all. |
+//! | [`overload`] | How many requests may be in flight, and who is turned away first. |
 //! | [`auth`], [`guard`] | Who is calling; the policy language; who may use a route, and when that is decided. |
+//! | [`browsers`] | What browsers are told with answers, and what is believed of their requests. |
 //! | [`handler`] | What answers: the trait, and what a handler is given. |
 //! | [`identity`] | What services are told about a request, and nobody else may say. |
 //! | [`proxy`] | Forwards a request to a service. |
@@ -42,6 +44,7 @@
 pub mod admin;
 pub mod auth;
 pub mod body;
+pub mod browsers;
 pub mod cli;
 pub mod composition;
 pub mod config;
@@ -57,6 +60,7 @@ pub mod identity;
 pub mod instance;
 pub mod mistake;
 pub mod observability;
+pub mod overload;
 pub mod pipeline;
 pub mod proxy;
 pub mod rate_limit;

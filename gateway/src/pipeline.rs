@@ -13,11 +13,15 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use http::{HeaderValue, Method, StatusCode, Uri, Version, header, uri::Scheme};
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header,
+    uri::{PathAndQuery, Scheme},
+};
 use hyper::body::Incoming;
 
 use crate::{
     body::{self, Body, Request, Response},
+    browsers::{Browsers, Preflight, cors},
     config::{Config, build::Snapshot},
     deadline::Deadline,
     downstream::Downstream,
@@ -30,6 +34,7 @@ use crate::{
         record::{Note, Record, Recorded},
         trace::Trace,
     },
+    overload::Overload,
     proxy::headers::codings_are_known,
     rate_limit::{Asker, Tally},
     route::Route,
@@ -41,10 +46,34 @@ pub struct Gateway {
     snapshot: ArcSwap<Snapshot>,
     log: Arc<AccessLog>,
     unrouted: Arc<RouteMetrics>,
+    overload: &'static Overload,
     /// All metrics.
     pub metrics: Metrics,
     /// Set when the drain begins: answers of HTTP/1.1 then carry `Connection: close`.
     pub draining: AtomicBool,
+}
+
+/// What is known of a request by the time that its answer is there, however far it came.
+#[derive(Default)]
+struct Course {
+    route: Option<Arc<Route>>,
+    deadline: Option<Deadline>,
+    tally: Tally,
+    /// What browsers are told where no route was found.
+    unrouted: Option<Arc<Browsers>>,
+    /// Where the page is from that sent the request, if an answer depends on it.
+    origin: Option<HeaderValue>,
+}
+
+impl Course {
+    /// Says how the client stands with its limits, and what browsers are to make of the answer.
+    fn tell(self, headers: &mut HeaderMap, from: &Downstream) {
+        self.tally.tell(headers);
+        let routed = self.route.as_ref().and_then(|route| route.browsers.as_ref());
+        if let Some(browsers) = routed.or(self.unrouted.as_ref()) {
+            browsers.tell(headers, self.origin.as_ref(), from.tls);
+        }
+    }
 }
 
 impl Gateway {
@@ -54,7 +83,8 @@ impl Gateway {
         metrics.watch_log(&log.lost);
         let unrouted = metrics.route("(none)");
         let (snapshot, log) = (ArcSwap::new(snapshot), Arc::new(log));
-        Gateway { snapshot, log, unrouted, metrics, draining: AtomicBool::new(false) }
+        let (overload, draining) = (metrics.overload(), AtomicBool::new(false));
+        Gateway { snapshot, log, unrouted, overload, metrics, draining }
     }
 
     /// Answers one request. Cannot fail: every refusal and fault is rendered here, once.
@@ -67,8 +97,8 @@ impl Gateway {
         let (version, head) = (request.version(), request.method() == Method::HEAD);
         let upload = request.body().upload();
         let mut record = Record::begin(&self.log, &self.unrouted, &request, from); // written when dropped: aborted requests too
-        let (mut deadline, mut tally) = (None, Tally::default());
-        let responding = self.respond(&mut request, from, &mut record, &mut deadline, &mut tally);
+        let mut course = Course::default();
+        let responding = self.respond(&mut request, from, &mut record, &mut course);
         let responded =
             AssertUnwindSafe(pin!(responding)).catch_unwind().await.unwrap_or_else(|_panic| Err(broken()));
         let mut late = false;
@@ -86,7 +116,8 @@ impl Gateway {
             response = without_body(response);
         }
         response.headers_mut().insert(REQUEST_ID, record.request_id().clone());
-        tally.tell(response.headers_mut()); // how the client stands, whatever the answer
+        let deadline = course.deadline;
+        course.tell(response.headers_mut(), from); // how the client stands and who may read it, whatever the answer
         if let Some(Note(note)) = response.extensions_mut().remove() {
             record.note(note);
         }
@@ -116,14 +147,22 @@ impl Gateway {
         request: &mut Request,
         from: &Arc<Downstream>,
         record: &mut Record,
-        until: &mut Option<Deadline>,
-        tally: &mut Tally,
+        course: &mut Course,
     ) -> Result<Response, Error> {
-        let (route, params) = match self.route(request)? {
+        let (route, params) = match self.route(request, course)? {
             Routed::Route(route, params) => (route, params), // 400, 404, 405, 431
             Routed::Options(response) => return Ok(response),
         };
+        let Course { route: found, deadline: until, tally, origin, .. } = course;
+        let route = &**found.insert(route);
         record.routed(&route.name, &route.metrics);
+        if let Some(browsers) = &route.browsers {
+            *origin = browsers.origin(request.headers());
+            browsers.check(request)?; // before anything is counted: its sender may not have meant it: 403
+        }
+        if let Some(shares) = route.shares {
+            record.holds(self.overload.admit(shares, request.method())?); // before any work is done: 503
+        }
         // Everything below spends it: 400 when a client's own is none, 504 when it is over already.
         let deadline = route.budget.deadline(record.begun(), request.headers(), route.timeout)?;
         *until = Some(deadline);
@@ -160,34 +199,14 @@ impl Gateway {
     }
 
     /// Finds the route in the configuration in use, which stays in use for this request.
-    fn route(&self, request: &Request) -> Result<Routed, Error> {
+    fn route(&self, request: &Request, course: &mut Course) -> Result<Routed, Error> {
         let now = self.snapshot.load();
-        check_head(request, now.max_header_size)?;
-        if target_size(request.uri()) > now.max_uri {
-            let why = format!("the target is over {} bytes", now.max_uri);
-            return Err(Error::new(Code::UriTooLong, why));
+        let found = find(&now, request);
+        if let (Err(_), Some(browsers)) = (&found, &now.browsers) {
+            course.origin = browsers.origin(request.headers());
+            course.unrouted = Some(browsers.clone());
         }
-        let Some(target) = request.uri().path_and_query() else {
-            return Err(match *request.method() {
-                Method::CONNECT => Error::new(Code::NotImplemented, "CONNECT"),
-                _ => Error::new(Code::BadRequest, "a target that is no path and no URL"),
-            });
-        };
-        if *request.method() == http::Method::OPTIONS && target.path() == "*" {
-            return Ok(Routed::Options(options(&HeaderValue::from_static(
-                "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE",
-            ))));
-        }
-        if !path::check(target.path()) {
-            return Err(Error::new(Code::BadPath, "the path can be read in two ways"));
-        }
-        match now.routes.find(request.method(), target) {
-            Found::Route(route, params) => Ok(Routed::Route(route.clone(), params)),
-            Found::Nothing => Err(Error::new(Code::NotFound, "no route has this path")),
-            Found::Not(allow) => Err(Error::new(Code::MethodNotAllowed, "no route has this method")
-                .header(header::ALLOW, allow.clone())),
-            Found::Options(allow) => Ok(Routed::Options(options(allow))),
-        }
+        found
     }
 
     /// Takes a new configuration into use. Requests in flight end on the old one.
@@ -258,15 +277,60 @@ fn broken() -> Error {
     Error::new(Code::Internal, "a panic, reported in the log")
 }
 
+/// The route for a request whose head and target everybody reads in the same way.
+fn find(now: &Snapshot, request: &Request) -> Result<Routed, Error> {
+    check_head(request, now.max_header_size)?;
+    if target_size(request.uri()) > now.max_uri {
+        let why = format!("the target is over {} bytes", now.max_uri);
+        return Err(Error::new(Code::UriTooLong, why));
+    }
+    let Some(target) = request.uri().path_and_query() else {
+        return Err(match *request.method() {
+            Method::CONNECT => Error::new(Code::NotImplemented, "CONNECT"),
+            _ => Error::new(Code::BadRequest, "a target that is no path and no URL"),
+        });
+    };
+    let allow = |allow: &HeaderValue| Ok(Routed::Options(options(allow, now.has_cors)));
+    if *request.method() == Method::OPTIONS && target.path() == "*" {
+        return allow(&HeaderValue::from_static("GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"));
+    }
+    if !path::check(target.path()) {
+        return Err(Error::new(Code::BadPath, "the path can be read in two ways"));
+    }
+    if *request.method() == Method::OPTIONS
+        && now.has_cors
+        && let Some(answer) = preflight(now, request.headers(), target)
+    {
+        return Ok(Routed::Options(answer));
+    }
+    match now.routes.find(request.method(), target) {
+        Found::Route(route, params) => Ok(Routed::Route(route.clone(), params)),
+        Found::Nothing => Err(Error::new(Code::NotFound, "no route has this path")),
+        Found::Not(allow) => Err(Error::new(Code::MethodNotAllowed, "no route has this method")
+            .header(header::ALLOW, allow.clone())),
+        Found::Options(offered) => allow(offered),
+    }
+}
+
 enum Routed {
     Route(Arc<Route>, Params),
     Options(Response),
 }
 
-fn options(allow: &HeaderValue) -> Response {
+/// The answer to a browser that asks whether it may send a request, if the route for that request says who may.
+fn preflight(now: &Snapshot, headers: &HeaderMap, target: &PathAndQuery) -> Option<Response> {
+    let asked = Preflight::of(headers)?;
+    let Found::Route(route, _) = now.routes.find(&asked.method, target) else { return None };
+    Some(route.browsers.as_ref()?.cors.as_ref()?.answer(&asked))
+}
+
+fn options(allow: &HeaderValue, has_cors: bool) -> Response {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(header::ALLOW, allow.clone());
+    if has_cors {
+        cors::vary_by_preflight(response.headers_mut());
+    }
     response
 }
 

@@ -6,11 +6,13 @@ use http::HeaderName;
 
 use crate::{
     auth::Principal,
+    browsers::Browsers,
     deadline::Budget,
     error::{Code, Error},
     guard::Guard,
     handler::Handler,
     observability::metrics::RouteMetrics,
+    overload::Shares,
     rate_limit::RouteLimits,
 };
 
@@ -34,6 +36,10 @@ pub struct Route {
     pub plans: Plans,
     /// The header fields that hold credentials, which go no further.
     pub credentials: Arc<[HeaderName]>,
+    /// What browsers are told; nothing when `None`.
+    pub browsers: Option<Arc<Browsers>>,
+    /// How much of what may be in flight its requests get; all they want when `None`.
+    pub shares: Option<Shares>,
     /// What answers.
     pub handler: Arc<dyn Handler>,
     /// What is counted.

@@ -119,6 +119,11 @@ impl Gate {
         fs::rename(edited, &self.file.0).unwrap();
     }
 
+    /// The name of the configuration file.
+    pub(crate) fn file(&self) -> &str {
+        self.file.name()
+    }
+
     /// Takes the configuration file away.
     pub(crate) fn remove_file(&self) {
         fs::remove_file(&self.file.0).unwrap();

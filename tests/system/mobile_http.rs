@@ -75,8 +75,6 @@ async fn a_body_that_is_no_request_is_refused() {
         assert_eq!(errors(&answer), [" BAD_USER_INPUT"], "{body}");
         assert!(answer.get("data").is_none(), "{answer}");
     }
-    let plain = mobile.gate.ask("POST", "/graphql").header("content-type", "text/plain").body("{}");
-    plain.send().await.expect(415);
     mobile.get("", "", &json!({})).send().await.expect(400);
     let bad_variables = "/graphql?query=%7B__typename%7D&variables=%7B";
     mobile.gate.get(bad_variables).send().await.expect(400);
@@ -203,4 +201,25 @@ async fn fields_that_failed_are_null_in_their_place() {
         "{\"data\":{\"order\":{\"ticket\":null,\"orderId\":\"99\",\"deliveryInfo\":{\"status\":null,";
     assert!(text.starts_with(begins), "{text}");
     assert!(text.contains("},\"bill\":{\"amount\":\"61.70\"}},\"unknown\":null,\"restaurant\":{"), "{text}");
+}
+
+/// A page of another site can make a browser send these without asking first (CSRF).
+#[tokio::test]
+async fn a_body_of_a_kind_that_forms_send_is_refused_and_changes_nothing() {
+    let mobile = Mobile::start().await;
+    let mutation =
+        json!({ "query": "mutation { cancelOrder(input: {orderId: 99}) { orderId } }" }).to_string();
+    for kind in [
+        "",
+        "text/plain",
+        "text/plain; application/json",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+    ] {
+        let ask = mobile.gate.ask("POST", "/graphql").token(&mobile.john());
+        let ask = if kind.is_empty() { ask } else { ask.header("content-type", kind) };
+        let answer = ask.body(mutation.clone()).send().await.expect(415);
+        assert_eq!(answer.code(), "unsupported_media_type", "{kind}");
+    }
+    assert_eq!(mobile.asked(), 0);
 }

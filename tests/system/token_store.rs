@@ -24,8 +24,8 @@ use crate::{
 struct Who;
 
 impl Handler for Who {
-    fn answer<'a>(&'a self, _request: Request, admitted: Admitted) -> Answer<'a> {
-        let principal = admitted.caller.principal.expect("there is no route without a rule");
+    fn answer<'a>(&'a self, _request: &'a mut Request, admitted: &'a Admitted) -> Answer<'a> {
+        let principal = admitted.caller.principal.as_ref().expect("there is no route without a rule");
         let token =
             principal.authorization.as_ref().and_then(|field| field.to_str().ok()).unwrap_or_default();
         let told = format!("{} {token}", principal.sub);

@@ -327,4 +327,11 @@ async fn a_caller_without_a_token_whom_a_rule_refuses_is_told_that_one_could_hel
     let nobody = post().json(&json!({"open": false})).send().await.expect(401);
     assert!(!nobody.header("www-authenticate").is_empty());
     post().json(&json!({"open": false, "sub": "x"})).token(&token(MARY)).send().await.expect(403);
+    // What the service would decode is not what the rule has read.
+    let coded = post().json(&json!({"open": true})).header("content-encoding", "br").send().await.expect(415);
+    assert_eq!(coded.code(), "unsupported_media_type");
+    assert_ne!(
+        post().json(&json!({"open": true})).header("content-encoding", "identity").send().await.status,
+        415
+    );
 }

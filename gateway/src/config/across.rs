@@ -27,6 +27,8 @@ impl Builder<'_> {
         ] {
             self.bound("server", key, "the server", most > 0, "1 or more");
         }
+        let in_flight = server.max_in_flight != Some(0);
+        self.bound("server", "max_in_flight", "the server", in_flight, "1 or more");
         let uri = server.max_uri >= Size::kib(1);
         self.bound("server", "max_uri", "the server", uri, "1KiB or more");
         for (index, route) in self.config.routes.iter().enumerate() {

@@ -9,18 +9,20 @@ use std::sync::Arc;
 use http::{HeaderName, Method};
 use indexmap::IndexMap;
 
-use super::{Config, RouteConfig, load::Loaded};
+use super::{Config, RouteConfig, browsers::Sets, load::Loaded};
 use crate::{
     auth::{
         Around, Provider, Rule, Told,
         config::{AuthConfig, AuthRule},
     },
+    browsers::Browsers,
     composition::Compose,
     deadline::Budget,
     guard::Guard,
     handler::{Handlers, Services},
     mistake::{Mistake, Mistakes, below},
     observability::metrics::Metrics,
+    overload::Shares,
     rate_limit::RateLimit,
     redis::Redis,
     route::Route,
@@ -42,6 +44,10 @@ pub struct Snapshot {
     pub redis: Option<Arc<Redis>>,
     /// What the listeners speak, in their order; none where it is plaintext.
     pub tls: Vec<Option<Arc<Tls>>>,
+    /// What browsers are told where no route was found.
+    pub browsers: Option<Arc<Browsers>>,
+    /// Whether OPTIONS may be a preflight that is answered here.
+    pub has_cors: bool,
     /// The most bytes of a request's header section.
     pub max_header_size: usize,
     /// The most bytes of a request's path and query.
@@ -75,6 +81,7 @@ pub fn build(loaded: &mut Loaded, ground: &Ground<'_>) -> Option<Snapshot> {
         names: Vec::new(),
         budget,
         credentials: Arc::default(),
+        sets: Sets::default(),
     };
     let snapshot = builder.snapshot();
     let mistakes = builder.mistakes;
@@ -93,6 +100,8 @@ pub(super) struct Builder<'a> {
     budget: Budget,
     /// The header fields whose values are for the gateway alone.
     credentials: Arc<[HeaderName]>,
+    /// What routes may name for browsers.
+    pub(super) sets: Sets,
 }
 
 impl Builder<'_> {
@@ -117,6 +126,8 @@ impl Builder<'_> {
         self.check_plans(&services);
         let fields = providers.values().filter_map(|provider| provider.field().cloned());
         self.credentials = fields.collect();
+        self.sets = self.sets();
+        let browsers = self.default_browsers();
         let mut routes = Router::default();
         for (index, typed) in self.config.routes.iter().enumerate() {
             self.add_route(&mut routes, typed, &format!("routes[{index}]"), &providers, &services);
@@ -125,8 +136,19 @@ impl Builder<'_> {
         self.check_limits_by_path();
         let max_header_size = self.config.server.max_header_size.0 as usize;
         let max_uri = self.config.server.max_uri.0 as usize;
-        let config = Arc::default();
-        Snapshot { routes, providers, services, redis, tls, max_header_size, max_uri, config }
+        let (has_cors, config) = (!self.config.cors.is_empty(), Arc::default());
+        Snapshot {
+            routes,
+            providers,
+            services,
+            redis,
+            tls,
+            browsers,
+            has_cors,
+            max_header_size,
+            max_uri,
+            config,
+        }
     }
 
     /// What each listener speaks; those whose files have not changed are taken over.
@@ -310,6 +332,8 @@ impl Builder<'_> {
             limits,
             plans,
             credentials: self.credentials.clone(),
+            browsers: self.browsers(typed, at),
+            shares: self.config.server.max_in_flight.map(|most| Shares::new(most, typed.priority)),
             handler: handler.unwrap_or_else(|| Arc::new(Compose::new(Vec::new(), &Arc::default()))),
             metrics: self.ground.metrics.route(&name),
             name,

@@ -5,6 +5,7 @@
 
 mod across;
 mod braces;
+mod browsers;
 pub mod build;
 pub mod diagnostics;
 #[cfg(test)]
@@ -29,8 +30,10 @@ use serde::Deserialize;
 
 use crate::{
     auth::config::{AuthConfig, IdentityConfig, PlanConfig, ProviderConfig},
+    browsers::config::{CorsConfig, SecurityHeadersConfig},
     composition::config::PartConfig,
     deadline::config::DeadlineConfig,
+    overload::Priority,
     proxy::config::ForwardConfig,
     rate_limit::config::LimitConfig,
     redis::config::RedisConfig,
@@ -72,6 +75,18 @@ pub struct Config {
     /// Names under `limits:` that every route counts against, besides its own.
     #[serde(default)]
     pub default_limits: Vec<String>,
+    /// Which pages of other origins may read answers, by name.
+    #[serde(default)]
+    pub cors: IndexMap<String, CorsConfig>,
+    /// A name under `cors:` for every route that names none, and for what no route answers.
+    #[serde(default)]
+    pub default_cors: Option<String>,
+    /// How strict browsers are to be with answers, by name.
+    #[serde(default)]
+    pub security_headers: IndexMap<String, SecurityHeadersConfig>,
+    /// A name under `security_headers:` for every route that names none, and for what no route answers.
+    #[serde(default)]
+    pub default_security_headers: Option<String>,
     /// The Redis that instances share; none when absent.
     #[serde(default)]
     pub redis: Option<RedisConfig>,
@@ -116,6 +131,18 @@ pub struct RouteConfig {
     /// How many a request is for limits that count by cost; 1 unless given.
     #[serde(default)]
     pub cost: Option<u32>,
+    /// Who is turned away first when there is too much to do; by the method unless given.
+    #[serde(default)]
+    pub priority: Option<Priority>,
+    /// A name under `cors:`, or `none`; that of `default_cors` unless given.
+    #[serde(default)]
+    pub cors: Option<String>,
+    /// Whether requests that change something are refused when a page of another site has sent them.
+    #[serde(default)]
+    pub csrf: bool,
+    /// A name under `security_headers:`, or `none`; that of `default_security_headers` unless given.
+    #[serde(default)]
+    pub security_headers: Option<String>,
     /// Parts that are read before the decision when `auth.allow` speaks of them, for routes that compose nothing.
     #[serde(default)]
     pub ask: IndexMap<String, PartConfig>,

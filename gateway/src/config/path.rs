@@ -10,10 +10,12 @@ use std::ops::Range;
 use super::node::{Entry, Node, Value};
 
 /// Keys whose entries have names, and what such an entry is called.
-const NAMED: [(&str, &str); 5] = [
+const NAMED: [(&str, &str); 7] = [
     ("upstreams", "upstream"),
     ("providers", "provider"),
     ("limits", "limit"),
+    ("cors", "set"),
+    ("security_headers", "set"),
     ("compose", "part"),
     ("ask", "part"),
 ];

@@ -86,6 +86,10 @@ wrong_after_listen! {
     auth_with_an_empty_rule: "routes:\n  - path: /orders\n    auth:\n      provider: ftgo\n      allow:\n";
     an_unknown_value: "limits:\n  browse: { rate: 5/s, by: principle }\nroutes: []\n";
     a_wrong_address: "admin: { address: localhost }\nroutes: []\n";
+    an_unknown_key_in_a_set_of_cors: "cors:\n  web: { origins: [https://app.ftgo.example], orgins: [] }\nroutes: []\n";
+    an_origin_that_is_yamls_null: "cors:\n  web: { origins: [null] }\nroutes: []\n";
+    an_unknown_way_to_be_shown_in_frames: "security_headers:\n  pages: { frame_options: allow }\nroutes: []\n";
+    an_unknown_priority: "routes:\n  - { path: /orders, auth: none, priority: urgent }\n";
     a_list_for_a_mapping: "server:\n  - workers: 5\nroutes: []\n";
     text_for_a_list: "routes:\n  - path: /orders\n    auth: none\n    methods: GET\n";
     a_number_in_quotes: "server: { workers: \"4\" }\nroutes: []\n";

@@ -109,6 +109,21 @@ fn token_store(keys: &str) -> String {
     format!("token_store: {{ {keys}, jwt: {{ issuer: a, audience: b, jwks: \"http://a/jwks\" }} }}")
 }
 
+/// A file with this set `web` under `cors` and a route that names one.
+fn cors(keys: &str, named: &str) -> String {
+    let sets = format!("cors:\n  web: {{ {keys} }}\n");
+    let route = route(&format!("path: /orders\nauth: none\ncors: {named}\nforward: {{ to: order }}\n"));
+    route.replace("routes:\n", &format!("{sets}routes:\n"))
+}
+
+/// A file with this set `pages` under `security_headers` and a route that names one.
+fn security_headers(keys: &str, named: &str) -> String {
+    let sets = format!("security_headers:\n  pages: {{ {keys} }}\n");
+    let route =
+        route(&format!("path: /orders\nauth: none\nsecurity_headers: {named}\nforward: {{ to: order }}\n"));
+    route.replace("routes:\n", &format!("{sets}routes:\n"))
+}
+
 /// A file with this Redis and no route.
 fn redis(keys: &str) -> String {
     format!("{RIGHT}redis: {{ {keys} }}\nroutes: []\n")
@@ -123,6 +138,27 @@ fn provider(kind: &str) -> String {
 }
 
 wrong! {
+    cors_for_everybody_with_credentials: cors("origins: [\"*\"], credentials: true", "web");
+    cors_for_pages_without_an_origin_with_credentials: cors("origins: [\"null\"], credentials: true", "web");
+    cors_for_everybody_and_others: cors("origins: [\"*\", https://app.ftgo.example]", "web");
+    cors_for_nobody: cors("origins: []", "web");
+    cors_for_an_origin_with_a_path: cors("origins: [https://app.ftgo.example/]", "web");
+    cors_for_an_origin_with_a_star_in_it: cors("origins: [\"https://app.*.example\"]", "web");
+    cors_for_all_of_a_domain_of_all: cors("origins: [\"https://*.example\"]", "web");
+    cors_with_an_unknown_method: cors("origins: [https://app.ftgo.example], methods: [POTS]", "web");
+    cors_with_a_star_for_fields: cors("origins: [https://app.ftgo.example], headers: [\"*\"]", "web");
+    a_route_with_an_unknown_set_of_cors: cors("origins: [https://app.ftgo.example]", "wed");
+    an_unknown_set_of_cors_by_default:
+        cors("origins: [https://app.ftgo.example]", "web").replace("routes:\n", "default_cors: wed\nroutes:\n");
+    csrf_for_what_changes_nothing:
+        route("path: /orders\nauth: none\ncsrf: true\nforward: { to: order }\n");
+    a_route_with_unknown_security_headers: security_headers("nosniff: true", "page");
+    strict_transport_that_is_never_said:
+        security_headers("strict_transport_security: { max_age: 1h }", "pages");
+    a_field_that_cannot_be_removed: security_headers("remove: [Content-Type]", "pages");
+    a_policy_of_two_lines: security_headers("content_security_policy: \"a\\nb\"", "pages");
+    a_set_of_cors_that_is_called_none:
+        cors("origins: [https://app.ftgo.example]", "none").replace("  web:", "  none:");
     a_secret_that_is_too_short: provider("jwt: { issuer: a, audience: b, secret: { value: short, algorithm: HS512 } }");
     a_secret_from_nowhere: provider("jwt: { issuer: a, audience: b, secret: { algorithm: HS256 } }");
     a_secret_in_a_file_that_is_not_there:
@@ -207,7 +243,7 @@ wrong! {
          unhealthy_after: 0, jitter_percent: 101, statuses: [] }");
     an_ejection_for_no_time:
         kitchen("url: \"http://kitchen:8083\", ejection: { interval: 0s, base_time: 1m, max_time: 30s }");
-    times_and_sizes_of_nothing: format!("{}server: {{ header_timeout: 0s, body_timeout: 0s, max_header_size: 1B, max_uri: 9B, max_connections: 0, max_connections_per_address: 0 }}\n{}",
+    times_and_sizes_of_nothing: format!("{}server: {{ header_timeout: 0s, body_timeout: 0s, max_header_size: 1B, max_uri: 9B, max_connections: 0, max_connections_per_address: 0, max_in_flight: 0 }}\n{}",
         kitchen("url: \"http://kitchen:8083\", connect_timeout: 0s, attempt_timeout: 0ms, max_header_size: 9B, max_response: 0B")
             .replace("routes: []\n", ""),
         "routes:\n  - path: /a\n    auth: none\n    timeout: 0s\n    compose:\n      \

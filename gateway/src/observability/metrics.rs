@@ -24,6 +24,7 @@ use prometheus_client::{
 
 use crate::{
     histogram::Histogram,
+    overload::{Overload, Priority},
     rate_limit::LimitMetrics,
     redis::RedisMetrics,
     upstream::{EndpointMetrics, Outcome, Spoken, UpstreamMetrics},
@@ -66,6 +67,7 @@ pub struct Metrics(Arc<All>);
 #[derive(Default)]
 struct All {
     process: ProcessMetrics,
+    overload: &'static Overload,
     routes: Mutex<HashMap<String, Arc<RouteMetrics>>>,
     upstreams: Mutex<HashMap<String, Arc<UpstreamMetrics>>>,
     limits: Mutex<HashMap<String, Arc<LimitMetrics>>>,
@@ -110,6 +112,12 @@ impl Metrics {
         &self.0.process
     }
 
+    /// The requests that are in flight.
+    #[must_use]
+    pub fn overload(&self) -> &'static Overload {
+        self.0.overload
+    }
+
     /// Takes over the access log's counter of lost batches.
     pub fn watch_log(&self, lost: &Counter) {
         *self.0.lost_log_batches.lock() = lost.clone();
@@ -135,6 +143,7 @@ impl fmt::Debug for Metrics {
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         self.encode_process(&mut encoder)?;
+        self.encode_overload(&mut encoder)?;
         self.encode_routes(&mut encoder)?;
         self.encode_limits(&mut encoder)?;
         self.encode_upstreams(&mut encoder)?;
@@ -189,6 +198,19 @@ impl Metrics {
             MetricType::Gauge,
         )?;
         ConstGauge::new(open).encode(gauge)
+    }
+
+    fn encode_overload(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let (name, help) = ("gateway_requests_in_flight", "Requests that count against server.max_in_flight");
+        let gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(self.0.overload.in_flight()).encode(gauge)?;
+        let (name, help) = ("gateway_requests_shed", "Requests turned away by server.max_in_flight");
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for priority in Priority::ALL {
+            let counter = ConstCounter::new(self.0.overload.shed(priority));
+            counter.encode(family.encode_family(&[("priority", priority.name())])?)?;
+        }
+        Ok(())
     }
 
     fn encode_routes(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {

@@ -22,6 +22,7 @@ use crate::{
     deadline::Deadline,
     downstream::Downstream,
     error::Error,
+    overload::Place,
 };
 
 /// How a request ended.
@@ -63,6 +64,8 @@ struct Inner {
     /// Whether the client has been given something and has not asked for more.
     given: bool,
     end: End,
+    /// Counted as in flight until all this is over.
+    place: Option<Place>,
 }
 
 impl Record {
@@ -94,6 +97,7 @@ impl Record {
             sent: 0,
             given: false,
             end: End::Client,
+            place: None,
         }))
     }
 
@@ -122,6 +126,11 @@ impl Record {
     pub fn routed(&mut self, name: &Arc<str>, metrics: &Arc<RouteMetrics>) {
         self.0.route = Some(name.clone());
         self.0.metrics = metrics.clone();
+    }
+
+    /// It has a place among the requests in flight.
+    pub fn holds(&mut self, place: Place) {
+        self.0.place = Some(place);
     }
 
     /// The trace is known.

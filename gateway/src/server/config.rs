@@ -101,6 +101,8 @@ pub struct ServerConfig {
     pub max_connections: usize,
     /// The same of one address, or of one /64 of IPv6.
     pub max_connections_per_address: usize,
+    /// Requests that may be in flight at a time, in all; any number when absent.
+    pub max_in_flight: Option<u32>,
     /// The most that a request's header section may take (431 above it).
     pub max_header_size: Size,
     /// The most that a request's path and query may take (414 above it).
@@ -123,6 +125,8 @@ impl Default for ServerConfig {
             max_connections: 20_000,
             // Many people share an address behind a provider's NAT, and all of them where a load balancer stands before us.
             max_connections_per_address: 4_096,
+            // What is right depends on the services and on memory; each upstream has a limit of its own.
+            max_in_flight: None,
             max_header_size: Size::kib(32),
             // Twice the least that everybody should take (RFC 9110 section 4.1): GraphQL comes by GET as well.
             max_uri: Size::kib(16),

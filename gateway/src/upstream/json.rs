@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 
 use super::{Ask, Fault, Reason, Upstream};
 use crate::{
-    body::{Body, Response},
+    body::{self, Body, Response},
     deadline::Deadline,
 };
 
@@ -75,6 +75,12 @@ impl Upstream {
         if !is_json(response.headers()) {
             let typed = response.headers().get(header::CONTENT_TYPE);
             return Err(self.fault(Reason::WrongType, format!("content type {typed:?}")));
+        }
+        if body::is_encoded(response.headers()) {
+            let coded = response.headers().get(header::CONTENT_ENCODING);
+            return Err(
+                self.fault(Reason::WrongType, format!("content encoding {coded:?}: nothing is decoded here"))
+            );
         }
         if response.body().size_hint().lower() > max_size {
             return Err(self.fault(Reason::TooLarge, format!("more than {max_size} bytes declared")));
