@@ -77,13 +77,18 @@ impl Ask {
     }
 
     /// The answer, whole, over HTTP/2 with prior knowledge.
-    pub(crate) async fn send_h2(mut self) -> Answer {
+    pub(crate) async fn send_h2(self) -> Answer {
+        self.try_send_h2().await.unwrap()
+    }
+
+    /// The same, or that the stream was reset: a reset that comes soon after a head overtakes it in the client.
+    pub(crate) async fn try_send_h2(mut self) -> hyper::Result<Answer> {
         let mut sender = connect_h2(self.to).await;
         let path = self.request.uri().to_string();
         *self.request.uri_mut() = format!("http://ftgo.example{path}").parse().unwrap();
         self.request.headers_mut().remove(header::HOST);
         let answer = timeout(PATIENCE, sender.send_request(self.request)).await;
-        whole(answer.expect("an answer in time").unwrap()).await
+        Ok(whole(answer.expect("an answer in time")?).await)
     }
 }
 
