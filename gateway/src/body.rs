@@ -5,6 +5,7 @@
 
 use std::{
     future::Future,
+    io,
     pin::Pin,
     sync::{
         Arc,
@@ -55,6 +56,15 @@ pub enum BodyError {
     /// The service stopped sending in mid-body.
     #[error("the upstream's answer was cut short: {0}")]
     CutShort(hyper::Error),
+    /// The same over HTTP/1.1.
+    #[error("the upstream's answer was cut short: {0}")]
+    Lost(io::Error),
+    /// The service's answer does not end where it says, or not at all.
+    #[error("the upstream's answer was cut short: {0}")]
+    Misframed(&'static str),
+    /// A request's body is not as long as it says.
+    #[error("the request's body is not as long as it says")]
+    WrongLength,
     /// The service gave its answer up in mid-body without saying why.
     #[error("the upstream gave its answer up in mid-body")]
     GivenUp,

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hyper::{body::Incoming, client::conn::TrySendError};
+use http::response::Parts;
 
 use super::{
     Ask, Fault, Outcome, Reason,
@@ -25,10 +25,9 @@ use super::{
     ejection::Standing,
     fault,
     health::Health,
-    http2,
     load::{DECAY, Load, Ticket},
     metrics::EndpointMetrics,
-    pool::{Connection, Pool},
+    pool::{Answer, Connection, Incoming, Pool, Unanswered},
     retry::Failure,
     wire::Wire,
 };
@@ -53,16 +52,14 @@ pub(super) struct Endpoint {
     used: AtomicBool,
 }
 
-/// The head of an answer whose body is still to come, with the connection that it comes by.
+/// The head of an answer, and as much of its body as is there.
 pub(super) struct Answered {
-    pub(super) response: Box<http::Response<Incoming>>, // it goes up through many hands
-    pub(super) connection: Connection,
+    pub(super) head: Box<Parts>,
+    pub(super) body: Incoming,
     pub(super) ticket: Ticket,
     /// What it says about the endpoint.
     pub(super) verdict: Verdict,
 }
-
-type Sent = (Box<http::Response<Incoming>>, Connection);
 
 /// An attempt without an answer.
 pub(super) struct Failed {
@@ -105,6 +102,11 @@ impl Endpoint {
             metrics,
             target,
         })
+    }
+
+    /// What it is an endpoint of.
+    pub(super) fn upstream(&self) -> &str {
+        &self.upstream
     }
 
     /// It is in a set that is in use, together with others that were there before if `joins`.
@@ -152,7 +154,7 @@ impl Endpoint {
             }
         }
         let verdict = match &sent {
-            Ok((response, _)) => self.breaker.verdict(response.status()),
+            Ok(answer) => self.breaker.verdict(answer.head.status),
             Err(failed) => failed.verdict,
         };
         let now = Instant::now();
@@ -163,15 +165,15 @@ impl Endpoint {
             ticket.outrun(took, millis(now));
         }
         ticket.end(outcome(&sent), took, millis(now));
-        sent.map(|(response, connection)| Answered { response, connection, ticket, verdict })
+        sent.map(|Answer { head, body, .. }| Answered { head, body, ticket, verdict })
     }
 
-    async fn send(&self, ask: &Ask<'_>, mut request: Box<Request>) -> Result<Sent, Failed> {
+    async fn send(&self, ask: &Ask<'_>, mut request: Box<Request>) -> Result<Answer, Failed> {
         /// How often a service may say that it has not looked at a request. More often, it is overloaded.
         const UNPROCESSED: u32 = 3;
         let mut unprocessed = 0;
         loop {
-            let (mut connection, reused) = match self.pool.take() {
+            let (connection, reused) = match self.pool.take() {
                 Some(connection) => (connection, true),
                 // On the heap, since most calls find a connection, and all would carry the room for this.
                 None => match Box::pin(self.connect()).await {
@@ -181,17 +183,21 @@ impl Endpoint {
             };
             let http2 = connection.is_http2();
             let spare = if http2 { request.body().again() } else { None };
-            match connection.send(request, self.pool.naming()).await {
-                Ok(response) if head_size(response.headers()) > self.pool.max_header_size => {
+            match self.pool.exchange(connection, request).await {
+                Ok(answer) if head_size(&answer.head.headers) > self.pool.max_header_size => {
                     return Err(Failed::sent(
                         self.fault(Reason::TooLarge, "the header section is too large"),
                     ));
                 }
-                Ok(response) => return Ok((Box::new(response), connection)),
+                Ok(mut answer) => {
+                    answer.free.take().into_iter().for_each(|connection| self.pool.put(connection));
+                    return Ok(answer);
+                }
                 Err(mut failed) => {
-                    let stale = reused && failed.message().is_some();
-                    let again = again(&mut failed, spare, ask).filter(|_| reused || http2);
-                    let fault = Fault::of_send(&self.upstream, failed.error());
+                    let fault = failed.fault(&self.upstream);
+                    let unsent = failed.take_unsent();
+                    let stale = reused && unsent.is_some();
+                    let again = unsent.or_else(|| again(&failed, spare, ask)).filter(|_| reused || http2);
                     let Some(again) = again else { return Err(Failed::sent(fault)) };
                     unprocessed += u32::from(!stale);
                     if unprocessed == UNPROCESSED {
@@ -273,19 +279,15 @@ impl Candidate for Arc<Endpoint> {
     }
 }
 
-/// A request that failed, if it may be sent again at once whatever it asks for: the service had closed the connection before
-/// anything was written, which is not its fault and not the client's, or says that it has not looked at it.
-fn again(failed: &mut TrySendError<Request>, spare: Option<Body>, ask: &Ask<'_>) -> Option<Box<Request>> {
-    if let Some(unsent) = failed.take_message() {
-        return Some(Box::new(unsent));
-    }
-    let body = spare.filter(|_| http2::is_unprocessed(failed.error()))?;
+/// A request that the service says it has not looked at: it may be sent again at once, whatever it asks for.
+fn again(failed: &Unanswered, spare: Option<Body>, ask: &Ask<'_>) -> Option<Box<Request>> {
+    let body = spare.filter(|_| failed.is_unprocessed())?;
     Some(Box::new(ask(body)))
 }
 
-fn outcome(sent: &Result<Sent, Failed>) -> Outcome {
+fn outcome(sent: &Result<Answer, Failed>) -> Outcome {
     match sent {
-        Ok((response, _)) => Outcome::of_status(response.status()),
+        Ok(answer) => Outcome::of_status(answer.head.status),
         Err(failed) if failed.verdict == Verdict::Nothing => Outcome::Cancelled,
         Err(failed) => Outcome::of_reason(failed.fault.reason),
     }

@@ -6,7 +6,7 @@ use std::{error::Error as _, io, time::Duration};
 
 use http::StatusCode;
 
-use super::http2;
+use super::{http1::Broken, http2};
 use crate::{
     body::BodyError,
     error::{Code, Error},
@@ -111,6 +111,19 @@ impl Fault {
             None => Reason::Reset,
         };
         Fault::new(upstream, reason, chain(error))
+    }
+
+    /// What became of a request that was not answered over HTTP/1.1.
+    pub(super) fn of_exchange(upstream: &str, broken: &Broken) -> Self {
+        let reason = match broken {
+            Broken::Request(BodyError::TooLarge(_)) => Reason::Request(Code::BodyTooLarge),
+            Broken::Request(BodyError::Stalled(_)) => Reason::Request(Code::RequestTimeout),
+            Broken::Request(_) => Reason::Request(Code::BadRequest),
+            Broken::Malformed(_) => Reason::Malformed,
+            Broken::TooLarge => Reason::TooLarge,
+            Broken::Closed | Broken::Io(_) => Reason::Reset,
+        };
+        Fault::new(upstream, reason, broken.to_string())
     }
 
     /// What became of an answer whose body could not be read.

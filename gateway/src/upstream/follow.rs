@@ -72,13 +72,13 @@ fn check_all(upstream: &Upstream, checks: &mut JoinSet<()>) {
 
 /// Asks once, over a connection of its own: those of the workers live on their threads.
 async fn probe(endpoint: &Endpoint, path: &str) -> Result<StatusCode, String> {
-    let mut connection = endpoint.pool.open().await.map_err(|error| error.to_string())?;
+    let connection = endpoint.pool.open().await.map_err(|error| error.to_string())?;
     let request = Request::get(path)
         .header(header::USER_AGENT, "gateway-health-check")
         .body(Body::Empty)
         .map_err(|error| error.to_string())?;
-    let answered = connection.send(Box::new(request), endpoint.pool.naming()).await;
-    Ok(answered.map_err(|failed| failed.into_error().to_string())?.status())
+    let answered = endpoint.pool.exchange(connection, Box::new(request)).await;
+    Ok(answered.map_err(|failed| failed.fault(endpoint.upstream()).cause.into_string())?.head.status)
 }
 
 #[cfg(test)]

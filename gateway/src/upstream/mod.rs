@@ -18,6 +18,7 @@ pub mod fault;
 mod follow;
 pub mod health;
 pub mod hedge;
+mod http1;
 mod http2;
 pub mod in_flight;
 mod json;
@@ -51,7 +52,7 @@ use self::{
     endpoints::Endpoints,
     hedge::Hedge,
     in_flight::{InFlight, Slot},
-    pool::{Home, Pooled},
+    pool::{Home, Incoming, Pooled},
     retry::{Failure, Next, Retry},
     wire::Wire,
 };
@@ -267,12 +268,16 @@ impl Upstream {
         if let Some((sent, dropped)) = sent.zip(dropped(&outcome)) {
             self.in_flight.sample(sent.elapsed(), dropped, Instant::now().into());
         }
-        let (endpoint, Answered { response, connection, ticket, .. }) =
-            outcome.map_err(|failed| failed.fault)?;
-        let (head, body) = (*response).into_parts();
-        let pooled = Pooled::new(body, Home { connection, endpoint, under_way: (ticket, slot) });
-        let empty = http_body::Body::is_end_stream(&pooled);
-        Ok(http::Response::from_parts(head, if empty { Body::Empty } else { Body::stream(pooled) }))
+        let (endpoint, Answered { head, body, ticket, .. }) = outcome.map_err(|failed| failed.fault)?;
+        let body = match body {
+            Incoming::Whole(bytes) if bytes.is_empty() => Body::Empty, // to HEAD, say: its length is for the head to tell
+            Incoming::Whole(bytes) => Body::Full(bytes),
+            coming => {
+                let pooled = Pooled::new(coming, Home { endpoint, under_way: (ticket, slot) });
+                if http_body::Body::is_end_stream(&pooled) { Body::Empty } else { Body::stream(pooled) }
+            }
+        };
+        Ok(http::Response::from_parts(*head, body))
     }
 
     fn limited(&self) -> Fault {
@@ -426,7 +431,7 @@ impl Call<'_> {
 }
 
 fn is_of_use(outcome: &Result<Answered, Failed>) -> bool {
-    outcome.as_ref().is_ok_and(|answered| !answered.response.status().is_server_error())
+    outcome.as_ref().is_ok_and(|answered| !answered.head.status.is_server_error())
 }
 
 /// What the adaptive limit is told of an outcome: whether the service was overloaded, or that the time of the answer says
@@ -434,7 +439,7 @@ fn is_of_use(outcome: &Result<Answered, Failed>) -> bool {
 /// queue.
 fn dropped(outcome: &Outcomes) -> Option<bool> {
     match outcome {
-        Ok((_, answered)) => match answered.response.status() {
+        Ok((_, answered)) => match answered.head.status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
                 Some(true)
             }
@@ -449,7 +454,7 @@ fn dropped(outcome: &Outcomes) -> Option<bool> {
 fn failure(outcome: &Outcomes) -> Option<Failure> {
     match outcome {
         Ok((_, answered)) => {
-            let status = answered.response.status();
+            let status = answered.head.status;
             (!status.is_success()).then_some(Failure::Status(status))
         }
         Err(failed) => failed.failure,
@@ -457,7 +462,7 @@ fn failure(outcome: &Outcomes) -> Option<Failure> {
 }
 
 fn retry_after(outcome: &Outcomes) -> Option<Duration> {
-    json::retry_after(outcome.as_ref().ok()?.1.response.headers())
+    json::retry_after(&outcome.as_ref().ok()?.1.head.headers)
 }
 
 /// What calls are kept together by.

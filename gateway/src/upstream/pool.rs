@@ -18,13 +18,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::future::Either;
+use http::response::Parts;
 use http_body::{Body as _, Frame, SizeHint};
-use hyper::{
-    body::Incoming,
-    client::conn::{TrySendError, http1},
-};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::TrySendError;
 use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
 use tokio::{
@@ -36,6 +32,8 @@ use super::{
     config::UpstreamConfig,
     discovery::Target,
     endpoint::Endpoint,
+    fault::Fault,
+    http1,
     http2::{self, Connections, Stream},
     in_flight::Slot,
     load::Ticket,
@@ -43,21 +41,20 @@ use super::{
     wire::{Naming, Protocol, Wire},
 };
 use crate::{
-    body::{Body, BodyError, Request},
-    gathered::Gathered,
+    body::{BodyError, Request},
     worker,
 };
 
 /// A connection to a service, for one request at a time.
 pub(super) enum Connection {
     /// All of it.
-    Http1(http1::SendRequest<Body>),
+    Http1(Box<http1::Connection>),
     /// A stream of one that others use too.
     Http2(Stream),
 }
 
 struct Idle {
-    connection: http1::SendRequest<Body>,
+    connection: Box<http1::Connection>,
     /// The worker's tick at which it was put back.
     since: u32,
 }
@@ -86,32 +83,57 @@ struct Http2 {
     expected: AtomicBool,
 }
 
-impl Connection {
-    /// The head of the answer to `request`.
-    ///
-    /// # Errors
-    /// With the request, if nothing of it was sent.
-    pub(super) fn send(
-        &mut self,
-        mut request: Box<Request>,
-        naming: &Naming,
-    ) -> impl Future<Output = Result<http::Response<Incoming>, TrySendError<Request>>> + use<> {
-        // hyper's futures as they are: one of ours around them would hold the request once more.
-        match self {
-            Connection::Http1(connection) => {
-                naming.http1(&mut request);
-                Either::Left(connection.try_send_request(*request))
-            }
-            Connection::Http2(stream) => {
-                naming.http2(&mut request);
-                Either::Right(stream.sender().try_send_request(*request))
-            }
-        }
-    }
+/// An answer, as far as it is there.
+pub(super) struct Answer {
+    pub(super) head: Box<Parts>, // it goes up through many hands
+    pub(super) body: Incoming,
+    /// Its connection, if another request may follow already.
+    pub(super) free: Option<Box<http1::Connection>>,
+}
 
+/// The body of an answer.
+pub(super) enum Incoming {
+    /// All of it.
+    Whole(Bytes),
+    /// Still to come.
+    Http1(Box<http1::Coming>),
+    /// Still to come, as long as the stream is kept.
+    Http2(hyper::body::Incoming, Option<Stream>),
+}
+
+/// Why there is no answer.
+pub(super) enum Unanswered {
+    Http1(http1::Failed),
+    Http2(Box<TrySendError<Request>>),
+}
+
+impl Connection {
     /// Whether a service may say which requests it has not looked at.
     pub(super) fn is_http2(&self) -> bool {
         matches!(self, Connection::Http2(_))
+    }
+}
+
+impl Unanswered {
+    /// The request, if nothing of it was sent.
+    pub(super) fn take_unsent(&mut self) -> Option<Box<Request>> {
+        match self {
+            Unanswered::Http1(failed) => failed.unsent.take(),
+            Unanswered::Http2(failed) => failed.take_message().map(Box::new),
+        }
+    }
+
+    /// Whether the service says that it has not looked at the request.
+    pub(super) fn is_unprocessed(&self) -> bool {
+        matches!(self, Unanswered::Http2(failed) if http2::is_unprocessed(failed.error()))
+    }
+
+    /// What `upstream` has done.
+    pub(super) fn fault(&self, upstream: &str) -> Fault {
+        match self {
+            Unanswered::Http1(failed) => Fault::of_exchange(upstream, &failed.broken),
+            Unanswered::Http2(failed) => Fault::of_send(upstream, failed.error()),
+        }
     }
 }
 
@@ -141,9 +163,33 @@ impl Pool {
         }
     }
 
-    /// How requests call the service here.
-    pub(super) fn naming(&self) -> &Naming {
-        &self.naming
+    /// The answer to `request` by that connection, which is closed when this is dropped.
+    ///
+    /// # Errors
+    /// With the request, if nothing of it was sent.
+    pub(super) async fn exchange(
+        &self,
+        connection: Connection,
+        mut request: Box<Request>,
+    ) -> Result<Answer, Unanswered> {
+        match connection {
+            Connection::Http1(connection) => {
+                let answer = connection.exchange(request, self.naming.host()).await;
+                let http1::Answer { head, body } = answer.map_err(Unanswered::Http1)?;
+                let (body, free) = match body {
+                    http1::Body::Whole(bytes, free) => (Incoming::Whole(bytes), free),
+                    http1::Body::Coming(coming) => (Incoming::Http1(Box::new(coming)), None),
+                };
+                Ok(Answer { head: Box::new(head), body, free })
+            }
+            Connection::Http2(stream) => {
+                self.naming.http2(&mut request);
+                // On the heap: most upstreams speak HTTP/1.1, and all calls would carry the room for this.
+                let sent = Box::pin(stream.sender().try_send_request(*request)).await;
+                let (head, body) = sent.map_err(|failed| Unanswered::Http2(Box::new(failed)))?.into_parts();
+                Ok(Answer { head: Box::new(head), body: Incoming::Http2(body, Some(stream)), free: None })
+            }
+        }
     }
 
     /// A stream to spare, or the connection used last that is still open, if any.
@@ -154,10 +200,8 @@ impl Pool {
             return Some(Connection::Http2(stream));
         }
         let mut idle = self.workers[worker::index()].lock();
-        std::iter::from_fn(|| idle.pop())
-            .map(|idle| idle.connection)
-            .find(|connection| !connection.is_closed())
-            .map(Connection::Http1)
+        let mut open = std::iter::from_fn(|| idle.pop()).map(|idle| idle.connection);
+        open.find_map(|mut connection| (!connection.is_stale()).then_some(connection)).map(Connection::Http1)
     }
 
     /// A connection where there was none to take, and whether it is one that others have used before. Of those who want
@@ -192,64 +236,56 @@ impl Pool {
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
         match &self.wire.tls {
-            None => self.speak(stream, self.wire.protocol == Protocol::Http2).await,
+            None if self.wire.protocol == Protocol::Http2 => self.http2(stream).await,
+            None => Ok(self.http1(http1::Io::Plain(stream))),
             Some(tls) => {
                 let (stream, http2) = tls.connect(self.name.as_ref(), stream).await?;
                 if !http2 && self.wire.protocol == Protocol::Http2 {
                     return Err(io::Error::other("TLS: the service does not agree to HTTP/2"));
                 }
-                self.speak(stream, http2).await
+                if http2 {
+                    self.http2(stream).await
+                } else {
+                    Ok(self.http1(http1::Io::Tls(Box::new(stream))))
+                }
             }
         }
     }
 
-    /// Begins to speak over `io`. For each kind of it apart: plaintext does not ask whether it is TLS.
-    async fn speak<I>(&self, io: I, http2: bool) -> io::Result<Connection>
+    fn http1(&self, io: http1::Io) -> Connection {
+        let open = self.metrics.opened_connection(Spoken::Http1);
+        Connection::Http1(http1::Connection::new(io, self.max_header_size, open))
+    }
+
+    /// Its task runs on this thread until either side closes.
+    async fn http2<I>(&self, io: I) -> io::Result<Connection>
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        /// hyper takes no smaller buffer.
-        const LEAST_BUFFER: usize = 8 * 1024;
-        let (max_streams, max_header_size) = (self.max_streams, self.max_header_size);
-        if http2 {
-            let settings = http2::Settings { max_streams, max_header_size };
-            let open = self.metrics.opened_connection(Spoken::Http2);
-            return http2::handshake(io, settings, open).await.map(Connection::Http2);
-        }
-        let io = TokioIo::new(Gathered(io));
-        let handshake = http1::Builder::new().max_buf_size(max_header_size.max(LEAST_BUFFER)).handshake(io);
-        let (connection, task) = handshake.await.map_err(io::Error::other)?;
-        let open = self.metrics.opened_connection(Spoken::Http1);
-        // How the connection ended is told to whoever is using it; an idle one that ends is nobody's loss.
-        tokio::spawn(async move {
-            drop(task.await);
-            drop(open);
-        });
-        Ok(Connection::Http1(connection))
+        let settings =
+            http2::Settings { max_streams: self.max_streams, max_header_size: self.max_header_size };
+        let open = self.metrics.opened_connection(Spoken::Http2);
+        http2::handshake(io, settings, open).await.map(Connection::Http2)
     }
 
-    fn put(&self, connection: Connection) {
-        let Connection::Http1(connection) = connection else { return }; // a stream is over, its connection stays
-        if connection.is_closed() {
-            return;
-        }
+    /// Keeps a connection for another request.
+    pub(super) fn put(&self, connection: Box<http1::Connection>) {
         let mut idle = self.workers[worker::index()].lock();
         if idle.len() < self.max_idle {
             idle.push(Idle { connection, since: worker::ticks() });
         }
     }
 
-    /// Closes this worker's connections that have waited for longer than the idle time.
+    /// Closes this worker's connections that have waited for longer than the idle time, and those that the service has closed.
     pub(super) fn sweep(&self) {
         if let Some(http2) = &self.http2 {
             http2.here().sweep(self.idle_timeout);
         }
         let now = worker::ticks();
         let mut idle = self.workers[worker::index()].lock();
-        let fresh = |idle: &Idle| now.wrapping_sub(idle.since) < self.idle_timeout;
-        let first_fresh = idle.iter().position(|idle| fresh(idle) && !idle.connection.is_closed());
-        let stale = first_fresh.unwrap_or(idle.len());
-        idle.drain(..stale);
+        idle.retain_mut(|idle| {
+            now.wrapping_sub(idle.since) < self.idle_timeout && !idle.connection.is_stale()
+        });
     }
 }
 
@@ -260,8 +296,8 @@ impl Http2 {
     }
 }
 
-/// An answer's body. Read to its end, it puts its connection back; dropped before, it closes it, or its stream, so that the
-/// service learns that nobody is listening. Until then the call counts as being under way.
+/// An answer's body that is still to come. Read to its end, it puts its connection back; dropped before, it closes it, or its
+/// stream, so that the service learns that nobody is listening. Until then the call counts as being under way.
 pub(super) struct Pooled {
     body: Incoming,
     home: Option<Home>,
@@ -269,7 +305,6 @@ pub(super) struct Pooled {
 
 /// Where the connection goes back to, and what ends with the call.
 pub(super) struct Home {
-    pub(super) connection: Connection,
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) under_way: (Ticket, Slot),
 }
@@ -277,28 +312,22 @@ pub(super) struct Home {
 impl Pooled {
     pub(super) fn new(body: Incoming, home: Home) -> Self {
         let mut pooled = Pooled { body, home: Some(home) };
-        pooled.put_back_at_end();
+        if pooled.is_end_stream() {
+            pooled.put_back();
+        }
         pooled
     }
 
-    fn put_back_at_end(&mut self) {
-        if self.body.is_end_stream() {
-            self.put_back();
-        }
-    }
-
     fn put_back(&mut self) {
-        if let Some(Home { connection, endpoint, under_way }) = self.home.take() {
-            endpoint.pool.put(connection);
-            drop(under_way);
+        let Some(Home { endpoint, under_way }) = self.home.take() else { return };
+        match &mut self.body {
+            Incoming::Whole(_) => {}
+            Incoming::Http1(coming) => {
+                coming.take_connection().into_iter().for_each(|connection| endpoint.pool.put(connection));
+            }
+            Incoming::Http2(_, stream) => *stream = None, // it is over, its connection stays
         }
-    }
-
-    /// hyper takes a stream that is reset without an error for one that ended, though its service never said so: what came
-    /// until then would pass for all of it (RFC 9113 section 8.1).
-    fn is_given_up(&self) -> bool {
-        let http2 = self.home.as_ref().is_some_and(|home| home.connection.is_http2());
-        http2 && !self.body.is_end_stream()
+        drop(under_way);
     }
 
     fn broke_off(&mut self, why: BodyError) -> BodyError {
@@ -317,27 +346,41 @@ impl http_body::Body for Pooled {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-            None if self.is_given_up() => {
-                return Poll::Ready(Some(Err(self.broke_off(BodyError::GivenUp))));
+        let frame = match &mut self.body {
+            Incoming::Whole(bytes) if bytes.is_empty() => None,
+            Incoming::Whole(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
+            Incoming::Http1(coming) => ready!(coming.poll(cx)),
+            Incoming::Http2(body, stream) => match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+                // hyper takes a stream that is reset without an error for one that ended, though its service never said so:
+                // what came until then would pass for all of it (RFC 9113 section 8.1).
+                None if stream.is_some() && !body.is_end_stream() => Some(Err(BodyError::GivenUp)),
+                frame => frame.map(|frame| frame.map_err(BodyError::CutShort)),
+            },
+        };
+        Poll::Ready(match frame {
+            Some(Err(why)) => Some(Err(self.broke_off(why))),
+            frame => {
+                if frame.is_none() || self.is_end_stream() {
+                    self.put_back();
+                }
+                frame
             }
-            None => self.put_back(),
-            Some(Ok(frame)) => {
-                self.put_back_at_end();
-                return Poll::Ready(Some(Ok(frame)));
-            }
-            Some(Err(error)) => {
-                return Poll::Ready(Some(Err(self.broke_off(BodyError::CutShort(error)))));
-            }
-        }
-        Poll::Ready(None)
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.body {
+            Incoming::Whole(bytes) => bytes.is_empty(),
+            Incoming::Http1(coming) => coming.is_over(),
+            Incoming::Http2(body, _) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.body {
+            Incoming::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Incoming::Http1(coming) => coming.size_hint(),
+            Incoming::Http2(body, _) => body.size_hint(),
+        }
     }
 }

@@ -147,16 +147,12 @@ impl Naming {
         }
     }
 
-    /// Makes `request`, whose target may be of either form, one of HTTP/1.1 (RFC 9112 section 3.2.1).
-    pub(super) fn http1<B>(&self, request: &mut Request<B>) {
-        if request.uri().authority().is_some() {
-            *request.uri_mut() = Uri::from(path_of(request));
-            *request.version_mut() = Version::HTTP_11;
-        }
-        request.headers_mut().insert(header::HOST, self.host.clone());
+    /// `Host` (RFC 9112 section 3.2).
+    pub(super) fn host(&self) -> &HeaderValue {
+        &self.host
     }
 
-    /// The same of HTTP/2: `:scheme` and `:authority` say what `Host` does elsewhere (RFC 9113 section 8.3.1). Nothing is
+    /// Makes `request`, whose target may be of either form, one of HTTP/2: `:scheme` and `:authority` say what `Host` does elsewhere (RFC 9113 section 8.3.1). Nothing is
     /// copied: all three parts are shared.
     pub(super) fn http2<B>(&self, request: &mut Request<B>) {
         let mut parts = http::uri::Parts::default();
@@ -185,18 +181,13 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_called_as_its_connection_wants_it_one_after_the_other() {
+    fn a_request_of_http2_has_no_host_and_an_absolute_target_however_often() {
         let wire = Wire { tls: None, protocol: Protocol::Http2 };
         let target = Target::new("10.0.0.1:80".parse().unwrap(), "kitchen.internal:80");
         let naming = Naming::new(&wire, &target);
         let mut request = Request::get("/tickets?a=%20b").body(()).unwrap();
+        assert_eq!(naming.host(), "kitchen.internal:80");
         for _ in 0..2 {
-            naming.http1(&mut request);
-            assert_eq!(
-                (request.uri().to_string().as_str(), request.version()),
-                ("/tickets?a=%20b", Version::HTTP_11)
-            );
-            assert_eq!(request.headers()[header::HOST], "kitchen.internal:80");
             naming.http2(&mut request);
             assert_eq!(request.uri().to_string(), "http://kitchen.internal:80/tickets?a=%20b");
             assert_eq!((request.version(), request.headers().len()), (Version::HTTP_2, 0));
