@@ -1,8 +1,8 @@
 //! Connections of one endpoint, kept per worker: those of HTTP/1.1 wait here for their next request, those of HTTP/2 are
 //! shared (`http2.rs`).
 //!
-//! A worker takes only what it has put back itself, so its lock is never contended and a connection's task runs on the
-//! thread that uses it. The one used last is taken first: the others age and are closed, before the service closes them.
+//! A worker takes only what it has put back itself, so its lock is never contended and a connection stays on the thread that
+//! opened it. The one used last is taken first: the others age and are closed, before the service closes them.
 //!
 //! Not here: deciding whether a failed request is sent again (`mod.rs`).
 

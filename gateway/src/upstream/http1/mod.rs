@@ -9,6 +9,8 @@
 mod answer;
 mod chunked;
 mod head;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 use std::{
