@@ -301,6 +301,8 @@ impl Http2 {
 pub(super) struct Pooled {
     body: Incoming,
     home: Option<Home>,
+    /// Why it breaks off, once that is known.
+    broken: Option<BodyError>,
 }
 
 /// Where the connection goes back to, and what ends with the call.
@@ -311,7 +313,7 @@ pub(super) struct Home {
 
 impl Pooled {
     pub(super) fn new(body: Incoming, home: Home) -> Self {
-        let mut pooled = Pooled { body, home: Some(home) };
+        let mut pooled = Pooled { body, home: Some(home), broken: None };
         if pooled.is_end_stream() {
             pooled.put_back();
         }
@@ -346,6 +348,9 @@ impl http_body::Body for Pooled {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(why) = self.broken.take() {
+            return Poll::Ready(Some(Err(why)));
+        }
         let frame = match &mut self.body {
             Incoming::Whole(bytes) if bytes.is_empty() => None,
             Incoming::Whole(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
@@ -357,20 +362,23 @@ impl http_body::Body for Pooled {
                 frame => frame.map(|frame| frame.map_err(BodyError::CutShort)),
             },
         };
-        Poll::Ready(match frame {
-            Some(Err(why)) => Some(Err(self.broke_off(why))),
-            frame => {
-                if frame.is_none() || self.is_end_stream() {
-                    self.put_back();
-                }
-                frame
-            }
-        })
+        if let Some(Err(why)) = frame {
+            // Told a turn later: what came before it leaves first, so that a client sees an answer that breaks off.
+            let why = self.broke_off(why);
+            self.broken = Some(why);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if frame.is_none() || self.is_end_stream() {
+            self.put_back();
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.body {
             Incoming::Whole(bytes) => bytes.is_empty(),
+            _ if self.broken.is_some() => false,
             Incoming::Http1(coming) => coming.is_over(),
             Incoming::Http2(body, _) => body.is_end_stream(),
         }

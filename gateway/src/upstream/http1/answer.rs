@@ -27,23 +27,13 @@ pub(in crate::upstream) struct Coming {
     next_read: usize,
     /// Whether another request may follow when it has ended well.
     reusable: bool,
-    /// Why it breaks off, once that is known.
-    broken: Option<BodyError>,
     /// The connection, when another request may follow.
     free: Option<Box<Connection>>,
 }
 
 impl Coming {
     pub(super) fn new(connection: Box<Connection>, framing: Framing, buf: BytesMut, reusable: bool) -> Self {
-        Coming {
-            connection: Some(connection),
-            framing,
-            buf,
-            next_read: LEAST,
-            reusable,
-            broken: None,
-            free: None,
-        }
+        Coming { connection: Some(connection), framing, buf, next_read: LEAST, reusable, free: None }
     }
 
     /// The connection, once the body is over, if another request may follow.
@@ -68,19 +58,11 @@ impl Coming {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(why) = self.broken.take() {
+        let polled = self.poll_frame(cx);
+        if let Poll::Ready(Some(Err(_))) = &polled {
             self.connection = None; // closed: nobody knows what comes next
-            return Poll::Ready(Some(Err(why)));
         }
-        match self.poll_frame(cx) {
-            // Told a turn later: what came before it leaves first, so that a client sees an answer that breaks off.
-            Poll::Ready(Some(Err(why))) => {
-                self.broken = Some(why);
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            polled => polled,
-        }
+        polled
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
