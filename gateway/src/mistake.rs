@@ -16,6 +16,8 @@ pub struct Mistake {
     pub message: String,
     /// Beside the underlined words: what was expected, e.g. `upstreams are: kitchen, order`. May be empty.
     pub expected: String,
+    /// Where the other one is, when two places do not go together.
+    pub other: Option<String>,
     /// What to do, e.g. `did you mean `kitchen`?`.
     pub help: Option<String>,
 }
@@ -23,7 +25,14 @@ pub struct Mistake {
 impl Mistake {
     /// A mistake about the whole value at `at`.
     pub fn new(at: impl Into<String>, message: impl Into<String>) -> Self {
-        Mistake { at: at.into(), words: None, message: message.into(), expected: String::new(), help: None }
+        Mistake {
+            at: at.into(),
+            words: None,
+            message: message.into(),
+            expected: String::new(),
+            other: None,
+            help: None,
+        }
     }
 
     /// Underlines `words` inside the value.
@@ -37,6 +46,13 @@ impl Mistake {
     #[must_use]
     pub fn expected(mut self, expected: impl Into<String>) -> Self {
         self.expected = expected.into();
+        self
+    }
+
+    /// Says where the other one is.
+    #[must_use]
+    pub fn other(mut self, at: impl Into<String>) -> Self {
+        self.other = Some(at.into());
         self
     }
 
