@@ -11,15 +11,15 @@ pub struct Mistake {
     /// Where: keys joined by dots, list indexes in brackets, e.g. `routes[3].compose.ticketInfo.get`.
     pub at: String,
     /// The words inside the value to underline; all of it when `None`.
-    pub words: Option<String>,
+    pub words: Option<Box<str>>,
     /// One sentence: what is wrong, with the name of the route, part or upstream it is in.
     pub message: String,
     /// Beside the underlined words: what was expected, e.g. `upstreams are: kitchen, order`. May be empty.
     pub expected: String,
     /// Where the other one is, when two places do not go together.
-    pub other: Option<String>,
+    pub other: Option<Box<str>>,
     /// What to do, e.g. `did you mean `kitchen`?`.
-    pub help: Option<String>,
+    pub help: Option<Box<str>>,
 }
 
 impl Mistake {
@@ -38,7 +38,7 @@ impl Mistake {
     /// Underlines `words` inside the value.
     #[must_use]
     pub fn words(mut self, words: impl Into<String>) -> Self {
-        self.words = Some(words.into());
+        self.words = Some(words.into().into());
         self
     }
 
@@ -52,14 +52,14 @@ impl Mistake {
     /// Says where the other one is.
     #[must_use]
     pub fn other(mut self, at: impl Into<String>) -> Self {
-        self.other = Some(at.into());
+        self.other = Some(at.into().into());
         self
     }
 
     /// Says what to do.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(help.into().into());
         self
     }
 
@@ -71,7 +71,11 @@ impl Mistake {
         let listed = if listed.is_empty() { "none".to_owned() } else { listed };
         let nearest =
             nearest(typed, names.iter().map(AsRef::as_ref)).map(|name| format!("did you mean `{name}`?"));
-        Mistake { help: nearest.or(self.help), expected: format!("{kind} are: {listed}"), ..self }
+        Mistake {
+            help: nearest.map(Into::into).or(self.help),
+            expected: format!("{kind} are: {listed}"),
+            ..self
+        }
     }
 }
 

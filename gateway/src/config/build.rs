@@ -341,7 +341,7 @@ impl Builder<'_> {
             name,
         });
         if let Err(wrong) = routes.add(&typed.path, &methods, &route, at) {
-            self.mistakes.add(Mistake { other: self.twin(typed, at), ..wrong });
+            self.mistakes.add(Mistake { other: self.twin(typed, at).map(Into::into), ..wrong });
         }
     }
 

@@ -186,7 +186,7 @@ impl Builder<'_> {
                 .filter(|name| self.names.iter().any(|known| name.strip_suffix('}') == Some(known)));
             let help = starred.map(|name| format!("write `{{{name}`: its slashes stay in a path"));
             let wrong = Mistake::new(at, format!("route `{}`: {why}", typed.path)).words(words);
-            Mistake { help, ..wrong }
+            Mistake { help: help.map(Into::into), ..wrong }
         });
         self.mistakes.keep(parsed)
     }

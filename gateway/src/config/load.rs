@@ -69,7 +69,7 @@ impl<T> Loaded<T> {
         for mistake in found.0 {
             let at = self.in_file(&mistake.at);
             if !self.erased.holds(at.trim_end_matches(':')) {
-                let other = mistake.other.as_deref().map(|other| self.in_file(other));
+                let other = mistake.other.as_deref().map(|other| self.in_file(other).into());
                 self.mistakes.add(Mistake { at, other, ..mistake });
             }
         }

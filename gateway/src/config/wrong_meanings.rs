@@ -347,9 +347,9 @@ wrong! {
         "listen: [{ address: 127.0.0.1:0 }, { address: 127.0.0.1:0 }, { address: 127.0.0.1:80 }, { address: 127.0.0.1:80 }]",
         "admin: { address: 0.0.0.0:80 }", "routes: []", ""].join("\n");
     more_workers_than_there_can_be: format!("{RIGHT}server: {{ workers: 100 }}\nroutes: []\n");
-    the_only_address_is_wrong: "listen: [{ address: nowhere }]\nroutes: []\n".to_owned();
-    an_upstream_beside_one_that_cannot_be_read: "listen: [{ address: 127.0.0.1:80 }]\nupstreams: { order: { url: [] } }\n\
-        routes: [{ path: /a, auth: none, forward: { to: kitchen } }]\n".to_owned();
+    the_only_address_is_wrong: ["listen: [{ address: nowhere }]", "routes: []", ""].join("\n");
+    an_upstream_beside_one_that_cannot_be_read: ["listen: [{ address: 127.0.0.1:80 }]", "upstreams: { order: { url: [] } }",
+        "routes: [{ path: /a, auth: none, forward: { to: kitchen } }]", ""].join("\n");
     a_parameter_with_its_star: route("path: /files/{*rest}\nauth: none\nforward: { to: order, path: \"/{*rest}\" }\n");
     secrets_that_stand_in_the_file: format!("{}redis: {{ url: \"redis://me:hunter2@cache\", timeuot: 1s }}\n",
         provider("introspect: { url: \"http://a/i\", client_id: a, client_secret: hunter22 }"));
