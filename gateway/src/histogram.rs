@@ -74,7 +74,8 @@ impl EncodeMetric for Histogram {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
         let mut buckets = [(0.0, 0_u64); BUCKETS];
         for (at, bucket) in buckets.iter_mut().enumerate() {
-            let bound = BOUNDS.get(at).map_or(f64::MAX, |micros| *micros as f64 / 1e6);
+            // Only infinity is written as `+Inf`, without which nobody can compute a quantile.
+            let bound = BOUNDS.get(at).map_or(f64::INFINITY, |micros| *micros as f64 / 1e6);
             *bucket = (bound, self.0.iter().map(|shard| shard.buckets[at].load(Relaxed)).sum());
         }
         let sum = self.0.iter().map(|shard| shard.micros.load(Relaxed)).sum::<u64>() as f64 / 1e6;
@@ -89,6 +90,8 @@ impl EncodeMetric for Histogram {
 
 #[cfg(test)]
 mod tests {
+    use prometheus_client::{encoding::text::encode, registry::Registry};
+
     use super::*;
 
     #[test]
@@ -101,5 +104,20 @@ mod tests {
             .map(|at| histogram.0.iter().map(|shard| shard.buckets[at].load(Relaxed)).sum())
             .collect();
         assert_eq!((counts[0], counts[1], counts[BUCKETS - 2], counts[BUCKETS - 1]), (2, 1, 1, 2));
+    }
+
+    #[test]
+    fn the_last_bucket_is_told_as_infinity_and_holds_all() {
+        let (histogram, mut registry) = (Histogram::default(), Registry::default());
+        for micros in [100, 20_000_000] {
+            histogram.observe(Duration::from_micros(micros));
+        }
+        registry.register("took", "Time", histogram);
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        for line in [r#"took_bucket{le="10.0"} 1"#, r#"took_bucket{le="+Inf"} 2"#, "took_count 2"] {
+            assert!(text.lines().any(|told| told == line), "{line} is not in\n{text}");
+        }
+        assert_eq!(text.matches("took_bucket{").count(), BUCKETS, "{text}");
     }
 }

@@ -79,6 +79,7 @@ impl Instance {
         let operators = config.admin.as_ref().map(|typed| admin::bind(typed.address)).transpose()?;
         let gateway = Arc::new(Gateway::new(Arc::new(snapshot), log, metrics));
         let server = Server::start(gateway.clone(), listeners)?;
+        gateway.metrics.tell_certificates(server.tls().expiries());
         let mut tasks =
             vec![tokio::spawn(reload(file.to_owned(), watch, gateway.clone(), server.tls(), handlers))];
         let mut admin = None;
@@ -119,8 +120,15 @@ impl Instance {
         }
     }
 
-    /// Ends: what is in flight is answered, new connections are refused.
+    /// Ends: says so on `/readyz`, goes on as before for `server.drain_delay`, then what is in flight is answered and new
+    /// connections are refused.
     pub async fn drain(self) {
+        self.gateway.leave();
+        let delay = self.gateway.snapshot().config.server.drain_delay.0;
+        if !delay.is_zero() {
+            tracing::info!(?delay, "not ready any more, still serving");
+            tokio::time::sleep(delay).await;
+        }
         tracing::info!("draining");
         self.server.drain().await;
         self.gateway.finish();
@@ -133,6 +141,7 @@ impl Instance {
 
 /// Builds the file anew whenever it changed, and takes it into use whole or not at all.
 async fn reload(file: String, mut watch: Watch, gateway: Arc<Gateway>, tls: LiveTls, handlers: Handlers) {
+    let running = gateway.snapshot().config.clone(); // as far as it is bound to threads and sockets
     loop {
         let change = watch.changed().await;
         if change == Change::Gone {
@@ -143,10 +152,12 @@ async fn reload(file: String, mut watch: Watch, gateway: Arc<Gateway>, tls: Live
         let before = gateway.snapshot();
         match build(&file, &handlers, &gateway.metrics, Some(&before)) {
             Ok(snapshot) => {
-                told_to_restart(&before.config, &snapshot.config);
+                told_to_restart(&running, &snapshot.config);
+                told_of_certificates(&before, &snapshot);
                 keep_fresh(&snapshot, Some(&before));
                 watch.beside(certificates(&snapshot));
                 tls.replace(&snapshot.config.listen, &snapshot.tls);
+                gateway.metrics.tell_certificates(tls.expiries());
                 gateway.swap(Arc::new(snapshot));
                 gateway.metrics.process().reloads.inc();
                 tracing::info!(file, ?change, "configuration taken into use");
@@ -174,21 +185,43 @@ fn bound(config: &Config) -> Vec<(bool, ListenerConfig)> {
     config.listen.iter().map(bound).collect()
 }
 
-/// What is bound to threads and sockets is not changed while they run.
-fn told_to_restart(before: &Config, after: &Config) {
-    if bound(before) != bound(after) || before.admin != after.admin || before.access_log != after.access_log {
-        tracing::warn!(
-            "`listen` but for certificates, `admin` and `access_log` take effect at the next start"
-        );
+/// What is bound to threads and sockets, and so waits for the next start: the keys under which `after` differs from what runs.
+fn waiting(running: &Config, after: &Config) -> Vec<&'static str> {
+    let (one, other) = (&running.server, &after.server);
+    let differ = [
+        ("`listen`", bound(running) != bound(after)),
+        ("`admin`", running.admin != after.admin),
+        ("`access_log`", running.access_log != after.access_log),
+        ("`server.workers`", one.workers != other.workers),
+        ("`server.header_timeout`", one.header_timeout != other.header_timeout),
+        ("`server.drain_timeout`", one.drain_timeout != other.drain_timeout),
+        ("`server.max_connections`", one.max_connections != other.max_connections),
+        (
+            "`server.max_connections_per_address`",
+            one.max_connections_per_address != other.max_connections_per_address,
+        ),
+    ];
+    differ.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+}
+
+fn told_to_restart(running: &Config, after: &Config) {
+    let waiting = waiting(running, after);
+    if !waiting.is_empty() {
+        tracing::warn!("{} differ from what runs, and take effect at the next start", waiting.join(", "));
     }
-    if before.server.workers != after.server.workers
-        || before.server.header_timeout != after.server.header_timeout
-        || before.server.max_connections != after.server.max_connections
-        || before.server.max_connections_per_address != after.server.max_connections_per_address
-    {
-        tracing::warn!(
-            "`server.workers`, `server.header_timeout`, `server.drain_timeout` and `server.max_connections*` take effect at the next start"
-        );
+}
+
+/// Says which listeners have other certificates now.
+fn told_of_certificates(before: &Snapshot, after: &Snapshot) {
+    let address =
+        |snapshot: &Snapshot, index: usize| snapshot.config.listen.get(index).map(|typed| typed.address);
+    for (index, pair) in before.tls.iter().zip(&after.tls).enumerate() {
+        if let (Some(old), Some(new)) = pair
+            && old.made_of() != new.made_of()
+            && address(before, index) == address(after, index)
+        {
+            tracing::info!("certificate of listen[{index}] renewed");
+        }
     }
 }
 
@@ -207,5 +240,27 @@ fn keep_fresh(snapshot: &Snapshot, before: Option<&Snapshot>) {
         if known.is_none_or(|known| !Arc::ptr_eq(known, upstream)) {
             upstream.follow();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(yaml: &str) -> Config {
+        let loaded = load::load("bff.yaml", &format!("routes: []\n{yaml}"), &|_| None);
+        assert_eq!(loaded.render(), "");
+        loaded.config.unwrap()
+    }
+
+    #[test]
+    fn what_waits_for_the_next_start_is_named_and_nothing_else() {
+        let running = config("listen: [{ address: 127.0.0.1:80, tls: { cert: a, key: b } }]\n");
+        let other = config(
+            "listen: [{ address: 127.0.0.1:80, tls: { cert: c, key: d } }]\n\
+             admin: { address: 127.0.0.1:81 }\nserver: { drain_timeout: 1s, max_uri: 1KiB, drain_delay: 1s }\n",
+        );
+        assert_eq!(waiting(&running, &other), ["`admin`", "`server.drain_timeout`"]);
+        assert!(waiting(&running, &running).is_empty());
     }
 }

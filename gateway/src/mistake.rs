@@ -11,25 +11,34 @@ pub struct Mistake {
     /// Where: keys joined by dots, list indexes in brackets, e.g. `routes[3].compose.ticketInfo.get`.
     pub at: String,
     /// The words inside the value to underline; all of it when `None`.
-    pub words: Option<String>,
+    pub words: Option<Box<str>>,
     /// One sentence: what is wrong, with the name of the route, part or upstream it is in.
     pub message: String,
     /// Beside the underlined words: what was expected, e.g. `upstreams are: kitchen, order`. May be empty.
     pub expected: String,
+    /// Where the other one is, when two places do not go together.
+    pub other: Option<Box<str>>,
     /// What to do, e.g. `did you mean `kitchen`?`.
-    pub help: Option<String>,
+    pub help: Option<Box<str>>,
 }
 
 impl Mistake {
     /// A mistake about the whole value at `at`.
     pub fn new(at: impl Into<String>, message: impl Into<String>) -> Self {
-        Mistake { at: at.into(), words: None, message: message.into(), expected: String::new(), help: None }
+        Mistake {
+            at: at.into(),
+            words: None,
+            message: message.into(),
+            expected: String::new(),
+            other: None,
+            help: None,
+        }
     }
 
     /// Underlines `words` inside the value.
     #[must_use]
     pub fn words(mut self, words: impl Into<String>) -> Self {
-        self.words = Some(words.into());
+        self.words = Some(words.into().into());
         self
     }
 
@@ -40,10 +49,17 @@ impl Mistake {
         self
     }
 
+    /// Says where the other one is.
+    #[must_use]
+    pub fn other(mut self, at: impl Into<String>) -> Self {
+        self.other = Some(at.into().into());
+        self
+    }
+
     /// Says what to do.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(help.into().into());
         self
     }
 
@@ -55,7 +71,11 @@ impl Mistake {
         let listed = if listed.is_empty() { "none".to_owned() } else { listed };
         let nearest =
             nearest(typed, names.iter().map(AsRef::as_ref)).map(|name| format!("did you mean `{name}`?"));
-        Mistake { help: nearest.or(self.help), expected: format!("{kind} are: {listed}"), ..self }
+        Mistake {
+            help: nearest.map(Into::into).or(self.help),
+            expected: format!("{kind} are: {listed}"),
+            ..self
+        }
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Gateway {
     pub metrics: Metrics,
     /// Set when the drain begins: answers of HTTP/1.1 then carry `Connection: close`.
     pub draining: AtomicBool,
+    /// Set before, when the end is near: clients are to be sent elsewhere, and those that come are still served.
+    leaving: AtomicBool,
 }
 
 /// What is known of a request by the time that its answer is there, however far it came.
@@ -83,8 +85,9 @@ impl Gateway {
         metrics.watch_log(&log.lost);
         let unrouted = metrics.route("(none)");
         let (snapshot, log) = (ArcSwap::new(snapshot), Arc::new(log));
-        let (overload, draining) = (metrics.overload(), AtomicBool::new(false));
-        Gateway { snapshot, log, unrouted, overload, metrics, draining }
+        let overload = metrics.overload();
+        let (draining, leaving) = (AtomicBool::new(false), AtomicBool::new(false));
+        Gateway { snapshot, log, unrouted, overload, metrics, draining, leaving }
     }
 
     /// Answers one request. Cannot fail: every refusal and fault is rendered here, once.
@@ -244,11 +247,22 @@ impl Gateway {
         self.log.flush_all();
     }
 
+    /// From now on it is not ready, and answers all the same.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its end has begun, or is near.
+    #[must_use]
+    pub fn ends(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed) || self.draining.load(Ordering::Relaxed)
+    }
+
     /// Whether this instance can take requests: keys are there, endpoints have been found, and it is not draining.
     #[must_use]
     pub fn ready(&self) -> bool {
         let snapshot = self.snapshot.load();
-        !self.draining.load(Ordering::Relaxed)
+        !self.ends()
             && snapshot.providers.values().all(|provider| provider.ready())
             && snapshot.services.upstreams.values().all(|upstream| upstream.is_found())
     }

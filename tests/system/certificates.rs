@@ -168,3 +168,24 @@ async fn a_proxy_announces_its_client_before_the_handshake() {
     assert!(String::from_utf8_lossy(metrics.bytes()).contains(counted));
     until("the service was asked once", || service.heads().len() == 1).await;
 }
+
+#[tokio::test]
+async fn handshakes_that_fail_are_counted_by_reason_and_it_is_told_when_certificates_expire() {
+    let (ground, service) = (Ground::new(), Scripted::start(OK).await);
+    let gate = ground.gate(&service, "");
+    for name in ["localhost", "*.shop.example"] {
+        let series =
+            format!("gateway_certificate_expires_seconds{{listener=\"127.0.0.1:0\",name=\"{name}\"}}");
+        // What rcgen makes unless told otherwise is good until the year 4096.
+        assert_eq!(counted(&gate, &series).await, 67_090_118_400);
+    }
+    let mut plain = TcpStream::connect(gate.address()).await.unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    until_counted(&gate, "gateway_tls_handshakes_failed_total{reason=\"no_tls\"}", 1).await;
+
+    let config = ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+    let stream = TcpStream::connect(gate.address()).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap_err();
+    until_counted(&gate, "gateway_tls_handshakes_failed_total{reason=\"alert\"}", 1).await;
+}

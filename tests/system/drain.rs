@@ -9,8 +9,8 @@ use serde_json::json;
 use tokio::{net::TcpStream, task::JoinSet};
 
 use crate::{
-    client::{connect, connect_h2, whole},
-    harness::{Ftgo, until},
+    client::{ask, connect, connect_h2, whole},
+    harness::{Ftgo, Gate, until, web_yaml},
 };
 
 const CONNECTIONS: usize = 50;
@@ -96,5 +96,23 @@ async fn connections_that_do_nothing_do_not_hold_it_up() {
     let begun = std::time::Instant::now();
     ftgo.gate.drain().await;
     assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+    refused(address).await;
+}
+
+#[tokio::test]
+async fn before_the_drain_it_is_not_ready_and_lets_clients_in_for_as_long_as_it_was_told() {
+    let stubs = crate::harness::stubs();
+    let mut gate = Gate::of(&format!("{}server: {{ drain_delay: 2s }}\n", web_yaml(&stubs)));
+    until("the gateway has keys", || gate.ready()).await;
+    let (address, admin) = (gate.address(), gate.admin_address());
+    let begun = std::time::Instant::now();
+    let ending = tokio::spawn(async move { gate.drain().await });
+    while ask(admin, "GET", "/readyz").send().await.status != 503 {
+        assert!(begun.elapsed().as_secs() < 2, "it is still ready");
+    }
+    let answer = whole(connect(address).await.send_request(request()).await.unwrap()).await.expect(200);
+    assert_eq!(answer.header("connection"), "", "the connection may be used again");
+    ending.await.unwrap();
+    assert!(begun.elapsed().as_secs() >= 2, "{:?}", begun.elapsed());
     refused(address).await;
 }

@@ -95,6 +95,10 @@ impl Gate {
         self.address
     }
 
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
     pub(crate) fn ready(&self) -> bool {
         self.instance.as_ref().is_some_and(Instance::ready)
     }

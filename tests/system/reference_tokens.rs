@@ -17,7 +17,7 @@ fn yaml(stubs: &Stubs, introspect: &str) -> String {
 providers:
   signed: {{ jwt: {{ issuer: "http://{identity}", audience: ftgo, jwks: "http://{identity}/jwks" }} }}
   references:
-    introspect: {{ url: "{introspect}", client_id: gateway, client_secret: s, audience: ftgo, max_age: 500ms, timeout: 400ms }}
+    introspect: {{ url: "{introspect}", client_id: gateway, client_secret: "${{NO_SUCH_SECRET:-s}}", audience: ftgo, max_age: 500ms, timeout: 400ms }}
 upstreams: {{ order: {{ url: "http://{order}" }} }}
 routes:
   - path: /orders/{{orderId}}

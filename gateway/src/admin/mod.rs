@@ -8,7 +8,7 @@ use std::{
     future::Future,
     io,
     net::{SocketAddr, TcpListener as StdListener},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::Duration,
 };
 
@@ -42,7 +42,7 @@ pub trait Status: Send + Sync + 'static {
     /// Why requests cannot all be taken yet: providers without keys, whose tokens cannot be checked, and upstreams of
     /// which no endpoint has been found.
     fn waiting_for(&self) -> Vec<String>;
-    /// Whether the end has begun.
+    /// Whether the end has begun, or is near.
     fn draining(&self) -> bool;
     /// All metrics as OpenMetrics text.
     fn metrics(&self) -> String;
@@ -58,7 +58,7 @@ impl Status for Gateway {
     }
 
     fn draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.ends()
     }
 
     fn metrics(&self) -> String {

@@ -5,7 +5,7 @@
 //!
 //! Not here: the handshake (`server/tls.rs`), revocation. A certificate is good until it expires.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::UNIX_EPOCH};
 
 use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
@@ -95,6 +95,8 @@ const SET: u8 = 0x31;
 const OBJECT_ID: u8 = 0x06;
 const UTF8_STRING: u8 = 0x0c;
 const PRINTABLE_STRING: u8 = 0x13;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
 /// `[0]` before the version of a certificate.
 const VERSION: u8 = 0xa0;
 /// 2.5.4.3
@@ -128,6 +130,34 @@ fn common_name(certificate: &[u8]) -> Option<&str> {
         parts = after;
     }
     found
+}
+
+/// When a certificate expires: seconds of Unix time (RFC 5280 section 4.1.2.5).
+pub(crate) fn not_after(certificate: &[u8]) -> Option<i64> {
+    let (_, whole, _) = element(certificate)?;
+    let (_, fields, _) = element(whole)?;
+    let (tag, _, after_version) = element(fields)?;
+    // Then come serial number, algorithm and issuer; the version may be left out.
+    let mut rest = if tag == VERSION { after_version } else { fields };
+    for _ in 0..3 {
+        rest = element(rest)?.2;
+    }
+    let (SEQUENCE, validity, _) = element(rest)? else { return None };
+    let (_, _, not_after) = element(validity)?;
+    let (kind, digits, _) = element(not_after)?;
+    let digits = std::str::from_utf8(digits).ok().filter(|digits| digits.is_ascii())?;
+    let (year, rest) = match kind {
+        // Two digits of the year: those of 1950 to 2049.
+        UTC_TIME if digits.get(..2)? < "50" => (format!("20{}", digits.get(..2)?), digits.get(2..)?),
+        UTC_TIME => (format!("19{}", digits.get(..2)?), digits.get(2..)?),
+        GENERALIZED_TIME => (digits.get(..4)?.to_owned(), digits.get(4..)?),
+        _ => return None,
+    };
+    let two = |at: usize| rest.get(at..at + 2);
+    let (month, day, hour, minute, second) = (two(0)?, two(2)?, two(4)?, two(6)?, two(8)?);
+    let text = format!("{year}-{month}-{day}T{hour}:{minute}:{second}Z");
+    let at = humantime::parse_rfc3339(&text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(at.as_secs()).ok()
 }
 
 /// The first element of some DER (X.690 section 8.1): its tag, what is in it, and what follows.
@@ -174,6 +204,18 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_says_when_it_expires() {
+        super::super::install_crypto();
+        // 2050 is the first year that is written as another type.
+        for (year, at) in [(2030, 1_893_456_000), (2049, 2_493_072_000), (2050, 2_524_608_000)] {
+            let mut params = CertificateParams::new(vec!["partner.example".to_owned()]).unwrap();
+            params.not_after = rcgen::date_time_ymd(year, 1, 1);
+            let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+            assert_eq!(not_after(made.der()), Some(at), "{year}");
+        }
+    }
+
+    #[test]
     fn bytes_that_are_no_certificate_have_no_name() {
         let good = certificate(&["Partner"]);
         for end in 0..good.len() {
@@ -182,7 +224,7 @@ mod tests {
         for at in 0..good.len() {
             let mut bytes = good.to_vec();
             bytes[at] ^= 0xff;
-            _ = common_name(&bytes);
+            _ = (common_name(&bytes), not_after(&bytes));
         }
     }
 }

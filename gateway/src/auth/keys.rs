@@ -165,17 +165,27 @@ impl Held {
                 provider = self.provider,
                 "the file of keys cannot be read any more, the last keys stay in use"
             ),
-            _ => self.read_again(),
+            _ => {
+                if self.read_again() {
+                    let keys = self.by_hash.load().len();
+                    tracing::info!(provider = self.provider, keys, "keys taken into use");
+                }
+            }
         }
     }
 
-    fn read_again(&self) {
-        let Some(file) = &self.file else { return };
+    /// Whether they could be read.
+    fn read_again(&self) -> bool {
+        let Some(file) = &self.file else { return false };
         match read(file, &self.around) {
-            Ok(by_hash) => self.by_hash.store(Arc::new(by_hash)),
+            Ok(by_hash) => {
+                self.by_hash.store(Arc::new(by_hash));
+                true
+            }
             Err(refused) => {
                 let why = refused.all;
                 tracing::error!(provider = self.provider, "keys refused, the last ones stay in use\n{why}");
+                false
             }
         }
     }

@@ -37,7 +37,7 @@ use std::{
 use http::{HeaderMap, HeaderName};
 use tokio::sync::watch;
 
-pub(crate) use self::certificates::names as certificate_names;
+pub(crate) use self::certificates::{names as certificate_names, not_after as certificate_not_after};
 use self::{
     bearer::{Challenge, Credential, credential},
     certificates::Certificates,

@@ -2,7 +2,7 @@
 //!
 //! Not here: what belongs to one folder (`X/config.rs`).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use super::{RouteConfig, build::Builder};
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     routing,
     units::{Size, Span},
     upstream::balance::{BalanceConfig, HashOn},
+    worker,
 };
 
 impl Builder<'_> {
@@ -31,6 +32,11 @@ impl Builder<'_> {
         self.bound("server", "max_in_flight", "the server", in_flight, "1 or more");
         let uri = server.max_uri >= Size::kib(1);
         self.bound("server", "max_uri", "the server", uri, "1KiB or more");
+        if server.workers > worker::MOST {
+            let wrong = format!("the server: {} workers are too many", server.workers);
+            let expected = format!("1 to {}, or 0 for one a CPU", worker::MOST);
+            self.mistakes.add(Mistake::new("server.workers", wrong).expected(expected));
+        }
         for (index, route) in self.config.routes.iter().enumerate() {
             let (at, whose) = (format!("routes[{index}]"), format!("route `{}`", route.path));
             self.bound(&at, "timeout", &whose, route.timeout > none, "1ms or more");
@@ -42,6 +48,37 @@ impl Builder<'_> {
                 self.check_fallback(key, name, part, route, &at);
             }
         }
+    }
+
+    /// An address is listened on once, by clients or by operators. Port 0 is another one each time.
+    pub(super) fn check_addresses(&mut self) {
+        let listeners = &self.config.listen;
+        for (index, listener) in listeners.iter().enumerate().filter(|(_, one)| one.address.port() > 0) {
+            let first = listeners[..index].iter().position(|other| other.address == listener.address);
+            if let Some(first) = first {
+                let wrong = format!("{} is listened on twice", listener.address);
+                let mistake = Mistake::new(format!("listen[{index}].address"), wrong);
+                self.mistakes
+                    .add(mistake.expected("each address once").other(format!("listen[{first}].address")));
+            }
+        }
+        let Some(admin) = self.config.admin.as_ref().map(|admin| admin.address) else { return };
+        if let Some(taken) = listeners.iter().position(|other| collide(other.address, admin)) {
+            let wrong = format!("{admin} is for clients and for operators");
+            let mistake = Mistake::new("admin.address", wrong).expected("an address of its own");
+            self.mistakes.add(mistake.other(format!("listen[{taken}].address")));
+        }
+    }
+
+    /// The route before the one at `at` that has its path and one of its methods.
+    pub(super) fn twin(&self, typed: &RouteConfig, at: &str) -> Option<String> {
+        let shape = |route: &RouteConfig| routing::canonical(&route.path).ok().map(|(path, _)| path);
+        let path = shape(typed)?;
+        let shares = |route: &RouteConfig| route.methods.iter().any(|method| typed.methods.contains(method));
+        let mut before =
+            (0..).zip(&self.config.routes).take_while(|(index, _)| format!("routes[{index}]") != at);
+        let twin = before.find(|(_, route)| shares(route) && shape(route).as_ref() == Some(&path));
+        twin.map(|(index, _): (usize, _)| format!("routes[{index}].path"))
     }
 
     fn bound(&mut self, at: &str, key: &str, whose: &str, right: bool, expected: &str) {
@@ -92,6 +129,14 @@ impl Builder<'_> {
             }
         }
     }
+}
+
+/// Whether whoever listens on one leaves nothing for the other.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let everywhere = |address: SocketAddr| address.ip().is_unspecified();
+    let same =
+        one.ip() == other.ip() || one.is_ipv4() == other.is_ipv4() && (everywhere(one) || everywhere(other));
+    one.port() > 0 && one.port() == other.port() && same
 }
 
 fn calls(route: &RouteConfig, upstream: &str) -> bool {

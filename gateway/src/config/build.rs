@@ -106,13 +106,15 @@ pub(super) struct Builder<'a> {
 
 impl Builder<'_> {
     fn snapshot(&mut self) -> Snapshot {
-        if self.config.listen.is_empty() && !self.loaded.has_erased("listen") {
+        let typed = self.loaded.has_erased("listen") || self.loaded.source.has_items("listen");
+        if self.config.listen.is_empty() && !typed {
             self.mistakes
                 .add(Mistake::new("listen", "there is nowhere to listen").expected("at least one address"));
         }
         let tls = self.tls();
         self.check_certified();
         self.check_announced();
+        self.check_addresses();
         self.check_bounds();
         let budget = Budget::build(&self.config.deadline, "deadline", &mut self.mistakes);
         self.budget = budget.unwrap_or_default();
@@ -302,7 +304,7 @@ impl Builder<'_> {
             && !self.config.limits.contains_key(name)
         {
             let mistake = Mistake::new(at, format!("{place}: there is no limit `{name}`"));
-            self.mistakes.add(mistake.one_of("limits", services.limits.keys(), name));
+            self.mistakes.add(mistake.one_of("limits", self.loaded.source.keys("limits"), name));
         }
         found
     }
@@ -338,7 +340,9 @@ impl Builder<'_> {
             metrics: self.ground.metrics.route(&name),
             name,
         });
-        self.mistakes.keep(routes.add(&typed.path, &methods, &route, at));
+        if let Err(wrong) = routes.add(&typed.path, &methods, &route, at) {
+            self.mistakes.add(Mistake { other: self.twin(typed, at).map(Into::into), ..wrong });
+        }
     }
 
     fn methods(&mut self, typed: &RouteConfig, at: &str) -> Vec<Method> {

@@ -9,6 +9,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use super::{
     node::{Node, Value},
     path::{self, Step},
+    secrets,
 };
 use crate::mistake::{Mistake, Mistakes};
 
@@ -22,19 +23,39 @@ pub struct Source {
     text: String,
     tree: Option<Node>,
     secrets: Vec<String>,
+    /// Where in the text secrets stand.
+    hidden: Vec<Range<usize>>,
 }
 
 impl Source {
     pub(super) fn new(file: &str, text: &str, tree: Option<Node>, mut secrets: Vec<String>) -> Self {
         // Longest first: one may hold another.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        Source { file: file.to_owned(), text: text.to_owned(), tree, secrets }
+        Source { file: file.to_owned(), text: text.to_owned(), tree, secrets, hidden: Vec::new() }
+    }
+
+    /// Shows nothing of what stands there.
+    pub(super) fn hiding(self, hidden: Vec<Range<usize>>) -> Self {
+        Source { hidden, ..self }
     }
 
     /// The number of the line that `mistake` is about.
     #[must_use]
     pub fn line_of(&self, mistake: &Mistake) -> usize {
         self.line(self.place(mistake)).0
+    }
+
+    /// The keys typed in the mapping at `at`, right or wrong.
+    pub(super) fn keys(&self, at: &str) -> Vec<&str> {
+        let node = self.tree.as_ref().and_then(|tree| tree.get(at));
+        let Some(Value::Mapping(entries)) = node.map(|node| &node.value) else { return Vec::new() };
+        entries.iter().map(|entry| entry.key.as_str()).collect()
+    }
+
+    /// Whether a list of something is typed at `at`, right or wrong.
+    pub(super) fn has_items(&self, at: &str) -> bool {
+        let node = self.tree.as_ref().and_then(|tree| tree.get(at));
+        matches!(node.map(|node| &node.value), Some(Value::List(items)) if !items.is_empty())
     }
 
     pub(super) fn tree(&self) -> Option<&Node> {
@@ -56,26 +77,35 @@ impl Source {
     }
 
     fn one(&self, bytes: Range<usize>, mistake: &Mistake) -> String {
-        let (number, line, within) = self.line(bytes);
+        let (number, begin, line, within) = self.line(bytes);
         let label = self.without_secrets(&mistake.expected);
         let underlined = AnnotationKind::Primary.span(within).label((!label.is_empty()).then_some(label));
-        let snippet = Snippet::source(line).path(&self.file).line_start(number).annotation(underlined);
+        let snippet = Snippet::source(secrets::hidden(line, begin, &self.hidden))
+            .path(&self.file)
+            .line_start(number)
+            .annotation(underlined);
         let title = Level::ERROR.primary_title(self.without_secrets(&mistake.message));
         let help = mistake.help.as_ref().map(|help| Level::HELP.secondary_title(self.without_secrets(help)));
-        let groups: Vec<_> =
-            [title.element(snippet)].into_iter().chain(help.map(Group::with_title)).collect();
+        let other = mistake.other.as_deref().map(|other| {
+            let line = self.line_of(&Mistake::new(other, ""));
+            Level::NOTE.secondary_title(format!("the other one is at {}:{line}", self.file))
+        });
+        let groups: Vec<_> = [title.element(snippet)]
+            .into_iter()
+            .chain(other.into_iter().chain(help).map(Group::with_title))
+            .collect();
         Renderer::plain().render(&groups) + "\n\n"
     }
 
-    /// The line in which `bytes` begin: its number, its text, and the bytes within it.
-    fn line(&self, bytes: Range<usize>) -> (usize, &str, Range<usize>) {
+    /// The line in which `bytes` begin: its number, where it begins, its text, and the bytes within it.
+    fn line(&self, bytes: Range<usize>) -> (usize, usize, &str, Range<usize>) {
         let start = self.boundary(bytes.start);
         let begin = self.text[..start].rfind('\n').map_or(0, |end| end + 1);
         let line = self.text[begin..].lines().next().unwrap_or_default();
         let number = self.text[..begin].matches('\n').count() + 1;
         let from = (start - begin).min(line.len());
         let to = (self.boundary(bytes.end) - begin).clamp(from, line.trim_end().len().max(from));
-        (number, line, from..to)
+        (number, begin, line, from..to)
     }
 
     /// The byte at or before `byte` at which a character begins.

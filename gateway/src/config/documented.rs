@@ -35,6 +35,7 @@ use crate::{
 };
 
 const README: &str = include_str!("../../../config/README.md");
+const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 
 /// Asked for a struct, notes its keys.
 struct Keys<'a>(&'a mut Vec<&'static str>);
@@ -132,4 +133,24 @@ fn the_example_in_the_readme_is_right() {
     let loaded = super::load::load("config/README.md", example, &env);
     assert_eq!(loaded.render(), "");
     assert!(loaded.config.is_some());
+}
+
+/// An alert on a name that does not exist never fires.
+#[test]
+fn every_metric_to_alert_on_is_one_that_there_is() {
+    let word = |text: &'static str| text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let known: Vec<_> = word(README).filter(|word| word.starts_with("gateway_")).collect();
+    let named = word(OPERATIONS).filter(|word| word.starts_with("gateway_"));
+    let unknown = named.filter(|name| !known.contains(&name.trim_end_matches("_bucket")));
+    assert_eq!(unknown.collect::<Vec<_>>(), Vec::<&str>::new());
+}
+
+/// Everything that `/metrics` tells of a gateway has a row.
+#[test]
+fn every_metric_has_a_row_in_the_readme() {
+    let text = crate::observability::metrics::Metrics::default().text();
+    let told = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let named = told.map(|(name, kind)| format!("`{name}{}`", if kind == "counter" { "_total" } else { "" }));
+    let missing: Vec<_> = named.filter(|name| !README.contains(name.as_str())).collect();
+    assert_eq!(missing, Vec::<String>::new());
 }

@@ -172,7 +172,7 @@ impl Builder<'_> {
             self.config.upstreams.contains_key(name) || self.loaded.has_erased(&below("upstreams", name));
         if found.is_none() && !told {
             let mistake = Mistake::new(at, format!("{place} the unknown upstream `{name}`")).words(name);
-            self.mistakes.add(mistake.one_of("upstreams", services.upstreams.keys(), name));
+            self.mistakes.add(mistake.one_of("upstreams", self.loaded.source.keys("upstreams"), name));
         }
         found
     }
@@ -181,7 +181,12 @@ impl Builder<'_> {
         let rest = typed.path.split_once("{*").and_then(|(_, rest)| rest.strip_suffix('}'));
         let parsed = Template::parse(path, &self.names, rest).map_err(|(words, why)| {
             let words = if words == path { written.to_owned() } else { words };
-            Mistake::new(at, format!("route `{}`: {why}", typed.path)).words(words)
+            let starred = words
+                .strip_prefix("{*")
+                .filter(|name| self.names.iter().any(|known| name.strip_suffix('}') == Some(known)));
+            let help = starred.map(|name| format!("write `{{{name}`: its slashes stay in a path"));
+            let wrong = Mistake::new(at, format!("route `{}`: {why}", typed.path)).words(words);
+            Mistake { help: help.map(Into::into), ..wrong }
         });
         self.mistakes.keep(parsed)
     }

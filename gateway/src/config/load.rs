@@ -14,7 +14,7 @@ use super::{
     fault::{Fault, What},
     interpolate::{self, Lookup},
     node::{self, Node, Value},
-    path,
+    path, secrets,
     typed::{Erased, Typed},
 };
 use crate::mistake::{Mistake, Mistakes, below, nearest};
@@ -43,12 +43,15 @@ pub fn load(file: &str, text: &str, env: Lookup<'_>) -> Loaded {
 /// Reads a `T` in `text` as strictly as a configuration, for files that a configuration names.
 pub fn load_as<T: DeserializeOwned>(file: &str, text: &str, env: Lookup<'_>) -> Loaded<T> {
     let node::Parsed { mut tree, mut mistakes } = node::parse(text);
-    let outcome = tree.as_mut().map(|tree| interpolate::interpolate(tree, env)).unwrap_or_default();
+    let found = tree.as_mut().map(|tree| secrets::find(tree, text)).unwrap_or_default();
+    let mut outcome = tree.as_mut().map(|tree| interpolate::interpolate(tree, env)).unwrap_or_default();
+    mistakes.0.extend(found.mistakes.0);
+    outcome.secrets.extend(found.texts);
     mistakes.0.extend(outcome.mistakes.0);
     let erased = Erased { gone: outcome.failed.into_iter().collect(), ..Erased::default() };
     let mut reading = Reading { mistakes, erased };
     let config = tree.as_ref().and_then(|tree| reading.all_of(tree));
-    let source = Source::new(file, text, tree, outcome.secrets);
+    let source = Source::new(file, text, tree, outcome.secrets).hiding(found.places);
     Loaded { config, mistakes: reading.mistakes, source, erased: reading.erased }
 }
 
@@ -66,7 +69,8 @@ impl<T> Loaded<T> {
         for mistake in found.0 {
             let at = self.in_file(&mistake.at);
             if !self.erased.holds(at.trim_end_matches(':')) {
-                self.mistakes.add(Mistake { at, ..mistake });
+                let other = mistake.other.as_deref().map(|other| self.in_file(other).into());
+                self.mistakes.add(Mistake { at, other, ..mistake });
             }
         }
     }

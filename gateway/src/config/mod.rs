@@ -18,6 +18,7 @@ pub mod load;
 mod node;
 mod path;
 mod plans;
+mod secrets;
 mod typed;
 pub mod watch;
 #[cfg(test)]

@@ -159,7 +159,7 @@ wrong! {
     a_policy_of_two_lines: security_headers("content_security_policy: \"a\\nb\"", "pages");
     a_set_of_cors_that_is_called_none:
         cors("origins: [https://app.ftgo.example]", "none").replace("  web:", "  none:");
-    a_secret_that_is_too_short: provider("jwt: { issuer: a, audience: b, secret: { value: short, algorithm: HS512 } }");
+    a_secret_that_is_too_short: provider("jwt: { issuer: a, audience: b, secret: { value: \"${A:-short}\", algorithm: HS512 } }");
     a_secret_from_nowhere: provider("jwt: { issuer: a, audience: b, secret: { algorithm: HS256 } }");
     a_secret_in_a_file_that_is_not_there:
         provider("jwt: { issuer: a, audience: b, secret: { file: missing.key } }");
@@ -169,8 +169,8 @@ wrong! {
     certificates_that_nobody_asks_for: provider("certificate: { callers: [{ name: \"dns:a.example\", id: a }] }");
     fields_that_services_cannot_be_told: format!("{RIGHT}identity:\n  headers:\n    X_Tenant: claims.tenant\n    \
         Host: claims.host\n    X-User-Id: claims.sub\n    X-Level: tenant\n    x-a: claims.a\n    X-A: claims.b\nroutes: []\n");
-    references_from_nowhere: provider("introspect: { url: id.example, client_id: a, client_secret: b }");
-    references_asked_about_by_nobody: provider("introspect: { url: \"http://a/i\", client_id: \"\", client_secret: b }");
+    references_from_nowhere: provider("introspect: { url: id.example, client_id: a, client_secret: \"${A:-b}\" }");
+    references_asked_about_by_nobody: provider("introspect: { url: \"http://a/i\", client_id: \"\", client_secret: \"${A:-b}\" }");
     a_token_store_that_is_none: provider(&token_store("url: \"http://sessions\""));
     a_token_store_of_a_wrong_prefix: provider(&token_store("url: \"redis://sessions\", prefix: \"{a}\""));
     tokens_that_die_before_they_are_asked_about:
@@ -181,7 +181,7 @@ wrong! {
     a_token_store_without_keys: provider("token_store: { url: \"redis://a\", jwt: { issuer: a, audience: b } }");
     a_token_store_without_value_tokens: provider("token_store: { url: \"redis://a\", ttl: 5s }");
     references_that_are_too_old_when_they_come:
-        provider("introspect: { url: \"http://a/i\", client_id: a, client_secret: b, max_age: 1s, timeout: 2s }");
+        provider("introspect: { url: \"http://a/i\", client_id: a, client_secret: \"${A:-b}\", max_age: 1s, timeout: 2s }");
     certificates_of_nobody: provider("certificate: { callers: [] }");
     certificates_of_wrong_names: provider(
         "certificate: { callers: [{ name: a.example, id: a }, { name: \"cn:\", id: b, plan: gold }] }");
@@ -343,6 +343,17 @@ wrong! {
         route("path: /orders\nauth: { provider: ftgo, optional: true, scopes: [a] }\nforward: { to: order }\n");
     a_scope_that_is_two: route("path: /orders\nauth: { provider: ftgo, scopes: [\"a b\\\"\"] }\nforward: { to: order }\n");
     proxies_that_announce_and_are_not_trusted: format!("{RIGHT}routes: []\n").replace(":8087\"", ":8087\", proxy_protocol: true");
+    an_address_that_is_listened_on_twice: [
+        "listen: [{ address: 127.0.0.1:0 }, { address: 127.0.0.1:0 }, { address: 127.0.0.1:80 }, { address: 127.0.0.1:80 }]",
+        "admin: { address: 0.0.0.0:80 }", "routes: []", ""].join("\n");
+    more_workers_than_there_can_be: format!("{RIGHT}server: {{ workers: 100 }}\nroutes: []\n");
+    the_only_address_is_wrong: ["listen: [{ address: nowhere }]", "routes: []", ""].join("\n");
+    an_upstream_beside_one_that_cannot_be_read: ["listen: [{ address: 127.0.0.1:80 }]", "upstreams: { order: { url: [] } }",
+        "routes: [{ path: /a, auth: none, forward: { to: kitchen } }]", ""].join("\n");
+    a_parameter_with_its_star: route("path: /files/{*rest}\nauth: none\nforward: { to: order, path: \"/{*rest}\" }\n");
+    secrets_that_stand_in_the_file: format!("{}redis: {{ url: \"redis://me:hunter2@cache\", timeuot: 1s }}\n",
+        provider("introspect: { url: \"http://a/i\", client_id: a, client_secret: hunter22 }"));
+    a_short_secret_that_stands_in_the_file: provider("jwt: { issuer: a, audience: b, secret: { value: hunter2, algorithm: HS512 } }");
     nowhere_to_listen: ["listen: []", "routes: []", ""].join("\n");
     several_wrong_meanings_at_once: format!("{}{}",
         route("path: /orders/{orderId}\nmethods: [FETCH]\nauth: { provider: nobody }\nlimits: [none]\ncompose:\n  \
@@ -380,7 +391,8 @@ fn what_is_said_of_limits_and_redis_may_be_right() {
         "rate: 5/s, burst: 20, by: principal, count: cost, shared: true",
         "quota: 5000/day, by: principal, shared: true",
     ] {
-        let redis = "redis: { url: \"redis://gateway:secret@cache\", timeout: 2ms, prefix: bff-web }\n";
+        let redis =
+            "redis: { url: \"redis://gateway:${PASSWORD:-secret}@cache\", timeout: 2ms, prefix: bff-web }\n";
         assert_eq!(said(&format!("{}{redis}", limited(right, ""))), "", "{right}");
     }
     assert_eq!(said(&limited("rate: 5/s, by: address, count: cost", "cost: 5")), "");

@@ -1,6 +1,7 @@
 //! The access log: JSON lines, gathered per worker and written by one thread of its own.
 //!
-//! A request never waits for the disk: when the writer falls behind, lines are dropped and counted.
+//! A request never waits for the disk: when the writer falls behind, lines are dropped and counted. So are those that
+//! cannot be written, and standard error says so when that begins and when it ends.
 //! Not here: what a line says (`record.rs`).
 
 use std::{
@@ -28,7 +29,7 @@ pub struct AccessLog {
     buffers: Box<[Mutex<Buffer>]>,
     writer: Mutex<Option<Writer>>,
     sender: Option<SyncSender<Vec<u8>>>,
-    /// Batches lost because the writer fell behind.
+    /// Batches lost because the writer fell behind, or could not write.
     pub lost: Counter,
 }
 
@@ -64,14 +65,12 @@ impl AccessLog {
     /// A log that writes to `out` from a thread of its own.
     pub fn to(out: impl Write + Send + 'static) -> Self {
         let (sender, batches) = sync_channel(WAITING);
-        let thread =
-            std::thread::Builder::new().name("access-log".to_owned()).spawn(move || write(out, &batches));
+        let log = Self::nowhere();
+        let lost = log.lost.clone();
+        let thread = std::thread::Builder::new().name("access-log".to_owned());
+        let thread = thread.spawn(move || write(out, &batches, &lost));
         let thread = thread.expect("a thread can be started at start-up");
-        AccessLog {
-            writer: Mutex::new(Some((sender.clone(), thread))),
-            sender: Some(sender),
-            ..Self::nowhere()
-        }
+        AccessLog { writer: Mutex::new(Some((sender.clone(), thread))), sender: Some(sender), ..log }
     }
 
     /// A log that keeps nothing.
@@ -123,19 +122,57 @@ impl AccessLog {
     }
 }
 
-fn write(mut out: impl Write, batches: &Receiver<Vec<u8>>) {
+fn write(mut out: impl Write, batches: &Receiver<Vec<u8>>, lost: &Counter) {
+    let mut works = true;
     while let Ok(batch) = batches.recv() {
         if batch.is_empty() {
             break;
         }
         // A log that cannot be written must not stop the gateway.
-        let _ = out.write_all(&batch).and_then(|()| out.flush());
+        let written = out.write_all(&batch).and_then(|()| out.flush());
+        if written.is_err() {
+            lost.inc();
+        }
+        match &written {
+            Err(error) if works => {
+                tracing::error!(%error, "the access log cannot be written, lines are lost")
+            }
+            Ok(()) if !works => tracing::info!("the access log can be written again"),
+            _ => {}
+        }
+        works = written.is_ok();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
+
+    /// Writes nothing, as a full disk does.
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted_as_lost() {
+        let log = AccessLog::to(Full);
+        for _ in 0..3 {
+            log.line(|line| line.extend_from_slice(b"}\n"));
+            log.flush();
+        }
+        log.flush_all();
+        assert_eq!(log.lost.get(), 3);
+    }
 
     #[test]
     fn every_line_tells_its_own_millisecond() {

@@ -7,6 +7,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    net::SocketAddr,
     sync::{Arc, Weak},
 };
 
@@ -22,12 +23,13 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use super::{endpoints, handshakes::Handshakes};
 use crate::{
     histogram::Histogram,
     overload::{Overload, Priority},
     rate_limit::LimitMetrics,
     redis::RedisMetrics,
-    upstream::{EndpointMetrics, Outcome, Spoken, UpstreamMetrics},
+    upstream::{Outcome, UpstreamMetrics},
 };
 
 /// The counters of one route.
@@ -54,6 +56,8 @@ pub struct ProcessMetrics {
     pub refused_of_address: Counter,
     /// Connections closed since no trusted proxy said whose they are, where one must.
     pub refused_unannounced: Counter,
+    /// Handshakes of TLS that failed.
+    pub handshakes: Handshakes,
     /// Configurations that were taken into use after the first.
     pub reloads: Counter,
     /// Configurations that were refused.
@@ -74,7 +78,11 @@ struct All {
     /// Told while there is one.
     redis: Mutex<Weak<RedisMetrics>>,
     lost_log_batches: Mutex<Counter>,
+    certificates: Mutex<Vec<Expiry>>,
 }
+
+/// A listener, the name in one of its certificates, and the second at which that expires (Unix time).
+pub type Expiry = (SocketAddr, Box<str>, i64);
 
 impl Metrics {
     /// The counters of the route so named.
@@ -123,6 +131,11 @@ impl Metrics {
         *self.0.lost_log_batches.lock() = lost.clone();
     }
 
+    /// From now on listeners have these certificates.
+    pub fn tell_certificates(&self, certificates: Vec<Expiry>) {
+        *self.0.certificates.lock() = certificates;
+    }
+
     /// All of it as OpenMetrics text.
     #[must_use]
     pub fn text(&self) -> String {
@@ -143,12 +156,13 @@ impl fmt::Debug for Metrics {
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         self.encode_process(&mut encoder)?;
+        self.encode_tls(&mut encoder)?;
         self.encode_overload(&mut encoder)?;
         self.encode_routes(&mut encoder)?;
         self.encode_limits(&mut encoder)?;
         self.encode_upstreams(&mut encoder)?;
         self.encode_policies(&mut encoder)?;
-        self.encode_endpoints(&mut encoder)
+        endpoints::encode(&mut encoder, &self.0.upstreams.lock())
     }
 }
 
@@ -198,6 +212,22 @@ impl Metrics {
             MetricType::Gauge,
         )?;
         ConstGauge::new(open).encode(gauge)
+    }
+
+    fn encode_tls(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let (name, help) = ("gateway_tls_handshakes_failed", "Handshakes with clients that failed");
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (reason, count) in self.0.process.handshakes.counts() {
+            ConstCounter::new(count).encode(family.encode_family(&[("reason", reason)])?)?;
+        }
+        let (name, help) =
+            ("gateway_certificate_expires_seconds", "When a listener's certificate expires, Unix time");
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (listener, name, at) in &*self.0.certificates.lock() {
+            let labels = [("listener", listener.to_string()), ("name", name.to_string())];
+            ConstGauge::new(*at).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 
     fn encode_overload(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
@@ -333,68 +363,6 @@ impl Metrics {
         }
         Ok(())
     }
-
-    fn encode_endpoints(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let upstreams = self.0.upstreams.lock();
-        let all: Vec<_> = upstreams
-            .iter()
-            .flat_map(|(name, upstream)| {
-                let endpoints = upstream.endpoints().into_iter();
-                endpoints.map(move |(address, metrics)| (name.as_str(), address.to_string(), metrics))
-            })
-            .collect();
-        let counters: [(_, _, Reading<EndpointMetrics>); 3] = [
-            ("gateway_endpoint_attempts", "Attempts at the endpoint", |endpoint| endpoint.picks.get()),
-            ("gateway_endpoint_ejections", "How often it was ejected", |endpoint| endpoint.ejections.get()),
-            ("gateway_endpoint_breaker_opened", "How often its circuit breaker opened", |endpoint| {
-                endpoint.opened.get()
-            }),
-        ];
-        for (name, help, reading) in counters {
-            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            for (upstream, address, metrics) in &all {
-                let labels = [("upstream", *upstream), ("endpoint", address.as_str())];
-                ConstCounter::new(reading(metrics)).encode(family.encode_family(&labels)?)?;
-            }
-        }
-        let (name, help) =
-            ("gateway_endpoint_breaker_state", "Its circuit breaker: 0 closed, 1 half-open, 2 open");
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (upstream, address, metrics) in &all {
-            let labels = [("upstream", *upstream), ("endpoint", address.as_str())];
-            let state = metrics.breaker.load(std::sync::atomic::Ordering::Relaxed);
-            ConstGauge::new(state).encode(family.encode_family(&labels)?)?;
-        }
-        encode_connections(encoder, &all)
-    }
-}
-
-/// The connections to each endpoint, by what is spoken over them.
-fn encode_connections(
-    encoder: &mut DescriptorEncoder<'_>,
-    all: &[(&str, String, Arc<EndpointMetrics>)],
-) -> Result<(), fmt::Error> {
-    let each = || {
-        all.iter().flat_map(|(upstream, address, metrics)| {
-            Spoken::ALL.map(|spoken| {
-                let labels = [("upstream", *upstream), ("endpoint", address), ("protocol", spoken.name())];
-                (labels, &metrics.connections[spoken as usize])
-            })
-        })
-    };
-    let name = "gateway_endpoint_connections_opened";
-    let mut family =
-        encoder.encode_descriptor(name, "Connections that were opened", None, MetricType::Counter)?;
-    for (labels, connections) in each() {
-        ConstCounter::new(connections.opened.get()).encode(family.encode_family(&labels)?)?;
-    }
-    let name = "gateway_endpoint_connections_open";
-    let mut family = encoder.encode_descriptor(name, "Connections that are open", None, MetricType::Gauge)?;
-    for (labels, connections) in each() {
-        let open = connections.open.load(std::sync::atomic::Ordering::Relaxed);
-        ConstGauge::new(open).encode(family.encode_family(&labels)?)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -415,6 +383,8 @@ mod tests {
         let upstream = Upstream::build("kitchen", &config, of_kitchen.clone(), "", None).unwrap();
         of_kitchen.retries.inc();
         for (_, second) in of_kitchen.endpoints().iter().skip(1) {
+            second.unhealthy.store(true, Relaxed);
+            second.ejected_until.store(u64::MAX, Relaxed);
             second.picks.inc_by(3);
             second.opened.inc();
             second.breaker.store(2, Relaxed);
@@ -432,6 +402,10 @@ mod tests {
             r#"gateway_endpoint_breaker_opened_total{upstream="kitchen",endpoint="10.0.0.2:80"} 1"#,
             r#"gateway_endpoint_breaker_state{upstream="kitchen",endpoint="10.0.0.2:80"} 2"#,
             r#"gateway_endpoint_breaker_state{upstream="kitchen",endpoint="10.0.0.1:80"} 0"#,
+            r#"gateway_endpoint_healthy{upstream="kitchen",endpoint="10.0.0.1:80"} 1"#,
+            r#"gateway_endpoint_healthy{upstream="kitchen",endpoint="10.0.0.2:80"} 0"#,
+            r#"gateway_endpoint_ejected{upstream="kitchen",endpoint="10.0.0.1:80"} 0"#,
+            r#"gateway_endpoint_ejected{upstream="kitchen",endpoint="10.0.0.2:80"} 1"#,
         ] {
             assert!(text.lines().any(|told| told == line), "{line} is not in\n{text}");
         }

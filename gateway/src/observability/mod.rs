@@ -3,6 +3,8 @@
 //! Not here: what to think of it. Nothing in this folder decides anything about a request.
 
 pub mod access_log;
+mod endpoints;
+pub mod handshakes;
 pub mod metrics;
 pub mod record;
 pub mod trace;

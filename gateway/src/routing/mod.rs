@@ -133,7 +133,7 @@ pub fn parameters(template: &str) -> Result<Vec<Box<str>>, String> {
 }
 
 /// The template with its parameters numbered, so that two routes may name the same segment differently.
-fn canonical(template: &str) -> Result<(String, Vec<Box<str>>), String> {
+pub(crate) fn canonical(template: &str) -> Result<(String, Vec<Box<str>>), String> {
     let Some(below_root) = template.strip_prefix('/') else {
         return Err("the path must begin with `/`".to_owned());
     };

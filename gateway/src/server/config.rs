@@ -90,6 +90,8 @@ pub struct AdminConfig {
 pub struct ServerConfig {
     /// Worker threads, each with its own listener socket and upstream connections; one per CPU when 0.
     pub workers: usize,
+    /// How long after SIGTERM clients may still connect, while `/readyz` already says that this instance ends.
+    pub drain_delay: Span,
     /// How long requests in flight may take to end after SIGTERM.
     pub drain_timeout: Span,
     /// How long a client may take to send its header section, may take nothing of an answer that waits for it, and may stay
@@ -115,6 +117,8 @@ impl Default for ServerConfig {
     fn default() -> Self {
         ServerConfig {
             workers: 0,
+            // What sends clients elsewhere mostly does so before the signal comes, or need not be waited for.
+            drain_delay: Span::millis(0),
             // A little more than the longest route should take.
             drain_timeout: Span::secs(30),
             // Slow-header attacks hold a connection no longer than this.

@@ -47,7 +47,7 @@ use super::{
 use crate::{
     downstream::Downstream,
     gathered::Gathered,
-    observability::{metrics::ProcessMetrics, record::Recorded},
+    observability::{handshakes::Failure, metrics::ProcessMetrics, record::Recorded},
     worker::{self, TICK},
 };
 
@@ -281,6 +281,14 @@ pub(super) async fn serve<S: Serve>(
     };
     if let Err(error) = ended {
         tracing::debug!(peer = %peer.downstream.peer, %error, "a connection ended early");
+        let failure = match &error {
+            Broken::Handshake(error) => Some(Failure::of(error)),
+            Broken::SlowHandshake => Some(Failure::TooSlow),
+            _ => None,
+        };
+        if let Some(failure) = failure {
+            metrics.handshakes.failed(failure, peer.downstream.peer, &error);
+        }
         // After a request it is how clients leave, or stay away for longer than they may.
         if !peer.asked.load(Ordering::Relaxed) {
             metrics.broken.inc();

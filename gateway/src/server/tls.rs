@@ -30,12 +30,18 @@ use rustls::{
 use tokio_rustls::TlsAcceptor;
 
 use super::config::{ClientsConfig, ListenerConfig, TlsConfig, TlsVersion};
-use crate::auth::{certificate_names as names, install_crypto};
+use crate::{
+    auth::{certificate_names as names, certificate_not_after as not_after, install_crypto},
+    observability::metrics::Expiry,
+};
 
 /// HTTP/2 in a TLS handshake (RFC 9113 section 3.1).
 pub(crate) const HTTP2: &[u8] = b"h2";
 /// HTTP/1.1 in a TLS handshake (RFC 7301 section 6).
 pub(crate) const HTTP1: &[u8] = b"http/1.1";
+
+/// A name in each certificate, and the second at which it expires (Unix time).
+type Expiries = Vec<(Box<str>, i64)>;
 
 /// TLS as one listener speaks it, made of files as they were.
 pub struct Tls {
@@ -43,6 +49,7 @@ pub struct Tls {
     /// What was in the files.
     fingerprint: u64,
     config: Arc<ServerConfig>,
+    expiries: Expiries,
 }
 
 /// The TLS of a listener that listens.
@@ -73,7 +80,8 @@ impl Tls {
         if let Some(before) = before.filter(unchanged) {
             return Ok(before.clone());
         }
-        Ok(Arc::new(Tls { typed: config.clone(), fingerprint, config: server_config(config)? }))
+        let (made, expiries) = server_config(config)?;
+        Ok(Arc::new(Tls { typed: config.clone(), fingerprint, config: made, expiries }))
     }
 
     /// The files that it was made of, and what was in them.
@@ -106,6 +114,17 @@ impl LiveTls {
             }
         }
     }
+
+    /// When the certificates that are in use expire.
+    #[must_use]
+    pub fn expiries(&self) -> Vec<Expiry> {
+        let live = self.0.iter().filter_map(|(address, live)| Some((address, live.as_ref()?)));
+        let told = live.flat_map(|(address, live)| {
+            let expiries = live.0.load().expiries.clone();
+            expiries.into_iter().map(move |(name, at)| (*address, name, at))
+        });
+        told.collect()
+    }
 }
 
 impl ByName {
@@ -124,13 +143,13 @@ impl ResolvesServerCert for ByName {
     }
 }
 
-fn server_config(config: &TlsConfig) -> Result<Arc<ServerConfig>, String> {
+fn server_config(config: &TlsConfig) -> Result<(Arc<ServerConfig>, Expiries), String> {
     const SINCE_12: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
     const SINCE_13: &[&SupportedProtocolVersion] = &[&TLS13];
     install_crypto();
     let versions = if config.min_version == TlsVersion::Tls13 { SINCE_13 } else { SINCE_12 };
     let builder = ServerConfig::builder_with_protocol_versions(versions);
-    let by_name = by_name(config, builder.crypto_provider())?;
+    let (by_name, expiries) = by_name(config, builder.crypto_provider())?;
     let builder = match &config.clients {
         None => builder.with_no_client_auth(),
         Some(clients) => builder.with_client_cert_verifier(verifier(clients)?),
@@ -139,16 +158,17 @@ fn server_config(config: &TlsConfig) -> Result<Arc<ServerConfig>, String> {
     tls.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
     // Clients of TLS 1.2 and 1.3 come back with one round trip less, whichever worker they come to.
     tls.ticketer = Ticketer::new().map_err(|why| format!("cannot make keys for session tickets: {why}"))?;
-    Ok(Arc::new(tls))
+    Ok((Arc::new(tls), expiries))
 }
 
 /// All certificates, each name in one of them only: nobody could say which was meant.
-fn by_name(config: &TlsConfig, provider: &CryptoProvider) -> Result<ByName, String> {
-    let (mut named, mut files) = (HashMap::new(), HashMap::new());
+fn by_name(config: &TlsConfig, provider: &CryptoProvider) -> Result<(ByName, Expiries), String> {
+    let (mut named, mut files, mut expiries) = (HashMap::new(), HashMap::new(), Vec::new());
     let others = config.sni.iter().map(|other| (&other.cert, &other.key));
     let first = Arc::new(certified(&config.cert, &config.key, provider)?);
     for (at, (file, key)) in std::iter::once((&config.cert, &config.key)).chain(others).enumerate() {
         let certified = if at == 0 { first.clone() } else { Arc::new(certified(file, key, provider)?) };
+        expiries.extend(expiry(&certified));
         let mut names = dns_names(&certified);
         names.sort_unstable();
         names.dedup();
@@ -166,13 +186,21 @@ fn by_name(config: &TlsConfig, provider: &CryptoProvider) -> Result<ByName, Stri
             named.insert(host, certified.clone());
         }
     }
-    Ok(ByName { named, first })
+    Ok((ByName { named, first }, expiries))
 }
 
 fn certified(cert: &Path, file: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, String> {
     CertifiedKey::from_der(chain(cert)?, key(file)?, provider).map_err(|why| {
         format!("the key in {} does not fit the certificate in {}: {why}", name(file), name(cert))
     })
+}
+
+/// The first name in a certificate, and when it expires.
+fn expiry(certified: &CertifiedKey) -> Option<(Box<str>, i64)> {
+    let certificate = certified.cert.first()?;
+    let named = names(certificate).into_iter().next().unwrap_or_default();
+    let name = named.split_once(':').map_or(&*named, |(_kind, name)| name);
+    Some((name.into(), not_after(certificate)?))
 }
 
 /// The alternative names of a certificate that are names of hosts (RFC 5280 section 4.2.1.6).
@@ -374,7 +402,7 @@ mod tests {
         let first = pair(0).unwrap();
         let sni = (1..).map_while(pair).collect();
         let config = TlsConfig { sni, ..of(&first.cert, &first.key) };
-        by_name(&config, &rustls::crypto::aws_lc_rs::default_provider())
+        by_name(&config, &rustls::crypto::aws_lc_rs::default_provider()).map(|(by_name, _)| by_name)
     }
 
     #[test]

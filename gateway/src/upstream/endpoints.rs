@@ -2,7 +2,10 @@
 //!
 //! Not here: where endpoints come from (`discovery/`), what is known of one (`endpoint.rs`).
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
 
 use super::{
     Fault, Reason,
@@ -103,10 +106,14 @@ impl Endpoints {
             return; // the last one is never ejected
         }
         let (now, succeeded) = (Instant::now(), verdict == Verdict::Success);
+        if let Some(called) = self.all.get(index).filter(|called| called.standing.has_returned(millis(now))) {
+            tracing::info!(upstream, endpoint = %called.target.address, "endpoint is called again");
+        }
         let Some((ejected, sign)) = self.ejection.note(index, succeeded, millis(now)) else { return };
         let endpoint = &self.all[ejected];
         endpoint.load.warm_up(endpoint.standing.back_at());
         endpoint.metrics.ejections.inc();
+        endpoint.metrics.ejected_until.store(endpoint.standing.back_at(), Relaxed);
         let why = match sign {
             Sign::Row => "failures in a row",
             Sign::Rate => "fails more often than the others",

@@ -3,7 +3,7 @@
 //! Not here: how it is found out (`discovery/`), what a check decides (`health.rs`).
 
 use std::{
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::Ordering::Relaxed},
     time::Instant,
 };
 
@@ -61,11 +61,12 @@ fn check_all(upstream: &Upstream, checks: &mut JoinSet<()>) {
             let name = endpoint.target.address.to_string();
             let probe = || probe(&endpoint, &config.path);
             let changed = |healthy: bool| {
+                endpoint.metrics.unhealthy.store(!healthy, Relaxed);
                 if healthy {
                     endpoint.load.warm_up(millis(Instant::now()));
                 }
             };
-            match health::run(&name, &config, &endpoint.health, probe, changed).await {}
+            match health::run(endpoint.upstream(), &name, &config, &endpoint.health, probe, changed).await {}
         });
     }
 }

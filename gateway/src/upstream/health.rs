@@ -192,6 +192,7 @@ impl Verdict {
 /// Checks one endpoint for as long as it is polled, and says so in `health`. `probe` asks once: the status of the answer,
 /// or why there is none. `changed` is told every change of the verdict, so that a slow start can begin.
 pub async fn run<P, F>(
+    upstream: &str,
     endpoint: &str,
     config: &HealthConfig,
     health: &Health,
@@ -209,8 +210,8 @@ where
         if verdict.changes(checked.is_ok(), config) {
             health.0.store(verdict.healthy, Relaxed);
             match checked {
-                Ok(()) => tracing::info!(endpoint, "healthy"),
-                Err(cause) => tracing::warn!(endpoint, %cause, "unhealthy"),
+                Ok(()) => tracing::info!(upstream, endpoint, "healthy"),
+                Err(cause) => tracing::warn!(upstream, endpoint, %cause, "unhealthy"),
             }
             changed(verdict.healthy);
         }
@@ -271,7 +272,8 @@ mod tests {
                 }
             }
         };
-        let checks = run("10.0.0.1:80", config, &health, probe, |healthy| told.borrow_mut().push(healthy));
+        let checks =
+            run("kitchen", "10.0.0.1:80", config, &health, probe, |healthy| told.borrow_mut().push(healthy));
         tokio::select! { biased; () = over.notified() => {}, never = checks => match never {} }
         (told.take(), health.is_healthy())
     }
@@ -337,6 +339,6 @@ mod tests {
     fn checks_can_run_on_any_thread() {
         fn is_send(_: &impl Send) {}
         let (config, health) = (config(), Health::default());
-        is_send(&run("10.0.0.1:80", &config, &health, || async { Ok(StatusCode::OK) }, |_| {}));
+        is_send(&run("kitchen", "10.0.0.1:80", &config, &health, || async { Ok(StatusCode::OK) }, |_| {}));
     }
 }

@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Weak,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -16,7 +16,7 @@ use http::StatusCode;
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 
-use super::{Fault, Reason, circuit_breaker::State, in_flight::InFlight};
+use super::{Fault, Reason, circuit_breaker::State, endpoint::millis, in_flight::InFlight};
 use crate::{body::Response, histogram::Histogram};
 
 /// The kinds of outcome that calls are counted by: label values are fixed here, never taken from traffic.
@@ -99,6 +99,10 @@ pub struct EndpointMetrics {
     pub opened: Counter,
     /// Its breaker: 0 closed, 1 half-open, 2 open.
     pub breaker: AtomicI64,
+    /// Whether checks say that it is not well.
+    pub unhealthy: AtomicBool,
+    /// The millisecond at which it is back from its last ejection, on the clock of balancing.
+    pub ejected_until: AtomicU64,
     /// Connections to it, as [`Spoken::ALL`].
     pub connections: [Connections; 2],
 }
@@ -150,6 +154,12 @@ impl EndpointMetrics {
         connections.opened.inc();
         connections.open.fetch_add(1, Ordering::Relaxed);
         Open(self.clone(), spoken)
+    }
+
+    /// Whether it is ejected.
+    #[must_use]
+    pub fn is_ejected(&self) -> bool {
+        millis(Instant::now()) < self.ejected_until.load(Ordering::Relaxed)
     }
 
     pub(super) fn breaker_changed(&self, to: State) {
@@ -205,6 +215,8 @@ impl UpstreamMetrics {
         endpoints.retain(|_, metrics| metrics.strong_count() > 0);
         let metrics = endpoints.get(&address).and_then(Weak::upgrade).unwrap_or_default();
         metrics.breaker.store(0, Ordering::Relaxed);
+        metrics.unhealthy.store(false, Ordering::Relaxed);
+        metrics.ejected_until.store(0, Ordering::Relaxed);
         endpoints.insert(address, Arc::downgrade(&metrics));
         metrics
     }

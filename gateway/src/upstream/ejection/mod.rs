@@ -160,6 +160,9 @@ mod tests {
         assert!(!fails(&ejection, 1, 4, 0));
         assert_eq!(ejection.note(1, false, 0), Some((1, Sign::Row)));
         assert!(ejection.standings[1].is_ejected(9_999) && !ejection.standings[1].is_ejected(10_000));
+        let returned = [9_999, 10_000, 10_001].map(|now| ejection.standings[1].has_returned(now));
+        assert_eq!(returned, [false, true, false], "it is told once");
+        assert!(!ejection.standings[0].has_returned(10_000), "it was never out");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Not here: whether that is too bad (`mod.rs`).
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::EjectionConfig;
 use crate::units::Span;
@@ -20,6 +20,8 @@ pub struct Standing {
     until: AtomicU64,
     /// How often it was ejected, less what is forgotten.
     times: AtomicU32,
+    /// Whether it was ejected, and nobody has been told that it is back.
+    out: AtomicBool,
 }
 
 impl Standing {
@@ -33,6 +35,12 @@ impl Standing {
     #[must_use]
     pub fn back_at(&self) -> u64 {
         self.until.load(Relaxed)
+    }
+
+    /// Whether it is back from having been ejected. Only whoever asks first is told so, so that it is logged once.
+    #[must_use]
+    pub fn has_returned(&self, now_ms: u64) -> bool {
+        self.out.load(Relaxed) && !self.is_ejected(now_ms) && self.out.swap(false, Relaxed)
     }
 
     /// One more call. Gives back how many have failed in a row.
@@ -75,6 +83,7 @@ impl Standing {
         self.times.store(u32::try_from(times).unwrap_or(u32::MAX), Relaxed);
         self.row.store(0, Relaxed);
         self.until.store(now_ms.saturating_add(lasts), Relaxed);
+        self.out.store(true, Relaxed);
     }
 }
 
