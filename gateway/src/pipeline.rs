@@ -306,6 +306,7 @@ fn find(now: &Snapshot, request: &Request) -> Result<Routed, Error> {
     match now.routes.find(request.method(), target) {
         Found::Route(route, params) => Ok(Routed::Route(route.clone(), params)),
         Found::Nothing => Err(Error::new(Code::NotFound, "no route has this path")),
+        Found::Doubtful => Err(Error::new(Code::BadPath, "another spelling of a stricter route's path")),
         Found::Not(allow) => Err(Error::new(Code::MethodNotAllowed, "no route has this method")
             .header(header::ALLOW, allow.clone())),
         Found::Options(offered) => allow(offered),
