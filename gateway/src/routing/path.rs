@@ -88,6 +88,12 @@ pub fn decode(raw: &str) -> Option<Cow<'_, str>> {
     if raw.contains('%') { percent_decode_str(raw).decode_utf8().ok() } else { Some(Cow::Borrowed(raw)) }
 }
 
+/// The bytes that a parameter stands for, however it was escaped: also those that are no text.
+#[must_use]
+pub fn bytes(raw: &str) -> Cow<'_, [u8]> {
+    percent_decode_str(raw).into()
+}
+
 /// Appends `raw` to a target that is being written, so that it can be nothing but one value there, whatever it holds.
 pub fn push_escaped(out: &mut String, raw: &str) {
     let tame =
