@@ -41,6 +41,25 @@ pub fn is_encoded(headers: &HeaderMap) -> bool {
     codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
+/// Whether a body says of itself that it is JSON, in a way that everybody understands: one `Content-Type`, `application/json` or
+/// `+json` (RFC 6839 section 3.1), and if that names a character encoding, UTF-8 (RFC 8259 section 8.1).
+#[must_use]
+pub fn is_plain_json(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(only), None) = (types.next(), types.next()) else { return false };
+    let typed = only.to_str().unwrap_or_default().to_ascii_lowercase();
+    let mut pieces = typed.split(';').map(str::trim);
+    let essence = pieces.next().unwrap_or_default();
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"/+-._".contains(&byte);
+    let known = essence == "application/json" || essence.ends_with("+json");
+    let utf8 = |piece: &str| match piece.split_once('=') {
+        Some((name, value)) if name.trim() == "charset" => matches!(value.trim(), "utf-8" | "\"utf-8\""),
+        _ => true,
+    };
+    // A comma would begin a second type.
+    known && essence.bytes().all(is_word) && !typed.contains(',') && pieces.all(utf8)
+}
+
 /// Why a body ended before its end.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {

@@ -97,8 +97,15 @@ impl Guard {
                 Error::new(Code::UnsupportedMediaType, "a rule reads the body, which is in a content coding");
             return Err(error.detail("The body must not be in a content coding."));
         }
+        if !body::is_plain_json(request.headers()) {
+            // A service goes by it: what is JSON here would be a form, or other text, there.
+            let error =
+                Error::new(Code::UnsupportedMediaType, "a rule reads the body, which is not said to be JSON");
+            return Err(error.detail("The body must be JSON: one Content-Type, application/json, in UTF-8."));
+        }
         let body = read(std::mem::take(request.body_mut())).await?;
         let json = strict_json(&body)?;
+        policy.check_names(&json)?;
         *request.body_mut() = Body::Full(body);
         match decide(policy, admitted, Some(&json), None) {
             Decision::Undecided => self.ask(policy, Some(&json), admitted).await,

@@ -11,7 +11,7 @@ use crate::{
     auth::Principal,
     body::{Body, Request},
     deadline::{BudgetField, Deadline},
-    observability::trace::{TRACEPARENT, TRACESTATE, Trace},
+    observability::trace::Trace,
 };
 
 /// `x-user-id`: the `sub` of the caller.
@@ -77,14 +77,14 @@ impl Caller {
     }
 }
 
-/// Removes what a client sent in the gateway's name, also when spelled with `_`: some servers read both as one. Where a
-/// client comes from is replaced when a request is forwarded, so of that only other spellings are removed here. `also` are
-/// fields that the configuration has made the gateway's own.
+/// Removes what a client sent in the gateway's name, also when another character stands for a `-`: servers that make variables
+/// of names (RFC 3875 section 4.1.18) read `_`, `.` and `-` as one. What a forwarded request leaves out anyway is removed here
+/// in other spellings only. `also` are fields that the configuration has made the gateway's own.
 pub fn strip(headers: &mut HeaderMap, also: &[HeaderName]) {
     remove_if(headers, |name| in_our_name(name) || !also.is_empty() && is_one_of(name, also));
 }
 
-/// Removes these fields, also when spelled with `_`.
+/// Removes these fields, also when another character stands for a `-`.
 pub fn remove(headers: &mut HeaderMap, fields: &[HeaderName]) {
     if !fields.is_empty() {
         remove_if(headers, |name| is_one_of(name, fields));
@@ -102,19 +102,60 @@ fn remove_if(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
 }
 
 fn in_our_name(name: &HeaderName) -> bool {
-    OURS.contains(name) || name.as_str().contains('_') && is_ours(&name.as_str().replace('_', "-"))
+    OURS.contains(name) || dashed(name).is_some_and(|name| means_something(&name))
 }
 
 fn is_one_of(name: &HeaderName, also: &[HeaderName]) -> bool {
-    let dashed = || name.as_str().replace('_', "-");
-    also.contains(name) || name.as_str().contains('_') && also.iter().any(|one| one.as_str() == dashed())
+    also.contains(name)
+        || dashed(name)
+            .is_some_and(|name| also.iter().any(|one| dashed(one).as_deref().unwrap_or(one.as_str()) == name))
 }
 
-fn is_ours(name: &str) -> bool {
+/// How a name reads for those who take all punctuation for one; `None` if that is how it is spelled.
+fn dashed(name: &HeaderName) -> Option<String> {
+    let odd = |byte: u8| !matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    // Without a way out in between, which is faster for names as short as these.
+    let is_odd = name.as_str().bytes().fold(false, |found, byte| found | odd(byte));
+    is_odd.then(|| name.as_str().chars().map(|c| if odd(c as u8) { '-' } else { c }).collect())
+}
+
+/// Whether more hangs on a field than that a service may like to know it: then nobody says it in another spelling.
+fn means_something(name: &str) -> bool {
     OURS.iter().any(|ours| ours == name)
-        || [TRACEPARENT, TRACESTATE].iter().any(|ours| ours == name)
-        || name == "authorization"
-        || name.starts_with("x-forwarded-")
+        || stays_here(name)
+        || matches!(name, "content-length" | "content-type" | "content-encoding")
+}
+
+/// What never goes on to a service as a client sent it: one comparison of lengths for each name, where a look into a map would
+/// cost a hash.
+#[must_use]
+pub fn stays_here(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "proxy-authorization"
+            | "trailer"
+            | "host"
+            | "authorization"
+            | "forwarded"
+            | "traceparent"
+            | "tracestate"
+            // Another address than that of the connection.
+            | "x-real-ip"
+            // Another path or method than what was authorized (CVE-2018-14773).
+            | "x-original-url"
+            | "x-rewrite-url"
+            | "x-http-method"
+            | "x-http-method-override"
+            | "x-method-override"
+            // CGI makes HTTP_PROXY of it (CVE-2016-5385).
+            | "proxy"
+    ) || name.starts_with("x-forwarded-") // frameworks believe also `-port`, `-prefix`, `-user`
 }
 
 #[cfg(test)]
@@ -133,6 +174,18 @@ mod tests {
             "X_Forwarded_For",
             "x-forwarded_proto",
             "X_Forwarded-Host",
+            "X.User.Id",
+            "X~User!Id",
+            "X_HTTP_Method_Override",
+            "X_HTTP-Method",
+            "X_Method-Override",
+            "X_Original_URL",
+            "X-Original_URL",
+            "X_Rewrite.URL",
+            "X_Real_IP",
+            "Proxy_Authorization",
+            "Transfer_Encoding",
+            "Content_Length",
             "x-user-agent",
             "x_mine",
         ] {
@@ -143,6 +196,9 @@ mod tests {
         left.sort_unstable();
         assert_eq!(left, ["x-user-agent", "x_mine"]);
         strip(&mut headers, &[HeaderName::from_static("x-mine")]);
+        assert_eq!(headers.len(), 1);
+        headers.insert("x.key", HeaderValue::from_static("1"));
+        remove(&mut headers, &[HeaderName::from_static("x_key")]);
         assert_eq!(headers.len(), 1);
     }
 }

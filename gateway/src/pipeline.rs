@@ -186,11 +186,12 @@ impl Gateway {
                 record.called_by(&principal.user_id);
                 plan = route.plans.of(principal)?; // 403
             }
-            identity::remove(request.headers_mut(), &route.credentials); // they were for the gateway
             let sub = principal.as_deref().map(|principal| &*principal.sub);
             let headers = request.headers();
             let asker = Asker { address: from.peer.ip(), sub, headers, params: Some(&params) };
             let bill = route.limits.check_late(&asker, tally, plan).await?; // 429
+            // They were for the gateway; a limit that counts by one gives back under the same key, so not before.
+            identity::remove(request.headers_mut(), &route.credentials);
             let budget = route.budget.send.clone();
             let caller = Caller { request_id: record.request_id().clone(), principal, trace, budget };
             let admitted = Admitted { caller, params, deadline, downstream: from.clone(), bill };
@@ -320,6 +321,10 @@ fn find(now: &Snapshot, request: &Request) -> Result<Routed, Error> {
     match now.routes.find(request.method(), target) {
         Found::Route(route, params) => Ok(Routed::Route(route.clone(), params)),
         Found::Nothing => Err(Error::new(Code::NotFound, "no route has this path")),
+        Found::Doubtful => Err(Error::new(Code::BadPath, "another spelling of a stricter route's path")
+            .detail(
+                "The path must be written without needless escapes, parameters of segments, and other case.",
+            )),
         Found::Not(allow) => Err(Error::new(Code::MethodNotAllowed, "no route has this method")
             .header(header::ALLOW, allow.clone())),
         Found::Options(offered) => allow(offered),

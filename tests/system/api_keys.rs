@@ -144,3 +144,23 @@ fn fields_of(stubs: &ftgo::stubs::Stubs, name: &str) -> Vec<String> {
     let seen = stubs.recorder().counts(Service::Restaurant).last.remove(0);
     seen.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.clone()).collect()
 }
+
+#[tokio::test]
+async fn what_a_plan_refuses_is_given_back_to_the_key_that_it_was_counted_under() {
+    let (stubs, keys) = (stubs(), TempFile::new("keys.yaml", &key_file()));
+    let by_key = yaml(&stubs, keys.name())
+        .replace("mine: { rate: 5/h, by: principal }", "mine: { rate: 4/h, by: { header: X-Api-Key } }");
+    let gate = Gate::start(&by_key);
+    let ask = || gate.get("/restaurants").header("x-api-key", KEY);
+    for _ in 0..3 {
+        ask().send().await.expect(200);
+    }
+    for _ in 0..10 {
+        let refused = ask().send().await.expect(429);
+        assert!(refused.header("ratelimit").contains("\"daily\";r=0"), "refused by the plan: {refused:?}");
+    }
+    // Nobody without a key has got more by it.
+    for expected in [401, 401, 401, 401, 429] {
+        gate.get("/restaurants").send().await.expect(expected);
+    }
+}

@@ -44,6 +44,10 @@ async fn values_of_a_path_parameter_are_counted_apart_however_they_are_escaped()
     gate.get("/%6Fslo/menu").send().await.expect(200);
     gate.get("/osl%6f/menu").send().await.expect(429);
     gate.get("/rome/menu").send().await.expect(200);
+    // Also what is no UTF-8.
+    for (city, status) in [("%ffslo", 200), ("%FFsl%6f", 200), ("%FFslo", 429), ("%feslo", 200)] {
+        gate.get(&format!("/{city}/menu")).send().await.expect(status);
+    }
 }
 
 #[tokio::test]

@@ -35,6 +35,8 @@ async fn one_order_meets_one_replica_by_every_route_and_spelling() {
         let of_route = asked(&gate, &all, &format!("/orders/o{order}?page={order}")).await;
         used[of_route] += 1;
         assert_eq!(asked(&gate, &all, &format!("/orders/%6f{order}")).await, of_route, "{order}");
+        let no_text = asked(&gate, &all, &format!("/orders/%ff{order}")).await;
+        assert_eq!(asked(&gate, &all, &format!("/orders/%FF{order}")).await, no_text, "{order}");
         assert_eq!(
             asked(&gate, &all, &format!("/customers/{order}/orders/o{order}")).await,
             of_route,

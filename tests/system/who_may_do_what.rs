@@ -263,6 +263,8 @@ async fn a_consumer_cannot_order_for_another_by_any_reading_of_the_body() {
         (r#"{"consumerId":1511300065922,"consumerId":1511300065921}"#, 400),
         (r#"{"consumerId":1511300065921,"consumerId":1511300065922}"#, 400),
         (r#"{"consumer\u0049d":1511300065921,"consumerId":1511300065922}"#, 400),
+        (r#"{"consumerId":1511300065922,"ConsumerID":1511300065921}"#, 400),
+        (r#"{"consumerId":1511300065922,"consumerid":1511300065921}"#, 400),
         (r#"{"consumerId":1511300065922.5}"#, 403),
         (r#"{"consumerId":[1511300065922]}"#, 403),
         (r#"{"consumerId":null}"#, 403),
@@ -272,6 +274,18 @@ async fn a_consumer_cannot_order_for_another_by_any_reading_of_the_body() {
     ] {
         let answer = ordering(body).await;
         assert_eq!(answer.status, status, "{body}: {answer:?}");
+    }
+    for typed in [
+        &["application/x-www-form-urlencoded"][..],
+        &["text/plain"],
+        &["application/json; charset=utf-16"],
+        &["application/json, text/plain"],
+        &["application/json", "application/json"],
+        &[],
+    ] {
+        let own = ftgo.post("/orders").token(&mary).body(r#"{"consumerId":1511300065922}"#);
+        let own = typed.iter().fold(own, |own, typed| own.header("content-type", typed));
+        assert_eq!(own.send().await.expect(415).code(), "unsupported_media_type", "{typed:?}");
     }
     assert!(all_seen(&ftgo).is_empty());
 }
@@ -283,6 +297,8 @@ async fn what_a_rule_cannot_use_is_told_truthfully() {
     for (path, code, detail) in [
         ("/orders", "missing_input", "`query.consumerId` is needed."),
         ("/orders?consumerId=1&consumerId=2", "missing_input", "`query.consumerId` must be given once."),
+        ("/orders?consumerId=1&CONSUMERID=2", "missing_input", "`query.consumerId` must be given once."),
+        ("/orders?consumerId=1;consumerId=2", "missing_input", "`query.consumerId` must be given once."),
         ("/orders?consumerId=%ff", "bad_request", "`query.consumerId` must be UTF-8, percent-encoded."),
         ("/consumers/%ff", "bad_request", "`path.consumerId` must be UTF-8, percent-encoded."),
     ] {

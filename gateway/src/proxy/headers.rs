@@ -5,7 +5,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 
-use crate::{body::Response, downstream::Downstream};
+use crate::{body::Response, downstream::Downstream, identity::stays_here};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -77,36 +77,6 @@ fn join_cookies(client: &HeaderMap, first: &HeaderValue) -> HeaderValue {
     }
     let pieces: Vec<&[u8]> = all.iter().map(HeaderValue::as_bytes).collect();
     HeaderValue::from_bytes(&pieces.join(&b"; "[..])).expect("made of header values")
-}
-
-/// One comparison of lengths for each name, where a look into a map would cost a hash.
-fn stays_here(name: &str) -> bool {
-    matches!(
-        name,
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "te"
-            | "transfer-encoding"
-            | "upgrade"
-            | "proxy-authorization"
-            | "trailer"
-            | "host"
-            | "authorization"
-            | "forwarded"
-            | "traceparent"
-            | "tracestate"
-            // Another address than that of the connection.
-            | "x-real-ip"
-            // Another path or method than what was authorized (CVE-2018-14773).
-            | "x-original-url"
-            | "x-rewrite-url"
-            | "x-http-method"
-            | "x-http-method-override"
-            | "x-method-override"
-            // CGI makes HTTP_PROXY of it (CVE-2016-5385).
-            | "proxy"
-    ) || name.starts_with("x-forwarded-") // frameworks believe also `-port`, `-prefix`, `-user`
 }
 
 /// Removes what concerns one connection only, with all that `Connection` names. Looked for in one pass, since most messages

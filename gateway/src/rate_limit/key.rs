@@ -56,19 +56,10 @@ impl By {
                 asker.headers.get(name).map(|value| Cow::Borrowed(value.as_bytes())).map(Subject::Header)
             }
             By::Path(name) => {
-                asker.params.and_then(|params| params.get(name)).map(decoded).map(Subject::Path)
+                asker.params.and_then(|params| params.get(name)).map(path::bytes).map(Subject::Path)
             }
         };
         found.unwrap_or(Subject::Address(asker.address))
-    }
-}
-
-/// By its text, however it was escaped.
-fn decoded(raw: &str) -> Cow<'_, [u8]> {
-    match path::decode(raw) {
-        Some(Cow::Owned(text)) => Cow::Owned(text.into_bytes()),
-        Some(Cow::Borrowed(text)) => Cow::Borrowed(text.as_bytes()),
-        None => Cow::Borrowed(raw.as_bytes()),
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! The store of governor forgets nothing by itself, and an attacker with an IPv6 /32 owns four billion /64 networks. So
 //! the number of keys is looked at now and then; above [`MOST_KEYS`], those that are as good as new are swept, and until
-//! enough are gone everybody is counted in a fixed number of shared buckets: unfair for a while, but neither unlimited
-//! nor unbounded.
+//! enough are gone, keys that are not held yet are counted in a fixed number of shared buckets: unfair to newcomers for a
+//! while, but neither unlimited nor unbounded. Keys that are held keep their buckets.
 //!
 //! Not here: what a key is (`key.rs`).
 
@@ -81,12 +81,14 @@ impl<C: Clock + Clone> Counter<C> {
         }
     }
 
-    /// The bucket of that key, or while there are too many keys, the one that it shares.
+    /// The bucket of that key; while there are too many keys and it is none of them, the one that it shares. What was counted
+    /// in a bucket of its own is therefore given back to that one.
     pub(super) fn bucket(&self, counted: Counted) -> Counted {
         if fastrand::u32(..LOOK_EVERY) == 0 {
             self.look();
         }
-        if self.crowded.load(Ordering::Relaxed) { self.in_crowd(counted) } else { counted }
+        let shares = self.crowded.load(Ordering::Relaxed) && !self.store.0.contains_key(&counted);
+        if shares { self.in_crowd(counted) } else { counted }
     }
 
     /// Counts `cost`, which is at most the burst, and says how much is left; or says how long to wait until it is let in.
@@ -268,6 +270,24 @@ mod tests {
         clock.advance(Duration::from_secs(3));
         counter.look();
         assert!(!counter.crowded.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn a_flood_of_keys_takes_no_bucket_from_those_who_have_one() {
+        let (counter, clock) = counter(3, 10);
+        assert!(counter.count(v4(7)).is_ok());
+        (1_000..100_000).for_each(|n| _ = counter.count(v4(n)));
+        assert!(counter.crowded.load(Ordering::Relaxed));
+        let bucket = counter.bucket(v4(7));
+        assert_eq!(bucket, v4(7));
+        assert_eq!([counter.take(bucket, ONE).ok(), counter.take(bucket, ONE).ok()], [Some(1), Some(0)]);
+        assert!(counter.take(bucket, ONE).is_err(), "and it is held to it");
+        counter.give_back(counter.bucket(v4(7)), ONE);
+        assert_eq!(counter.take(bucket, ONE).ok(), Some(0));
+        let newcomers = (200_000..200_100).filter(|n| counter.count(v4(*n)).is_ok()).count();
+        assert_eq!(newcomers, 0, "they share buckets that the flood has emptied");
+        clock.advance(Duration::from_secs(1));
+        assert!(counter.count(v4(300_000)).is_ok(), "until those fill again");
     }
 
     #[test]

@@ -5,11 +5,13 @@
 //! Not here: what a route does. The router holds any value.
 
 pub mod path;
+mod readings;
 
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, uri::PathAndQuery};
 
+use self::readings::Readings;
 use crate::mistake::{Mistake, below};
 
 /// The most parameters that one path may have.
@@ -19,6 +21,7 @@ const MOST_PARAMS: usize = 8;
 pub struct Router<T> {
     paths: matchit::Router<usize>,
     entries: Vec<Entry<T>>,
+    readings: Readings,
 }
 
 struct Entry<T> {
@@ -39,6 +42,8 @@ pub enum Found<'a, T> {
     Route(&'a T, Params),
     /// No route has this path.
     Nothing,
+    /// A route has this path, and a service might take it for that of a stricter route.
+    Doubtful,
     /// The path is there; the methods offered are these.
     Not(&'a HeaderValue),
     /// OPTIONS for a path that is there; the methods offered are these.
@@ -47,7 +52,7 @@ pub enum Found<'a, T> {
 
 impl<T> Default for Router<T> {
     fn default() -> Self {
-        Router { paths: matchit::Router::new(), entries: Vec::new() }
+        Router { paths: matchit::Router::new(), entries: Vec::new(), readings: Readings::default() }
     }
 }
 
@@ -86,7 +91,8 @@ impl<T> Router<T> {
             return Ok(*found.value);
         }
         let index = self.entries.len();
-        self.paths.insert(canonical, index).map_err(|error| {
+        let inserted = self.readings.add(canonical).and_then(|()| self.paths.insert(canonical, index));
+        inserted.map_err(|error| {
             let message = format!("route `{template}` cannot be told from another: {error}");
             Mistake::new(below(at, "path"), message)
                 .expected("a path that differs from the others in a literal segment")
@@ -100,6 +106,9 @@ impl<T> Router<T> {
     #[must_use]
     pub fn find(&self, method: &Method, target: &PathAndQuery) -> Found<'_, T> {
         let Ok(matched) = self.paths.at(target.path()) else { return Found::Nothing };
+        if self.readings.differ(*matched.value, target.path()) {
+            return Found::Doubtful;
+        }
         let entry = &self.entries[*matched.value];
         let offer = |wanted: &Method| entry.offered.iter().find(|offer| offer.method == *wanted);
         let offered =
@@ -252,6 +261,7 @@ mod tests {
             Found::Route(value, params) if params.names.is_empty() => (*value).to_owned(),
             Found::Route(value, params) => format!("{value} {}={}", params.names[0], params.raw(0)),
             Found::Nothing => "404".to_owned(),
+            Found::Doubtful => "400".to_owned(),
             Found::Not(allow) => format!("405 {}", allow.to_str().unwrap()),
             Found::Options(allow) => format!("options {}", allow.to_str().unwrap()),
         }
@@ -271,6 +281,8 @@ mod tests {
     fn a_path_that_is_not_there_is_404_and_a_method_that_is_not_is_405_with_what_is() {
         assert_eq!(say("GET", "/nothing"), "404");
         assert_eq!(say("GET", "/orders/"), "404");
+        assert_eq!(say("GET", "/orders/%6eewest"), "400");
+        assert_eq!(say("DELETE", "/orders/Newest"), "400");
         assert_eq!(say("PUT", "/orders"), "405 GET, HEAD, OPTIONS, POST");
         assert_eq!(say("HEAD", "/orders/99/cancel"), "405 OPTIONS, POST");
         assert_eq!(say("OPTIONS", "/orders/99"), "options DELETE, GET, HEAD, OPTIONS");

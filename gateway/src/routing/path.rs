@@ -1,9 +1,10 @@
 //! The one rule about paths, applied before anything looks at one: a path that two readers could read in two ways is
-//! refused. What passes is matched, authorized and forwarded as it was sent, byte for byte.
+//! refused. What passes is matched, authorized and forwarded as it was sent, byte for byte. Not here: paths that only two
+//! routes beside each other make doubtful (`readings.rs`).
 //!
 //! Refused: dot segments (RFC 3986 section 3.3) also when encoded, empty segments but the last, `/` and `\` encoded or a
 //! literal `\`, control characters, broken percent-escapes, dot segments with a parameter (`..;a`, which servlet containers
-//! take for `..`), characters of UTF-8 in more bytes than they need (RFC 3629 section 10), which may stand for `.` or `/`.
+//! take for `..`), segments of nothing but parameters (`/;a`, which they take for an empty one), characters of UTF-8 in more bytes than they need (RFC 3629 section 10), which may stand for `.` or `/`.
 
 use std::borrow::Cow;
 
@@ -22,8 +23,8 @@ pub fn check(path: &str) -> bool {
     // Nearly all paths hold neither escapes nor dots nor doubled slashes: one look over the bytes tells.
     let mut last = b'/';
     let plain = bytes[1..].iter().all(|&byte| {
-        let fine =
-            !matches!((last, byte), (b'/', b'/' | b'.')) && !matches!(byte, b'%' | b'\\' | 0..=0x20 | 0x7f);
+        let fine = !matches!((last, byte), (b'/', b'/' | b'.' | b';'))
+            && !matches!(byte, b'%' | b'\\' | 0..=0x20 | 0x7f);
         last = byte;
         fine
     });
@@ -41,7 +42,7 @@ fn check_segment(segment: &[u8], at: usize, path: &[u8]) -> bool {
     }
     decoded(segment).is_some_and(|decoded| {
         let name = decoded.split(|byte| *byte == b';').next().unwrap_or_default();
-        !matches!(name, b"." | b"..")
+        !matches!(name, b"" | b"." | b"..")
             && !decoded.iter().any(|byte| matches!(byte, b'/' | b'\\' | 0..=0x1f | 0x7f))
             && !is_overlong(&decoded)
     })
@@ -65,10 +66,32 @@ fn decoded(segment: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// The path as a lenient reader has it: escapes decoded, parameters of segments left out (RFC 3986 section 3.3), and as
+/// if neither case nor a slash at the end mattered.
+pub(super) fn leniently(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    for segment in path.split('/').skip(1) {
+        let bytes: Vec<u8> = percent_decode_str(segment).collect();
+        let name = bytes.split(|byte| *byte == b';').next().unwrap_or_default();
+        out.push('/');
+        out += &String::from_utf8_lossy(name).to_lowercase();
+    }
+    if out.len() > 1 && out.ends_with('/') {
+        out.pop();
+    }
+    out
+}
+
 /// A parameter as text: percent-decoded. `None` when it is not UTF-8.
 #[must_use]
 pub fn decode(raw: &str) -> Option<Cow<'_, str>> {
     if raw.contains('%') { percent_decode_str(raw).decode_utf8().ok() } else { Some(Cow::Borrowed(raw)) }
+}
+
+/// The bytes that a parameter stands for, however it was escaped: also those that are no text.
+#[must_use]
+pub fn bytes(raw: &str) -> Cow<'_, [u8]> {
+    percent_decode_str(raw).into()
 }
 
 /// Appends `raw` to a target that is being written, so that it can be nothing but one value there, whatever it holds.
@@ -125,6 +148,10 @@ mod tests {
             "/a//",
             "/a/..;/b",
             "/a/.;b",
+            "/;a",
+            "/a/;b/c",
+            "/a/;",
+            "/a/%3bb",
             "/a/%c0%ae",
             "/%e0%80%af",
             "/%f0%80%80%af",

@@ -293,13 +293,13 @@ impl Upstream {
         }
     }
 
-    /// What the calls for a request with these path parameters are kept together by, if by one of them. By its text,
-    /// however it was escaped.
+    /// What the calls for a request with these path parameters are kept together by, if by one of them. By what
+    /// it stands for, however it was escaped.
     #[must_use]
     pub fn path_key(&self, params: &Params) -> Option<u64> {
         let Some(HashBy::Path(name)) = &self.hash else { return None };
         let raw = params.get(name)?;
-        Some(balance::key(path::decode(raw).as_deref().unwrap_or(raw).as_bytes()))
+        Some(balance::key(&path::bytes(raw)))
     }
 
     /// Another set of endpoints: what is known of those that stay, stays known.

@@ -152,6 +152,8 @@ impl Ground {
              jwks: \"file://{}\" }} }}\nupstreams:\n  it: {{ url: \"http://{}\" }}\nroutes:\n  \
              - {{ path: /it, {methods}auth: none, forward: {{ to: it }} }}\n  \
              - {{ path: \"/it/{{*rest}}\", {methods}auth: none, forward: {{ to: it }} }}\n  \
+             - {{ path: /it/mine, {methods}auth: {{ provider: ftgo }}, forward: {{ to: it }} }}\n  \
+             - {{ path: \"/it/mine/{{id}}\", {methods}auth: {{ provider: ftgo }}, forward: {{ to: it }} }}\n  \
              - {{ path: /small, methods: [POST], max_body: 8B, auth: none, forward: {{ to: it }} }}\n  \
              - {{ path: /mine, methods: [GET, POST], auth: {{ provider: ftgo }}, forward: {{ to: it }} }}\n",
             keys.name(),

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode;
 use serde_json::{Map, Value};
 
-use super::Input;
+use super::{Input, json::fold};
 
 /// The answer of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,16 +109,34 @@ pub(super) fn scalar(value: &Value) -> Fact<'_> {
     }
 }
 
-/// The one parameter of that name. Given twice it is nobody's: which of them a service takes is not known here.
+/// The one parameter of that name. Given twice it is nobody's: which of them a service takes is not known here. Twice is also
+/// what some services take for the same: in another case, with blanks around it, with a NUL or a `[` after it, and behind
+/// a `;` where others have an `&`.
 fn in_query<'a>(query: &'a str, name: &str) -> Fact<'a> {
-    let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    let mut found =
-        pairs.filter(|(key, _)| decoded(key).is_some_and(|key| key == name)).map(|(_, value)| value);
-    match (found.next(), found.next()) {
-        (None, _) => Fact::Missing(Why::Absent),
-        (Some(_), Some(_)) => Fact::Missing(Why::Twice),
-        (Some(value), None) => decoded(value).map_or(Fact::Missing(Why::NoText), Fact::Text),
+    let key_of = |pair: &'a str| pair.split_once('=').map_or(pair, |(key, _)| key);
+    let folded = fold(name);
+    let mut found = None;
+    for pair in query.split('&') {
+        if !pair.split(';').any(|part| read_leniently(key_of(part)) == folded) {
+            continue;
+        }
+        if found.is_some() || pair.contains(';') {
+            return Fact::Missing(Why::Twice);
+        }
+        found = Some(pair.split_once('=').unwrap_or((pair, "")));
     }
+    match found {
+        Some((key, value)) if decoded(key).is_some_and(|key| key == name) => {
+            decoded(value).map_or(Fact::Missing(Why::NoText), Fact::Text)
+        }
+        _ => Fact::Missing(Why::Absent),
+    }
+}
+
+fn read_leniently(key: &str) -> String {
+    let spaced = key.replace('+', " ");
+    let text = percent_decode(spaced.as_bytes()).decode_utf8_lossy();
+    fold(text.split(['\0', '[']).next().unwrap_or_default().trim())
 }
 
 /// Form decoding: `+` is a space, `%41` an `A`. `None` when the result is not UTF-8.
@@ -154,5 +172,19 @@ mod tests {
         assert_eq!(found("consumerid=5&xconsumerId=5"), Err(Why::Absent));
         assert_eq!(found("consumerId=5&%63onsumerId=5"), Err(Why::Twice));
         assert_eq!(found("consumerId=%ff"), Err(Why::NoText));
+        for twice in [
+            "consumerId=5&ConsumerID=6",
+            "consumerid=6&consumerId=5",
+            "consumerId=5&+consumerId%20=6",
+            "consumerId=5&consumerId[]=6",
+            "consumerId=5&consumerId%5B0%5D=6",
+            "consumerId=5&consumerId%00x=6",
+            "a=1;consumerId=6&consumerId=5",
+            "consumerId=5;consumerId=6",
+            "consumerId=5;a=1",
+        ] {
+            assert_eq!(found(twice), Err(Why::Twice), "{twice}");
+        }
+        assert_eq!(found("consumerId=a%3Bb&a;b=c"), Ok("a;b".to_owned()));
     }
 }

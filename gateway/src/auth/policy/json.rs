@@ -8,6 +8,7 @@ use std::{borrow::Cow, fmt};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Number, Value, map::Entry};
 
+use super::{Input, Policy};
 use crate::error::{Code, Error};
 
 /// Reads a request's body for a rule. Nesting is bounded by serde_json (128 levels).
@@ -19,6 +20,41 @@ pub fn strict_json(body: &[u8]) -> Result<Value, Error> {
         Error::new(Code::BadRequest, format!("body: {cause}"))
             .detail("The body must be valid JSON that names no field twice.")
     })
+}
+
+impl Policy {
+    /// Holds the names in `body` against those that the rule reads.
+    ///
+    /// # Errors
+    /// [`Code::BadRequest`] when a name is not one that the rule reads, and yet would be to a service that does not look at
+    /// case, or that ends a name at a NUL.
+    pub fn check_names(&self, body: &Value) -> Result<(), Error> {
+        let alike = self.inputs.iter().find_map(|input| match input {
+            Input::Body(field) => alike(body, field),
+            _ => None,
+        });
+        let Some(name) = alike else { return Ok(()) };
+        let error =
+            Error::new(Code::BadRequest, format!("body: a name that is like `{name}`, which the rule reads"));
+        Err(error
+            .detail(format!("The body must spell `{name}` like that, and hold no other spelling of it.")))
+    }
+}
+
+/// The name on the way to `field` that some key is a misspelling of.
+fn alike<'f>(body: &Value, field: &'f [String]) -> Option<&'f str> {
+    let (name, rest) = field.split_first()?;
+    let object = body.as_object()?;
+    let folded = fold(name);
+    if object.keys().any(|key| key != name && fold(key) == folded) {
+        return Some(name);
+    }
+    alike(object.get(name)?, rest)
+}
+
+/// A name as it is to those who do not look at case, be it by small letters or by capitals: K is the Kelvin sign to some.
+pub(super) fn fold(name: &str) -> String {
+    name.split('\0').next().unwrap_or_default().to_lowercase().to_uppercase()
 }
 
 /// A value without a key given twice.
@@ -118,6 +154,25 @@ mod tests {
             r#"{"a":null,"a":{}}"#,
         ] {
             assert_eq!(strict_json(twice.as_bytes()).unwrap_err().code(), Code::BadRequest, "{twice}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_another_reader_takes_for_that_of_the_rule_is_refused() {
+        let policy = Policy::parse("claims.sub == body.order.sku").unwrap();
+        let checked = |text: &str| policy.check_names(&strict_json(text.as_bytes()).unwrap());
+        for wrong in [
+            r#"{"order":{"sku":1,"SKU":2}}"#,
+            r#"{"Order":{"sku":1}}"#,
+            r#"{"order":{"sku":1,"s\u212au":2}}"#,
+            r#"{"order":{"sku":1,"\u017fku":2}}"#,
+            r#"{"order":{"sku\u0000x":2}}"#,
+        ] {
+            let error = checked(wrong).unwrap_err();
+            assert_eq!(error.code(), Code::BadRequest, "{wrong}");
+        }
+        for good in [r#"{"order":{"sku":1,"skus":2},"SKU":3}"#, r#"{"order":[{"SKU":1}]}"#, "{}", "7"] {
+            assert!(checked(good).is_ok(), "{good}");
         }
     }
 
