@@ -140,8 +140,12 @@ impl Endpoint {
         self.metrics.picks.inc();
         let upload = request.body().upload();
         let mut sent = until.bound(pin!(self.send(ask, request))).await.unwrap_or_else(|_elapsed| {
-            let slow_client = upload.as_ref().is_some_and(|upload| upload.waits());
-            Err(if slow_client { Failed::sent(self.client_late()) } else { self.too_late(until) })
+            Err(match &upload {
+                Some(upload) if upload.waits() => Failed::sent(self.client_late()),
+                // It has ended since, too late for the service to answer in what was left: nobody's failure but the client's.
+                Some(upload) if upload.delayed(begun.elapsed()) => self.too_late(until).blameless(),
+                _ => self.too_late(until),
+            })
         });
         if let (Err(Failed { fault, .. }), Some(upload)) = (&mut sent, &upload)
             && fault.reason == Reason::Request(Code::BadRequest)
@@ -158,7 +162,8 @@ impl Endpoint {
             Err(failed) => failed.verdict,
         };
         let now = Instant::now();
-        let took = now.saturating_duration_since(begun);
+        let clients = upload.as_ref().map_or(Duration::ZERO, |upload| upload.waited());
+        let took = now.saturating_duration_since(begun).saturating_sub(clients); // the service's own time
         permit.record(verdict, took, now);
         let timed_out = sent.as_ref().is_err_and(|failed| failed.fault.reason == Reason::Timeout);
         if until.is_hurried() && timed_out {
@@ -236,11 +241,7 @@ impl Endpoint {
     /// No answer in time. A client in a hurry could otherwise open the breaker for all others.
     fn too_late(&self, until: Deadline) -> Failed {
         let failed = Failed::sent(self.fault(Reason::Timeout, "no answer in time"));
-        if until.is_hurried() {
-            Failed { failure: None, verdict: Verdict::Nothing, ..failed }
-        } else {
-            failed
-        }
+        if until.is_hurried() { failed.blameless() } else { failed }
     }
 
     fn client_late(&self) -> Fault {
@@ -251,6 +252,11 @@ impl Endpoint {
 impl Failed {
     fn unsent(fault: Fault, request: Box<Request>) -> Self {
         Failed { failure: Some(Failure::Connect), unsent: Some(request), ..Failed::sent(fault) }
+    }
+
+    /// The same, which says nothing about the endpoint: asking another would not help either.
+    fn blameless(self) -> Self {
+        Failed { failure: None, verdict: Verdict::Nothing, ..self }
     }
 
     /// What the client spoiled says nothing about the endpoint.
