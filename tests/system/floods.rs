@@ -537,3 +537,38 @@ async fn uploads_that_end_late_neither_open_the_breaker_nor_lower_the_limit() {
         other.expect(200);
     }
 }
+
+/// A service that gives a slow upload up, sooner than the gateway does, is well.
+#[tokio::test]
+async fn services_that_do_not_wait_for_slow_uploads_are_not_called_broken() {
+    let service = service(|mut stream| async move {
+        let head = read_head(&mut stream).await;
+        if head.starts_with("post ") {
+            let mut body = [0; 10];
+            drop(timeout(Duration::from_millis(200), stream.read_exact(&mut body)).await);
+        } else {
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            drop(stream.write_all(answer).await);
+        }
+    })
+    .await;
+    let gate = Gate::start(&format!(
+        "server: {{ workers: 1 }}\nupstreams:\n  it: {{ url: \"http://{service}\", circuit_breaker: {{ min_calls: 10, \
+         open_for: 30s }} }}\nroutes:\n  \
+         - {{ path: /it, methods: [GET, POST], auth: none, timeout: 60s, forward: {{ to: it }} }}\n"
+    ));
+    let mut slow = JoinSet::new();
+    for _ in 0..40 {
+        let to = gate.address();
+        slow.spawn(async move {
+            let mut stream = TcpStream::connect(to).await.unwrap();
+            stream.write_all(HALF).await.unwrap();
+            timeout(LONG, read_head(&mut stream)).await.expect("an answer in time")
+        });
+    }
+    while let Some(head) = slow.join_next().await {
+        let head = head.unwrap();
+        assert!(head.starts_with("http/1.1 50"), "{head}");
+    }
+    gate.get("/it").send().await.expect(200);
+}

@@ -32,7 +32,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
-    body::{Body, Request, head_size},
+    body::{Body, Request, Upload, head_size},
     deadline::Deadline,
     error::Code,
 };
@@ -140,22 +140,11 @@ impl Endpoint {
         self.metrics.picks.inc();
         let upload = request.body().upload();
         let mut sent = until.bound(pin!(self.send(ask, request))).await.unwrap_or_else(|_elapsed| {
-            Err(match &upload {
-                Some(upload) if upload.waits() => Failed::sent(self.client_late()),
-                // It has ended since, too late for the service to answer in what was left: nobody's failure but the client's.
-                Some(upload) if upload.delayed(begun.elapsed()) => self.too_late(until).blameless(),
-                _ => self.too_late(until),
-            })
+            let slow_client = upload.as_ref().is_some_and(|upload| upload.waits());
+            Err(if slow_client { Failed::sent(self.client_late()) } else { self.too_late(until) })
         });
-        if let (Err(Failed { fault, .. }), Some(upload)) = (&mut sent, &upload)
-            && fault.reason == Reason::Request(Code::BadRequest)
-        {
-            // HTTP/2 only says that the body failed.
-            if upload.is_over() {
-                fault.reason = Reason::Request(Code::BodyTooLarge);
-            } else if upload.is_stalled() {
-                fault.reason = Reason::Request(Code::RequestTimeout);
-            }
+        if let (Err(failed), Some(upload)) = (&mut sent, &upload) {
+            failed.weigh(upload, begun.elapsed());
         }
         let verdict = match &sent {
             Ok(answer) => self.breaker.verdict(answer.head.status),
@@ -241,7 +230,11 @@ impl Endpoint {
     /// No answer in time. A client in a hurry could otherwise open the breaker for all others.
     fn too_late(&self, until: Deadline) -> Failed {
         let failed = Failed::sent(self.fault(Reason::Timeout, "no answer in time"));
-        if until.is_hurried() { failed.blameless() } else { failed }
+        if until.is_hurried() {
+            Failed { failure: None, verdict: Verdict::Nothing, ..failed }
+        } else {
+            failed
+        }
     }
 
     fn client_late(&self) -> Fault {
@@ -254,9 +247,22 @@ impl Failed {
         Failed { failure: Some(Failure::Connect), unsent: Some(request), ..Failed::sent(fault) }
     }
 
-    /// The same, which says nothing about the endpoint: asking another would not help either.
-    fn blameless(self) -> Self {
-        Failed { failure: None, verdict: Verdict::Nothing, ..self }
+    /// Asks how the client's sending went, in a call that `took` so long, whether it was the client who failed.
+    fn weigh(&mut self, upload: &Upload, took: Duration) {
+        match self.fault.reason {
+            // HTTP/2 only says that the body failed.
+            Reason::Request(Code::BadRequest) if upload.is_over() => {
+                self.fault.reason = Reason::Request(Code::BodyTooLarge);
+            }
+            Reason::Request(Code::BadRequest) if upload.is_stalled() => {
+                self.fault.reason = Reason::Request(Code::RequestTimeout);
+            }
+            // Its end came too late for an answer in what was left of the time, or the service would not wait for it.
+            Reason::Timeout | Reason::Reset if upload.delayed(took) => {
+                (self.failure, self.verdict) = (None, Verdict::Nothing);
+            }
+            _ => {}
+        }
     }
 
     /// What the client spoiled says nothing about the endpoint.
