@@ -8,11 +8,11 @@ use std::{
     io,
     pin::Pin,
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, LazyLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant as StdInstant},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -26,6 +26,10 @@ use tokio::time::{Instant, Sleep};
 pub type Request = http::Request<Body>;
 /// An answer as the pipeline sees it.
 pub type Response = http::Response<Body>;
+
+/// The most header fields of a request. Over HTTP/1.1 it is hyper that refuses more; over HTTP/2 a field of the table takes one
+/// byte (RFC 7541 section 6.1), and here a hundred times as many.
+pub const MOST_FIELDS: usize = 100;
 
 /// What a header section takes: its names and values, and the four bytes around each in HTTP/1.1.
 #[must_use]
@@ -132,19 +136,61 @@ struct Alarm {
     seen: u64,
 }
 
-/// Whether a request waits for its client: then it is not the service that is late.
+/// Whether a request waits for its client, and for how long it has: then it is not the service that is late. Written by the
+/// worker that reads the body, so loads and stores suffice.
 #[derive(Debug, Default)]
 pub struct Upload {
-    waits: AtomicBool,
+    /// Since when the next bytes have been waited for, in microseconds on [`BEGUN`]; 0 while they are not.
+    since: AtomicU64,
+    /// Microseconds of waiting that are over.
+    waited: AtomicU64,
     over: AtomicBool,
     stalled: AtomicBool,
+}
+
+/// When the clock of uploads began. It is read only when a client keeps its reader waiting.
+static BEGUN: LazyLock<StdInstant> = LazyLock::new(StdInstant::now);
+
+/// Microseconds on that clock, at least one.
+fn micros() -> u64 {
+    BEGUN.elapsed().as_micros() as u64 + 1
 }
 
 impl Upload {
     /// Whether the next bytes of the body have been asked for and are not there.
     #[must_use]
     pub fn waits(&self) -> bool {
-        self.waits.load(Ordering::Relaxed)
+        self.since.load(Ordering::Relaxed) > 0
+    }
+
+    /// How long the client has kept its reader waiting until now, all in all.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        let since = self.since.load(Ordering::Relaxed);
+        let still = if since > 0 { micros().saturating_sub(since) } else { 0 };
+        Duration::from_micros(self.waited.load(Ordering::Relaxed) + still)
+    }
+
+    /// Whether so much of the time that a call `took` was the client's that it does not tell how quick the service is: more
+    /// than a tenth. Half would be too much to leave to clients, since a service that needs half of its time would then be
+    /// late whenever they like.
+    #[must_use]
+    pub fn delayed(&self, took: Duration) -> bool {
+        self.waited() > took / 10
+    }
+
+    /// The next bytes are waited for, or they are there.
+    fn note(&self, waits: bool) {
+        let since = self.since.load(Ordering::Relaxed);
+        match (since > 0, waits) {
+            (false, true) => self.since.store(micros(), Ordering::Relaxed),
+            (true, false) => {
+                let waited = self.waited.load(Ordering::Relaxed) + micros().saturating_sub(since);
+                self.waited.store(waited, Ordering::Relaxed);
+                self.since.store(0, Ordering::Relaxed);
+            }
+            _ => {}
+        }
     }
 
     /// Whether the client has sent more than it may.
@@ -271,7 +317,7 @@ impl ClientBody {
             return Poll::Ready(Some(Err(self.given_up())));
         };
         let frame = Pin::new(incoming).poll_frame(cx);
-        self.upload.waits.store(frame.is_pending(), Ordering::Relaxed);
+        self.upload.note(frame.is_pending());
         if frame.is_pending() && self.is_silent(cx) {
             // Dropped, and not read on: whoever stays silent is not waited for, and its connection ends with the answer.
             self.incoming = None;
@@ -369,5 +415,22 @@ mod tests {
         assert_eq!(body.size_hint().exact(), Some(5));
         assert_eq!(body.collect().await.unwrap(), "hello");
         assert!(Body::full("").is_end_stream());
+    }
+
+    #[test]
+    fn the_time_that_a_client_took_for_its_body_is_told_from_the_services() {
+        let upload = Upload::default();
+        upload.note(false);
+        assert!(!upload.waits() && !upload.delayed(Duration::ZERO), "a body that came with its head");
+        let begun = StdInstant::now();
+        upload.note(true);
+        while begun.elapsed() < Duration::from_millis(5) {}
+        assert!(upload.waits() && upload.waited() >= Duration::from_millis(4), "while it is waited for");
+        upload.note(true);
+        upload.note(false);
+        let waited = upload.waited();
+        assert!(!upload.waits() && waited >= Duration::from_millis(4) && waited <= begun.elapsed());
+        assert_eq!(upload.waited(), waited, "no longer than it was waited for");
+        assert!(upload.delayed(waited * 9) && !upload.delayed(waited * 11));
     }
 }

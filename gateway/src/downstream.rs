@@ -11,6 +11,7 @@ use std::{
 };
 
 use http::HeaderValue;
+use tokio::sync::Notify;
 
 use crate::worker;
 
@@ -57,6 +58,11 @@ impl Network {
     }
 }
 
+/// So many requests may be given up on one connection before their answers, in so many ticks: ten seconds. Each has cost the
+/// gateway a request, and a service perhaps, and none of them the client a stream (CVE-2023-44487, in pace).
+const MOST_LEFT: u32 = 100;
+const LEFT_WITHIN: u32 = 100;
+
 /// What is being done on a connection. It is served by one worker, so loads and stores suffice where others would have to
 /// count atomically.
 #[derive(Debug)]
@@ -73,14 +79,57 @@ pub struct Activity {
     cut: AtomicBool,
     /// Whether all that was answered has been handed to the system.
     flushed: AtomicBool,
+    /// How often a client was given something of an answer, to tell one time from another; it wraps.
+    gifts: AtomicU32,
+    /// Set while an answer ends because its client takes nothing of it.
+    ending: AtomicBool,
+    /// Requests that the client gave up before their answers, since `left_since`.
+    left: AtomicU32,
+    left_since: AtomicU32,
+    /// Whether they were too many, and who wants to know.
+    restless: AtomicBool,
+    told: Notify,
+}
+
+/// What one stream of HTTP/2 can tell of its answer by what changes while it runs, since one runs at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Given {
+    /// Answers that wait for their client to take something.
+    waiting: u32,
+    gifts: u32,
+}
+
+impl Given {
+    /// Whether the answer of the stream that ran since `before` waits for its client now, if it `waited` then; and whether for
+    /// something new.
+    #[must_use]
+    pub fn since(self, before: Given, waited: bool) -> (bool, bool) {
+        let waits = (u32::from(waited) + self.waiting).saturating_sub(before.waiting) > 0;
+        (waits, waits && self.gifts != before.gifts)
+    }
 }
 
 impl Default for Activity {
     fn default() -> Self {
         let (answering, given) = (AtomicU32::new(0), AtomicU32::new(0));
         let since = AtomicU32::new(worker::ticks());
-        let (blocked, cut, flushed) = (AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(true));
-        Activity { answering, given, since, blocked, cut, flushed }
+        let flushed = AtomicBool::new(true);
+        let (blocked, cut, ending, restless) = Default::default();
+        let (gifts, left, left_since, told) = Default::default();
+        Activity {
+            answering,
+            given,
+            since,
+            blocked,
+            cut,
+            flushed,
+            gifts,
+            ending,
+            left,
+            left_since,
+            restless,
+            told,
+        }
     }
 }
 
@@ -100,7 +149,48 @@ impl Activity {
     /// Something of an answer is there for the client to take.
     pub fn given(&self) {
         self.given.store(self.given.load(Relaxed) + 1, Relaxed);
+        self.gifts.store(self.gifts.load(Relaxed).wrapping_add(1), Relaxed);
         self.since.store(worker::ticks(), Relaxed);
+    }
+
+    /// How it stands with what clients were given.
+    #[must_use]
+    pub fn gave(&self) -> Given {
+        Given { waiting: self.given.load(Relaxed), gifts: self.gifts.load(Relaxed) }
+    }
+
+    /// Runs `end`, which ends an answer of which the client takes nothing.
+    pub fn ending(&self, end: impl FnOnce()) {
+        self.ending.store(true, Relaxed);
+        end();
+        self.ending.store(false, Relaxed);
+    }
+
+    /// Whether that is why an answer ends.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.ending.load(Relaxed)
+    }
+
+    /// The client gave a request up before there was an answer.
+    pub fn left(&self) {
+        let now = worker::ticks();
+        if now.wrapping_sub(self.left_since.load(Relaxed)) > LEFT_WITHIN {
+            self.left_since.store(now, Relaxed);
+            self.left.store(0, Relaxed);
+        }
+        let left = self.left.load(Relaxed) + 1;
+        self.left.store(left, Relaxed);
+        if left > MOST_LEFT && !self.restless.swap(true, Relaxed) {
+            self.told.notify_one();
+        }
+    }
+
+    /// Returns once the client has given up too many requests for one that means them.
+    pub async fn restless(&self) {
+        while !self.restless.load(Relaxed) {
+            self.told.notified().await;
+        }
     }
 
     /// The client has made room for more, or the answer is over.
@@ -232,6 +322,36 @@ mod tests {
         assert_eq!(network("2001:db8:0:1::1"), network("2001:db8:0:1:ffff::2"));
         assert_ne!(network("2001:db8:0:1::1"), network("2001:db8:0:2::1"));
         assert_ne!(network("0.0.0.0"), network("::"));
+    }
+
+    #[test]
+    fn a_stream_tells_its_own_answer_from_the_others_by_what_changes_while_it_runs() {
+        let activity = Activity::default();
+        activity.given(); // another stream's
+        let before = activity.gave();
+        assert_eq!(activity.gave().since(before, false), (false, false));
+        activity.given();
+        assert_eq!(activity.gave().since(before, false), (true, true));
+        let before = activity.gave();
+        assert_eq!(activity.gave().since(before, true), (true, false), "it still waits for the same");
+        activity.wanted();
+        activity.given();
+        assert_eq!(activity.gave().since(before, true), (true, true), "some of it was taken");
+        activity.wanted();
+        assert_eq!(activity.gave().since(before, true), (false, false));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_gives_up_too_many_requests_is_restless() {
+        let activity = Activity::default();
+        (0..MOST_LEFT).for_each(|_| activity.left());
+        assert!(!activity.restless.load(Relaxed));
+        (0..=LEFT_WITHIN).for_each(|_| worker::tick());
+        (0..MOST_LEFT).for_each(|_| activity.left());
+        assert!(!activity.restless.load(Relaxed), "those of before are forgotten");
+        activity.left();
+        activity.restless().await;
+        activity.restless().await;
     }
 
     #[test]

@@ -353,9 +353,15 @@ fn options(allow: &HeaderValue, has_cors: bool) -> Response {
     response
 }
 
-/// What hyper leaves to us: the size of the header section, one valid `Host`, and no coding but `chunked`.
+/// What hyper leaves to us: the size of the header section, the number of its fields over HTTP/2, one valid `Host`, and no coding but `chunked`.
 fn check_head(request: &Request, max_header_size: usize) -> Result<(), Error> {
     let headers = request.headers();
+    if headers.len() > body::MOST_FIELDS {
+        return Err(Error::new(
+            Code::HeadersTooLarge,
+            format!("the header section has over {} fields", body::MOST_FIELDS),
+        ));
+    }
     if body::head_size(headers) > max_header_size {
         return Err(Error::new(
             Code::HeadersTooLarge,

@@ -18,7 +18,8 @@ use crate::{
     client::{connect, connect_h2},
     harness::{Gate, until},
     security::frames::{
-        CONTINUATION, DATA, END, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, WHOLE, block, frame,
+        CONTINUATION, DATA, END, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, WHOLE, WINDOW_UPDATE, block,
+        frame,
     },
     wire::{read_head, service},
 };
@@ -342,4 +343,232 @@ async fn a_stream_of_http2_whose_body_stands_still_ends_and_the_others_go_on() {
     assert_eq!(answer.status(), 408);
     let other = sender.send_request(request("GET", axum::body::Body::empty()));
     assert_eq!(timeout(LONG, other).await.expect("an answer in time").unwrap().status(), 200);
+}
+
+/// The next frame, or none at the end: its kind, its stream and what is in it.
+async fn next_frame(stream: &mut TcpStream) -> Option<(u8, u32, Vec<u8>)> {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.ok()?;
+    let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+    stream.read_exact(&mut payload).await.ok()?;
+    Some((head[3], u32::from_be_bytes([head[5], head[6], head[7], head[8]]), payload))
+}
+
+/// Answers of which nothing is taken end, whatever else is asked on their connection: their slots are for others.
+#[tokio::test]
+async fn an_answer_that_nobody_takes_ends_though_others_of_its_connection_go_on() {
+    let large = service(|mut stream| async move {
+        drop(read_head(&mut stream).await);
+        let mut answer = b"HTTP/1.1 200 OK\r\ncontent-length: 8388608\r\n\r\n".to_vec();
+        answer.resize(answer.len() + (8 << 20), b'x');
+        drop(stream.write_all(&answer).await);
+    })
+    .await;
+    let gate = Gate::start(&format!(
+        "server: {{ workers: 1, header_timeout: 1s, max_in_flight: 100 }}\nupstreams:\n  \
+         it: {{ url: \"http://{large}\", in_flight: {{ limit: 2, max_wait: 0s }} }}\nroutes:\n  \
+         - {{ path: /large, auth: none, timeout: 60s, forward: {{ to: it }} }}\n"
+    ));
+    let mut held = http2(gate.address(), &[0, 4, 0, 0, 0, 0]).await; // a window of none
+    for stream in [1, 3] {
+        held.write_all(&frame(HEADERS, END | WHOLE, stream, &request(b"GET", b"/large"))).await.unwrap();
+    }
+    let (mut resets, mut answered, mut next) = (Vec::new(), 0, 5);
+    let mut ticks = tokio::time::interval(Duration::from_millis(100));
+    let held_up = async {
+        while resets.len() < 2 {
+            tokio::select! {
+                _ = ticks.tick() => {
+                    let ask = frame(HEADERS, END | WHOLE, next, &request(b"HEAD", b"/nowhere"));
+                    held.write_all(&ask).await.unwrap();
+                    next += 2;
+                }
+                readable = held.readable() => {
+                    readable.unwrap();
+                    match next_frame(&mut held).await.expect("the connection stays open") {
+                        (HEADERS, 1 | 3, _) if answered < 2 => {
+                            answered += 1;
+                            if answered == 2 {
+                                gate.get("/large").send().await.expect(503);
+                            }
+                        }
+                        (RST_STREAM, stream, reason) => resets.push((stream, reason)),
+                        _ => {}
+                    }
+                }
+            }
+        }
+    };
+    timeout(LONG, held_up).await.expect("both end in time");
+    resets.sort();
+    assert_eq!(resets, [(1, vec![0, 0, 0, 8]), (3, vec![0, 0, 0, 8])], "CANCEL");
+    gate.get("/large").send().await.expect(200);
+    drop(held);
+}
+
+/// CVE-2023-44487, slowly enough that each request has begun, and fast enough to keep services busy with nothing.
+#[tokio::test]
+async fn requests_that_are_reset_in_pace_end_their_connection_too() {
+    let silent = service(|mut stream| async move {
+        drop(read_head(&mut stream).await);
+        drop(stream.read_u8().await);
+    })
+    .await;
+    let gate = Gate::start(&format!(
+        "server: {{ workers: 1 }}\nupstreams:\n  it: {{ url: \"http://{silent}\" }}\nroutes:\n  \
+         - {{ path: /it, auth: none, timeout: 60s, forward: {{ to: it }} }}\n"
+    ));
+    let mut stream = http2(gate.address(), &[]).await;
+    let mut pace = tokio::time::interval(Duration::from_millis(20));
+    let mut rounds = 0;
+    let ended = async {
+        for first in (1..).step_by(160) {
+            let streams = (first..first + 160).step_by(2);
+            let heads: Vec<u8> = streams
+                .clone()
+                .flat_map(|at| frame(HEADERS, END | WHOLE, at, &request(b"GET", b"/it")))
+                .collect();
+            let resets: Vec<u8> = streams.flat_map(|at| frame(RST_STREAM, 0, at, &[0, 0, 0, 8])).collect();
+            for bytes in [heads, resets] {
+                pace.tick().await;
+                if stream.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            }
+            rounds += 1;
+        }
+    };
+    timeout(LONG, ended).await.expect("the connection is ended in time");
+    assert!(rounds < 200, "{rounds}");
+    drop(gate);
+}
+
+/// Windows that grow without need, and frames that nobody knows.
+#[tokio::test]
+async fn a_flood_of_windows_and_of_unknown_frames_ends_its_connection() {
+    assert!(others_are_served(Vec::new(), |_| frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]).repeat(500)).await);
+    assert!(others_are_served(Vec::new(), |_| frame(0xbe, 0, 0, &[]).repeat(500)).await);
+}
+
+/// A field of the codec's table takes one byte of HTTP/2, and a hundred times as many here.
+#[tokio::test]
+async fn more_than_a_hundred_fields_are_refused_over_either_http() {
+    let gate = gate("header_timeout: 30s").await;
+    let mut stream = http2(gate.address(), &[]).await;
+    let (mut status, mut at) = (Vec::new(), 1);
+    // `accept-charset` of the static table (RFC 7541 appendix A), which has no value there.
+    for (fields, expected) in [(100, 200), (101, 431), (1_000, 431), (4_000, 431)] {
+        let head = [request(b"GET", b"/it"), vec![0x80 | 15; fields]].concat();
+        stream.write_all(&frame(HEADERS, END | WHOLE, at, &head)).await.unwrap();
+        let whole = async {
+            loop {
+                match next_frame(&mut stream).await.expect("the connection stays open") {
+                    (HEADERS, stream, block) if stream == at => return block[0],
+                    _ => {}
+                }
+            }
+        };
+        // 200 stands in the static table; 431 does not, and is written out.
+        let came = timeout(LONG, whole).await.expect("an answer in time");
+        status.push((if came == 0x88 { 200 } else { 431 }, expected));
+        at += 2;
+    }
+    assert!(status.iter().all(|(came, expected)| came == expected), "{status:?}");
+    for (fields, expected) in [(99, 200), (100, 431)] {
+        let many = "accept-charset:\r\n".repeat(fields); // besides `host`
+        let answer = format!("GET /it HTTP/1.1\r\nhost: a\r\n{many}\r\n");
+        let mut stream = TcpStream::connect(gate.address()).await.unwrap();
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        let head = timeout(LONG, read_head(&mut stream)).await.expect("an answer in time");
+        assert!(head.starts_with(&format!("http/1.1 {expected} ")), "{fields}: {head}");
+    }
+}
+
+/// The client's last byte comes just before the time is over: the service has had none of it, and is not to blame.
+#[tokio::test]
+async fn uploads_that_end_late_neither_open_the_breaker_nor_lower_the_limit() {
+    let service = service(|mut stream| async move {
+        loop {
+            let head = read_head(&mut stream).await;
+            let mut body = [0; 10];
+            if head.is_empty() || (head.starts_with("post ") && stream.read_exact(&mut body).await.is_err()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await; // the time that its work takes
+            drop(stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await);
+        }
+    })
+    .await;
+    let breaker = "circuit_breaker: { slow_call: 500ms, min_calls: 10, open_for: 30s }";
+    let gate = Gate::start(&format!(
+        "server: {{ workers: 1 }}\nupstreams:\n  it: {{ url: \"http://{service}\", attempt_timeout: 700ms, \
+         in_flight: {{ limit: 200, adaptive: {{}} }}, {breaker} }}\nroutes:\n  \
+         - {{ path: /it, methods: [GET, POST], auth: none, timeout: 60s, forward: {{ to: it }} }}\n"
+    ));
+    let mut late = JoinSet::new();
+    for at in 0..80 {
+        let to = gate.address();
+        late.spawn(async move {
+            let mut stream = TcpStream::connect(to).await.unwrap();
+            stream.write_all(HALF).await.unwrap();
+            // Half of them late, half of them slow: those are answered.
+            tokio::time::sleep(Duration::from_millis(if at % 2 == 0 { 650 } else { 550 })).await;
+            stream.write_all(b"67890").await.unwrap();
+            let head = timeout(LONG, read_head(&mut stream)).await.expect("an answer in time");
+            head["http/1.1 ".len()..][..3].to_owned()
+        });
+    }
+    let mut came = std::collections::BTreeMap::<String, u32>::new();
+    while let Some(status) = late.join_next().await {
+        *came.entry(status.unwrap()).or_default() += 1;
+    }
+    println!("{came:?}");
+    assert!(came.get("504").is_some_and(|late| *late >= 20), "{came:?}");
+    let metrics = gate.admin("/metrics").send().await.expect(200);
+    let metrics = String::from_utf8_lossy(metrics.bytes()).into_owned();
+    let of = |name: &str| {
+        let line = metrics.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}"));
+        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    assert_eq!(of("gateway_endpoint_breaker_opened_total{"), 0.0);
+    assert_eq!(of("gateway_upstream_slots_limit{"), 200.0);
+    let others = (0..20).map(|_| gate.get("/it").send());
+    for other in futures_util::future::join_all(others).await {
+        other.expect(200);
+    }
+}
+
+/// A service that gives a slow upload up, sooner than the gateway does, is well.
+#[tokio::test]
+async fn services_that_do_not_wait_for_slow_uploads_are_not_called_broken() {
+    let service = service(|mut stream| async move {
+        let head = read_head(&mut stream).await;
+        if head.starts_with("post ") {
+            let mut body = [0; 10];
+            drop(timeout(Duration::from_millis(200), stream.read_exact(&mut body)).await);
+        } else {
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            drop(stream.write_all(answer).await);
+        }
+    })
+    .await;
+    let gate = Gate::start(&format!(
+        "server: {{ workers: 1 }}\nupstreams:\n  it: {{ url: \"http://{service}\", circuit_breaker: {{ min_calls: 10, \
+         open_for: 30s }} }}\nroutes:\n  \
+         - {{ path: /it, methods: [GET, POST], auth: none, timeout: 60s, forward: {{ to: it }} }}\n"
+    ));
+    let mut slow = JoinSet::new();
+    for _ in 0..40 {
+        let to = gate.address();
+        slow.spawn(async move {
+            let mut stream = TcpStream::connect(to).await.unwrap();
+            stream.write_all(HALF).await.unwrap();
+            timeout(LONG, read_head(&mut stream)).await.expect("an answer in time")
+        });
+    }
+    while let Some(head) = slow.join_next().await {
+        let head = head.unwrap();
+        assert!(head.starts_with("http/1.1 50"), "{head}");
+    }
+    gate.get("/it").send().await.expect(200);
 }

@@ -2,10 +2,16 @@
 //!
 //! Not here: what a document says, and how large a body may be, which the route says.
 
-use async_graphql::{Extensions, Variables};
+use std::{borrow::Cow, fmt};
+
+use async_graphql::Variables;
 use http::{HeaderMap, HeaderValue, Method, header};
 use percent_encoding::percent_decode_str;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
 
 use super::Refusal;
 use crate::{
@@ -13,18 +19,133 @@ use crate::{
     error::{Code, Error},
 };
 
+/// The most JSON values of one operation's variables, objects and lists counted with what is in them. Each takes two bytes of a
+/// body at least and some hundred here.
+const MOST_VALUES: usize = 1_000;
+
 /// One operation as a client asks for it.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Default)]
 pub(super) struct Asked {
-    #[serde(default)]
     pub(super) query: Option<String>,
-    #[serde(default)]
     pub(super) operation_name: Option<String>,
-    #[serde(default)]
     pub(super) variables: Variables,
+    /// Whether the query is named by its hash.
+    by_hash: bool,
+}
+
+/// The same as it was sent: nothing is built of what is not asked for, nor of what has not been measured.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Sent<'a> {
     #[serde(default)]
-    extensions: Option<Extensions>,
+    query: Option<String>,
+    #[serde(default)]
+    operation_name: Option<String>,
+    #[serde(default, borrow)]
+    variables: Option<&'a RawValue>,
+    #[serde(default)]
+    extensions: Option<SentExtensions>,
+}
+
+/// The one extension that says anything here, if it is there.
+struct SentExtensions {
+    by_hash: bool,
+}
+
+impl<'de> Deserialize<'de> for SentExtensions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = SentExtensions;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SentExtensions, A::Error> {
+                let mut by_hash = false;
+                while let Some((key, IgnoredAny)) = map.next_entry::<Cow<'de, str>, _>()? {
+                    by_hash |= key == "persistedQuery";
+                }
+                Ok(SentExtensions { by_hash })
+            }
+        }
+        deserializer.deserialize_map(Keys)
+    }
+}
+
+/// Counts JSON values down, and fails where there are more.
+struct Count<'a>(&'a mut usize);
+
+impl<'de> DeserializeSeed<'de> for Count<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        *self.0 = self.0.checked_sub(1).ok_or_else(|| de::Error::custom("too many values"))?;
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Count<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element_seed(Count(self.0))?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while map.next_key::<IgnoredAny>()?.is_some() {
+            map.next_value_seed(Count(self.0))?;
+        }
+        Ok(())
+    }
+}
+
+impl Sent<'_> {
+    fn asked(self, wrong: &'static str) -> Result<Asked, Refusal> {
+        let variables =
+            self.variables.map_or_else(|| Ok(Variables::default()), |sent| variables(sent, wrong))?;
+        let by_hash = self.extensions.is_some_and(|sent| sent.by_hash);
+        Ok(Asked { query: self.query, operation_name: self.operation_name, variables, by_hash })
+    }
+}
+
+fn variables(sent: &RawValue, wrong: &'static str) -> Result<Variables, Refusal> {
+    let mut left = MOST_VALUES;
+    let counted = Count(&mut left).deserialize(&mut serde_json::Deserializer::from_str(sent.get()));
+    if counted.is_err() && left == 0 {
+        return Err(Refusal::bad_input(format!("The variables hold more than {MOST_VALUES} values.")));
+    }
+    serde_json::from_str(sent.get()).map_err(|_| Refusal::bad_input(wrong))
 }
 
 /// One operation or several.
@@ -53,8 +174,7 @@ impl Asked {
         if let Some(query) = self.query.as_deref().filter(|query| !query.is_empty()) {
             return Ok(query);
         }
-        let by_hash = self.extensions.as_ref().is_some_and(|sent| sent.contains_key("persistedQuery"));
-        Err(if by_hash {
+        Err(if self.by_hash {
             // The word by which clients know to send the text instead.
             Refusal { code: "PERSISTED_QUERY_NOT_SUPPORTED", message: "PersistedQueryNotSupported".into() }
         } else {
@@ -118,8 +238,16 @@ fn of_query(query: &str) -> Result<Asked, Refusal> {
         match name {
             "query" => asked.query = Some(decoded(value)?),
             "operationName" => asked.operation_name = Some(decoded(value)?).filter(|name| !name.is_empty()),
-            "variables" => asked.variables = json(&decoded(value)?)?.unwrap_or_default(),
-            "extensions" => asked.extensions = json(&decoded(value)?)?,
+            "variables" => {
+                let text = decoded(value)?;
+                let sent: Option<&RawValue> = json(&text)?;
+                asked.variables = sent.map_or(Ok(Variables::default()), |sent| variables(sent, NO_OBJECT))?;
+            }
+            "extensions" => {
+                let text = decoded(value)?;
+                let sent: Option<Option<SentExtensions>> = json(&text)?;
+                asked.by_hash = sent.flatten().is_some_and(|sent| sent.by_hash);
+            }
             _ => {}
         }
     }
@@ -133,23 +261,28 @@ fn decoded(value: &str) -> Result<String, Refusal> {
     text.map(|text| text.into_owned()).map_err(|_| Refusal::bad_input("A parameter is not UTF-8."))
 }
 
-fn json<T: for<'de> Deserialize<'de>>(text: &str) -> Result<Option<T>, Refusal> {
+const NO_OBJECT: &str = "A parameter is no JSON object.";
+
+fn json<'de, T: Deserialize<'de>>(text: &'de str) -> Result<Option<T>, Refusal> {
     if text.is_empty() {
         return Ok(None);
     }
-    serde_json::from_str(text).map_err(|_| Refusal::bad_input("A parameter is no JSON object."))
+    serde_json::from_str(text).map(Some).map_err(|_| Refusal::bad_input(NO_OBJECT))
 }
 
 fn of_body_text(body: &[u8], most: usize) -> Result<Batch, Refusal> {
-    let wrong = |_| Refusal::bad_input("The body is no JSON object of a GraphQL request.");
+    const NO_REQUEST: &str = "The body is no JSON object of a GraphQL request.";
+    let wrong = |_| Refusal::bad_input(NO_REQUEST);
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'[') {
-        return serde_json::from_slice(body).map(|asked| Batch::One(Box::new(asked))).map_err(wrong);
+        let sent: Sent<'_> = serde_json::from_slice(body).map_err(wrong)?;
+        return Ok(Batch::One(Box::new(sent.asked(NO_REQUEST)?)));
     }
-    let all: Vec<Asked> = serde_json::from_slice(body).map_err(wrong)?;
+    let all: Vec<Sent<'_>> = serde_json::from_slice(body).map_err(wrong)?;
     if all.is_empty() || all.len() > most {
         return Err(Refusal::bad_input(format!("A batch holds 1 to {most} requests.")));
     }
-    Ok(Batch::Many(all))
+    let all = all.into_iter().map(|sent| sent.asked(NO_REQUEST));
+    Ok(Batch::Many(all.collect::<Result<_, _>>()?))
 }
 
 #[cfg(test)]
@@ -210,8 +343,33 @@ mod tests {
 
     #[test]
     fn a_query_sent_by_its_hash_alone_is_told_so() {
-        let asked: Asked =
-            serde_json::from_str(r#"{"extensions":{"persistedQuery":{"version":1}}}"#).unwrap();
+        let sent = br#"{"extensions":{"other":[1,{}],"persistedQuery":{"version":1}}}"#;
+        let Ok(Batch::One(asked)) = of_body_text(sent, 1) else { panic!("one") };
         assert_eq!(asked.text().unwrap_err().code, "PERSISTED_QUERY_NOT_SUPPORTED");
+        let asked = of_query("extensions=%7B%22persistedQuery%22:%7B%7D%7D").unwrap();
+        assert_eq!(asked.text().unwrap_err().code, "PERSISTED_QUERY_NOT_SUPPORTED");
+        for wrong in [&br#"{"extensions":[]}"#[..], br#"{"extensions":5}"#] {
+            assert!(of_body_text(wrong, 1).is_err());
+        }
+        assert!(of_query("extensions=null").is_ok() && of_query("extensions=%5B%5D").is_err());
+    }
+
+    #[test]
+    fn variables_of_too_many_values_are_refused_before_anything_is_built_of_them() {
+        let body = |many: usize| {
+            let list = vec!["{}"; many].join(",");
+            format!(r#"{{"query":"{{a}}","variables":{{"a":[{list}],"b":{{"c":null}}}}}}"#)
+        };
+        let fits = MOST_VALUES - 4; // the object, the list, `b` and `c`
+        assert!(of_body_text(body(fits).as_bytes(), 1).is_ok());
+        for over in [fits + 1, 100_000] {
+            let refusal = of_body_text(body(over).as_bytes(), 1).unwrap_err();
+            assert_eq!(refusal.code, "BAD_USER_INPUT");
+            assert_eq!(refusal.message, "The variables hold more than 1000 values.");
+        }
+        let list = vec!["0"; MOST_VALUES].join(",");
+        assert!(of_query(&format!("query=a&variables=%7B%22a%22:[{list}]%7D")).is_err());
+        assert!(of_body_text(br#"{"query":"{a}","variables":[]}"#, 1).is_err());
+        assert!(of_body_text(br#"{"query":"{a}","variables":null,"extensions":null}"#, 1).is_ok());
     }
 }

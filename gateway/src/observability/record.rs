@@ -189,6 +189,13 @@ impl Record {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if self.status.is_none() {
+            self.from.activity.left();
+        } else if self.from.activity.is_ending() {
+            self.end = End::Client;
+            self.failure =
+                Some(("cut_short", "the client took nothing of its answer for too long".to_owned()));
+        }
         self.wanted();
         self.from.activity.end();
         let class = self.status.map_or(0, |status| usize::from(status.as_u16() / 100).min(5));

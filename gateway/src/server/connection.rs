@@ -4,7 +4,7 @@
 
 use std::{
     convert::Infallible,
-    future::Future,
+    future::{Future, pending},
     io,
     net::{IpAddr, SocketAddr},
     pin::pin,
@@ -21,7 +21,7 @@ use hyper::{
     server::conn::{http1, http2},
     service::{Service, service_fn},
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -40,11 +40,13 @@ use super::{
     proxies::Proxies,
     proxy_protocol::{self, Told},
     seldom::Seldom,
+    streams::Streams,
     taken::Taken,
     tls,
     watched::{Reset, Watched},
 };
 use crate::{
+    body::MOST_FIELDS,
     downstream::Downstream,
     gathered::Gathered,
     observability::{handshakes::Failure, metrics::ProcessMetrics, record::Recorded},
@@ -66,7 +68,8 @@ const PING: Duration = Duration::from_secs(20);
 pub(super) struct Serving<S> {
     gateway: Arc<S>,
     http1: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
+    /// The largest header list of HTTP/2.
+    largest_list: u32,
     header_timeout: Duration,
     caps: Arc<Caps>,
     pub(super) draining: Draining,
@@ -97,6 +100,8 @@ enum Broken {
     SlowHandshake,
     #[error("the client sends no request, or does not read its answer")]
     Quiet,
+    #[error("the client gives up too many of its requests")]
+    Restless,
 }
 
 /// A connection that is counted as open.
@@ -111,8 +116,8 @@ impl<S: Serve> Serving<S> {
         open: mpsc::Sender<Infallible>,
     ) -> Self {
         let header_timeout = settings.header_timeout.0;
-        let (http1, http2) = (http1(read_buffer(settings)), http2(largest_list(settings)));
-        Serving { gateway, http1, http2, header_timeout, caps, draining, _open: open }
+        let (http1, largest_list) = (http1(read_buffer(settings)), largest_list(settings));
+        Serving { gateway, http1, largest_list, header_timeout, caps, draining, _open: open }
     }
 
     /// A place for one more connection, unless that is one too many.
@@ -226,12 +231,18 @@ impl<S: Serve> Serving<S> {
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let io = TokioIo::new(Taken::new(io, peer.downstream.clone()));
-        let mut connection = pin!(self.http2.serve_connection(io, answers(peer)));
-        let idle = || peer.downstream.activity.quiet_over_http2();
+        let activity = &peer.downstream.activity;
+        let streams = Streams::new(activity.clone(), self.header_timeout);
+        let mut connection = pin!(http2(streams, self.largest_list).serve_connection(io, answers(peer)));
+        let idle = || activity.quiet_over_http2();
+        // A proxy gives up for all of its clients: many of them may leave at once.
+        let restless =
+            || async { if peer.proxies.is_none() { activity.restless().await } else { pending().await } };
         let mut seldom = pin!(async {
             tokio::select! {
                 () = self.draining.begun() => {}
                 () = self.quiet(idle) => {}
+                () = restless() => {}
             }
         });
         tokio::select! {
@@ -239,15 +250,18 @@ impl<S: Serve> Serving<S> {
             ended = connection.as_mut() => return Ok(ended?),
             () = Seldom::new(seldom.as_mut()) => connection.as_mut().graceful_shutdown(),
         }
-        // Who takes nothing of an answer, or sends half a request and no more, would never let it end.
+        // Who takes nothing of an answer, or sends half a request and no more, would never let it end; nor would a flood.
         let overdue = async {
             sleep(GRACE).await;
-            self.quiet(idle).await;
+            tokio::select! {
+                () = self.quiet(idle) => Broken::Quiet,
+                () = restless() => Broken::Restless,
+            }
         };
         tokio::select! {
             biased;
             ended = connection.as_mut() => Ok(ended?),
-            () = overdue => Err(Broken::Quiet),
+            why = overdue => Err(why),
         }
     }
 }
@@ -330,9 +344,13 @@ fn read_buffer(settings: &ServerConfig) -> usize {
     usize::try_from(settings.max_header_size.0.saturating_add(settings.max_uri.0)).unwrap_or(usize::MAX)
 }
 
-/// Well above what the pipeline accepts over HTTP/2: it is the one that refuses, with a problem document.
+/// A little above what the pipeline accepts over HTTP/2: it is the one that refuses, with a problem document. What is far above
+/// gets a bare 431 from the codec, which does not keep it. HTTP/2 counts 32 bytes for each field besides its name and value
+/// (RFC 9113 section 6.5.2), and the target as one of them.
 fn largest_list(settings: &ServerConfig) -> u32 {
-    let bytes = settings.max_header_size.0.saturating_mul(4).saturating_add(16 << 10);
+    const A_LITTLE: u64 = 4 << 10;
+    let fields = 32 * MOST_FIELDS as u64 + A_LITTLE;
+    let bytes = settings.max_header_size.0.saturating_add(settings.max_uri.0).saturating_add(fields);
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
@@ -347,8 +365,8 @@ fn http1(read_buffer: usize) -> http1::Builder {
     http1
 }
 
-fn http2(largest_list: u32) -> http2::Builder<TokioExecutor> {
-    let mut http2 = http2::Builder::new(TokioExecutor::new());
+fn http2(streams: Streams, largest_list: u32) -> http2::Builder<Streams> {
+    let mut http2 = http2::Builder::new(streams);
     http2
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)

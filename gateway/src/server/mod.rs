@@ -19,6 +19,7 @@ mod opening;
 pub mod proxies;
 mod proxy_protocol;
 mod seldom;
+mod streams;
 mod taken;
 #[cfg(test)]
 mod testing;

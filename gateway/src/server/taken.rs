@@ -29,9 +29,12 @@ impl<I> Taken<I> {
         Taken { io, downstream, chatter: Chatter::new() }
     }
 
-    fn noted(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if matches!(written, Poll::Ready(Ok(count)) if count > SOME) {
-            self.downstream.activity.written();
+    fn noted(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(count)) = written {
+            self.chatter.sent(count);
+            if count > SOME {
+                self.downstream.activity.written();
+            }
         }
         written
     }

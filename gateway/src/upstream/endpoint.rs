@@ -32,7 +32,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
-    body::{Body, Request, head_size},
+    body::{Body, Request, Upload, head_size},
     deadline::Deadline,
     error::Code,
 };
@@ -143,22 +143,16 @@ impl Endpoint {
             let slow_client = upload.as_ref().is_some_and(|upload| upload.waits());
             Err(if slow_client { Failed::sent(self.client_late()) } else { self.too_late(until) })
         });
-        if let (Err(Failed { fault, .. }), Some(upload)) = (&mut sent, &upload)
-            && fault.reason == Reason::Request(Code::BadRequest)
-        {
-            // HTTP/2 only says that the body failed.
-            if upload.is_over() {
-                fault.reason = Reason::Request(Code::BodyTooLarge);
-            } else if upload.is_stalled() {
-                fault.reason = Reason::Request(Code::RequestTimeout);
-            }
+        if let (Err(failed), Some(upload)) = (&mut sent, &upload) {
+            failed.weigh(upload, begun.elapsed());
         }
         let verdict = match &sent {
             Ok(answer) => self.breaker.verdict(answer.head.status),
             Err(failed) => failed.verdict,
         };
         let now = Instant::now();
-        let took = now.saturating_duration_since(begun);
+        let clients = upload.as_ref().map_or(Duration::ZERO, |upload| upload.waited());
+        let took = now.saturating_duration_since(begun).saturating_sub(clients); // the service's own time
         permit.record(verdict, took, now);
         let timed_out = sent.as_ref().is_err_and(|failed| failed.fault.reason == Reason::Timeout);
         if until.is_hurried() && timed_out {
@@ -251,6 +245,24 @@ impl Endpoint {
 impl Failed {
     fn unsent(fault: Fault, request: Box<Request>) -> Self {
         Failed { failure: Some(Failure::Connect), unsent: Some(request), ..Failed::sent(fault) }
+    }
+
+    /// Asks how the client's sending went, in a call that `took` so long, whether it was the client who failed.
+    fn weigh(&mut self, upload: &Upload, took: Duration) {
+        match self.fault.reason {
+            // HTTP/2 only says that the body failed.
+            Reason::Request(Code::BadRequest) if upload.is_over() => {
+                self.fault.reason = Reason::Request(Code::BodyTooLarge);
+            }
+            Reason::Request(Code::BadRequest) if upload.is_stalled() => {
+                self.fault.reason = Reason::Request(Code::RequestTimeout);
+            }
+            // Its end came too late for an answer in what was left of the time, or the service would not wait for it.
+            Reason::Timeout | Reason::Reset if upload.delayed(took) => {
+                (self.failure, self.verdict) = (None, Verdict::Nothing);
+            }
+            _ => {}
+        }
     }
 
     /// What the client spoiled says nothing about the endpoint.

@@ -204,17 +204,18 @@ impl Upstream {
         // Of the last attempt: what a call waited for here is not the service's time, and would lower the limit further.
         let mut sent = self.config.in_flight.adaptive.as_ref().map(|_| Instant::now());
         let mut request = Box::new(ask(body)); // on the heap, since it goes down through many hands
+        let upload = sent.and_then(|_| request.body().upload());
         let mut attempts = self.retry.attempts(request.method());
         let (key, mut tried) = (key.or_else(|| self.key(&request)), Set::EMPTY);
-        loop {
+        let outcome = loop {
             let spare = if attempts.may_send_again() { request.body().again() } else { None };
             let mut outcome = pin!(self.attempt(ask, request, key, &mut tried, deadline)).await;
             let unsent = outcome.as_mut().err().and_then(|failed| failed.unsent.take());
             let Some(failure) = failure(&outcome).filter(|_| unsent.is_some() || spare.is_some()) else {
-                return self.end(outcome, slot, sent);
+                break outcome;
             };
             match attempts.after(failure, retry_after(&outcome), deadline.remaining(), Instant::now()) {
-                Next::Return => return self.end(outcome, slot, sent),
+                Next::Return => break outcome,
                 Next::Again { pause } => {
                     drop(outcome);
                     self.metrics.retries.inc();
@@ -224,7 +225,10 @@ impl Upstream {
                     sent = sent.map(|_| Instant::now());
                 }
             }
-        }
+        };
+        // Whose time was its client's says nothing: slow clients would lower the limit for all others.
+        let own = |sent: &Instant| !upload.is_some_and(|upload| upload.delayed(sent.elapsed()));
+        self.end(outcome, slot, sent.filter(own))
     }
 
     /// One attempt at the endpoint that the balance chooses; `tried` are those of before, and then of this one too.
@@ -246,7 +250,10 @@ impl Upstream {
             };
             tried.insert(index);
             let call = Call { upstream: self, endpoints: &endpoints, index, until };
-            let (index, outcome) = match self.hedge.as_ref().filter(|hedge| hedge.is_for(request.method())) {
+            // What a client still sends cannot be sent twice, and its time is not the service's.
+            let whole = !matches!(request.body(), Body::Client(_));
+            let hedge = self.hedge.as_ref().filter(|hedge| whole && hedge.is_for(request.method()));
+            let (index, outcome) = match hedge {
                 // On the heap: few upstreams hedge, and the futures of all others would be twice as large.
                 Some(hedge) => Box::pin(call.hedged(hedge, ask, request, key, tried)).await,
                 None => (index, pin!(call.plain(ask, request, now)).await),
