@@ -8,7 +8,7 @@
 use std::{
     collections::VecDeque,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, Wake, Waker},
 };
 
@@ -27,6 +27,9 @@ use crate::{
     body::{Body, BodyError},
     deadline::Deadline,
 };
+
+/// What one body may hold while all together take too much: about what a connection reads at once.
+const CROWDED: u64 = 64 << 10;
 
 /// An answer whose head is there.
 pub struct Filling {
@@ -135,7 +138,7 @@ impl Filling {
             if let Some(frame) = state.frames.get(at - state.gone) {
                 let frame = frame.clone();
                 state.readers[number] = Some(at + 1);
-                if !state.kept && state.let_go() {
+                if !state.kept && self.let_go(&mut state) {
                     drop(state);
                     self.waiting.clone().wake();
                 }
@@ -147,7 +150,7 @@ impl Filling {
                 None => {}
             }
             self.waiting.0.lock().push(cx.waker().clone());
-            if !state.kept && state.held as u64 > self.store.config().max_object.0 {
+            if !state.kept && state.held as u64 > self.window() {
                 return Poll::Pending; // until the slowest has read on
             }
             if let Poll::Ready(error) = self.pull(&mut state) {
@@ -173,11 +176,12 @@ impl Filling {
                     && !data.is_empty()
                 {
                     state.held += data.len();
+                    self.store.coming.fetch_add(data.len() as u64, Relaxed);
                     state.frames.push_back(data);
-                    if state.kept && state.held as u64 > self.store.config().max_object.0 {
+                    if state.kept && state.held as u64 > self.window() {
                         state.kept = false;
                         state.lead = None; // too late for others
-                        state.let_go();
+                        self.let_go(state);
                     }
                 }
                 // Whoever knows the length does not ask for more.
@@ -198,6 +202,26 @@ impl Filling {
         Poll::Ready(error)
     }
 
+    /// How much of it may be held.
+    fn window(&self) -> u64 {
+        let most = self.store.config().max_object.0;
+        if self.store.is_crowded() { most.min(CROWDED) } else { most }
+    }
+
+    /// Forgets what every reader has read. Whether there was any.
+    fn let_go(&self, state: &mut State) -> bool {
+        let needed = state.readers.iter().flatten().min().copied().unwrap_or(state.gone);
+        let before = state.held;
+        while state.gone < needed
+            && let Some(frame) = state.frames.pop_front()
+        {
+            state.held -= frame.len();
+            state.gone += 1;
+        }
+        self.store.coming.fetch_sub((before - state.held) as u64, Relaxed);
+        before != state.held
+    }
+
     fn end(&self, state: &mut State, end: End) {
         state.end = Some(end);
         state.source = None;
@@ -210,27 +234,17 @@ impl Filling {
     }
 }
 
+impl Drop for Filling {
+    fn drop(&mut self) {
+        self.store.coming.fetch_sub(self.state.get_mut().held as u64, Relaxed);
+    }
+}
+
 /// In memory of its own: a frame may be a small part of the connection's read buffer.
 fn joined(frames: &VecDeque<Bytes>, size: usize) -> Bytes {
     let mut all = BytesMut::with_capacity(size);
     frames.iter().for_each(|frame| all.extend_from_slice(frame));
     all.freeze()
-}
-
-impl State {
-    /// Forgets what every reader has read. Whether there was any.
-    fn let_go(&mut self) -> bool {
-        let needed = self.readers.iter().flatten().min().copied().unwrap_or(self.gone);
-        let mut any = false;
-        while self.gone < needed
-            && let Some(frame) = self.frames.pop_front()
-        {
-            self.held -= frame.len();
-            self.gone += 1;
-            any = true;
-        }
-        any
-    }
 }
 
 /// One who reads.
@@ -271,7 +285,7 @@ impl Drop for Reader {
         let mut state = self.filling.state.lock();
         state.readers[self.number] = None;
         if !state.kept {
-            state.let_go();
+            self.filling.let_go(&mut state);
         }
         drop(state);
         // The others go on where this one stopped pulling.

@@ -104,6 +104,8 @@ pub struct Store {
     /// How often a tag was purged.
     tag_purges: AtomicU64,
     random: RandomState,
+    /// Bytes of bodies that are still coming.
+    pub(super) coming: AtomicU64,
     /// Who is asking for what.
     pub(crate) flights: Flights,
     metrics: Arc<StoreMetrics>,
@@ -148,6 +150,7 @@ impl Store {
             marks: (0..MARKS).map(|_| AtomicU64::new(0)).collect(),
             tag_purges: AtomicU64::new(0),
             random: RandomState::new(),
+            coming: AtomicU64::new(0),
             flights: Flights::default(),
             metrics,
         })
@@ -157,6 +160,12 @@ impl Store {
     #[must_use]
     pub fn config(&self) -> &CacheConfig {
         &self.config
+    }
+
+    /// Whether bodies that are still coming take more than a quarter of what may be kept: clients that read slowly could
+    /// make them take any amount.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.coming.load(Ordering::Relaxed) > self.config.max_size.0 / 4
     }
 
     /// The number that `key` is kept under.

@@ -8,7 +8,7 @@ use http::{Request, header};
 use http_body_util::BodyExt;
 use tokio::{sync::mpsc, task::JoinSet};
 
-use super::{Gate, Service, cached, metric, ok, outcome, until};
+use super::{Gate, Service, cached, metric, ok, outcome, sized, until};
 use crate::client::{connect, connect_h2};
 
 const CLIENTS: usize = 1_000;
@@ -94,6 +94,50 @@ async fn none_waits_for_another_if_the_answer_cannot_be_kept() {
     service.answer(usize::MAX);
     all_answered(asking, CLIENTS, "it").await;
     all_answered(late, 20, "it").await;
+}
+
+/// A body in chunks whose length nobody knows before.
+fn chunks(count: usize) -> Body {
+    let chunk = Bytes::from_static(&[b'x'; 30_000]);
+    let frames = std::iter::repeat_n(chunk, count).map(Ok::<_, std::convert::Infallible>);
+    Body::from_stream(futures_util::stream::iter(frames))
+}
+
+#[tokio::test]
+async fn a_body_that_turns_out_to_be_too_large_is_passed_on_whole_and_not_kept() {
+    let service = Service::start(|_, _| ok(&[("cache-control", "max-age=60")], chunks(100))).await;
+    let gate = sized(service.address, "{ max_size: 4MiB, max_object: 64KiB }");
+    for _ in 0..2 {
+        let asking = herd(gate.address(), 20).await;
+        let answers =
+            tokio::time::timeout(Duration::from_secs(30), asking.join_all()).await.expect("in time");
+        let whole =
+            |read: &Result<Bytes, hyper::Error>| read.as_ref().is_ok_and(|body| body.len() == 3_000_000);
+        assert!(answers.iter().all(|(status, read)| *status == 200 && whole(read)));
+    }
+    let before = service.seen();
+    assert_eq!(gate.get("/a").send().await.expect(200).bytes().len(), 3_000_000);
+    assert_eq!(service.seen(), before + 1, "it is not kept");
+}
+
+#[tokio::test]
+async fn bodies_that_clients_do_not_read_take_no_more_than_their_share() {
+    let service = Service::start(|_, _| ok(&[("cache-control", "max-age=60")], chunks(34))).await;
+    let gate = sized(service.address, "{ max_size: 4MiB, max_object: 1MiB }");
+    // Each reads a little, so that what comes is held for others; all together would hold 20 MiB.
+    let mut slow = Vec::new();
+    for number in 0..20 {
+        let mut answer = gate.get(&format!("/slow/{number}")).begin().await;
+        answer.body_mut().frame().await.unwrap().unwrap();
+        slow.push(answer);
+    }
+    for answer in slow {
+        let rest = answer.into_body().collect().await.unwrap().to_bytes().len();
+        assert!(rest < 1_020_000 && rest > 900_000, "{rest}");
+    }
+    gate.get("/after").send().await.expect(200);
+    let again = gate.get("/after").send().await.expect(200);
+    assert!(again.header("cache-status").starts_with("gateway;hit"), "there is room again: {again:?}");
 }
 
 #[tokio::test]

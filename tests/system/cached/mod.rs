@@ -6,7 +6,7 @@ mod herds;
 mod safety;
 mod service;
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use service::{Service, ok};
 
@@ -17,13 +17,22 @@ use crate::{
 };
 
 /// A route `/{*rest}` to the service, with this cache.
-fn cached(service: std::net::SocketAddr, cache: &str) -> Gate {
-    Gate::start(&format!(
+fn cached(service: SocketAddr, cache: &str) -> Gate {
+    Gate::start(&yaml(service, cache))
+}
+
+/// The same with so much room.
+fn sized(service: SocketAddr, room: &str) -> Gate {
+    Gate::start(&format!("cache: {room}\n{}", yaml(service, "{}")))
+}
+
+fn yaml(service: SocketAddr, cache: &str) -> String {
+    format!(
         "server: {{ max_in_flight: 50000 }}\nupstreams:\n  \
          it: {{ url: \"http://{service}\", in_flight: {{ limit: 5000 }}, retry: {{ attempts: 1 }}, circuit_breaker: {{ min_calls: 10000 }} }}\n\
          routes:\n  - path: /{{*rest}}\n    methods: [GET, POST]\n    auth: none\n    timeout: 30s\n    \
          cache: {cache}\n    forward: {{ to: it }}\n"
-    ))
+    )
 }
 
 async fn metric(gate: &Gate, name: &str) -> u64 {
@@ -124,4 +133,61 @@ async fn what_is_no_longer_good_stands_in_for_errors_where_that_is_allowed() {
         assert_eq!(gate.get("/b").send().await.status / 100, 5);
     }
     assert_eq!(outcome(&gate, "stale").await, 2);
+}
+
+/// Says that it changed, as a service or an operator would.
+async fn purge(gate: &Gate, query: &str) {
+    gate.admin_ask("DELETE", &format!("/cache?{query}")).send().await.expect(200);
+}
+
+#[tokio::test]
+async fn what_has_changed_is_purged_by_url_by_tag_and_altogether() {
+    let service = Service::start(|request, number| {
+        let tag =
+            if request.uri().path() == "/a" { ("cache-tag", "menu, a") } else { ("surrogate-key", "menu b") };
+        ok(&[("cache-control", "max-age=60, stale-while-revalidate=60"), tag], format!("answer {number}"))
+    })
+    .await;
+    let gate = cached(service.address, "{}");
+    let both = async || {
+        let [a, b] = ["/a", "/b"].map(|path| gate.get(path).send());
+        (a.await.expect(200).bytes().clone(), b.await.expect(200).bytes().clone())
+    };
+    assert_eq!(both().await, ("answer 1".into(), "answer 2".into()));
+    purge(&gate, "url=http://FTGO.example/a").await;
+    assert_eq!(both().await, ("answer 3".into(), "answer 2".into()));
+    purge(&gate, "tag=b").await;
+    assert_eq!(both().await, ("answer 3".into(), "answer 4".into()));
+    purge(&gate, "tag=menu").await;
+    assert_eq!(both().await, ("answer 5".into(), "answer 6".into()));
+    purge(&gate, "all").await;
+    assert_eq!(both().await, ("answer 7".into(), "answer 8".into()));
+    purge(&gate, "tag=a&soft").await;
+    assert_eq!(
+        both().await,
+        ("answer 7".into(), "answer 8".into()),
+        "it stands in while it is asked for anew"
+    );
+    service.sees(9).await;
+    let renewed = async { while both().await.0 != "answer 9" {} };
+    tokio::time::timeout(Duration::from_secs(10), renewed).await.expect("it is renewed");
+}
+
+#[tokio::test]
+async fn an_answer_that_was_on_its_way_when_it_was_purged_is_not_kept() {
+    let service = Service::holding(|_, number| {
+        ok(&[("cache-control", "max-age=60"), ("cache-tag", "menu")], format!("answer {number}"))
+    })
+    .await;
+    let gate = cached(service.address, "{}");
+    for (number, query) in ["url=http://ftgo.example/a", "tag=menu", "all"].into_iter().enumerate() {
+        let asking = tokio::spawn(gate.get("/a").send());
+        service.sees(number + 1).await;
+        purge(&gate, query).await;
+        service.answer(number + 1);
+        assert_eq!(asking.await.unwrap().expect(200).bytes(), &format!("answer {}", number + 1));
+    }
+    service.answer(usize::MAX);
+    assert_eq!(gate.get("/a").send().await.expect(200).bytes(), "answer 4");
+    assert_eq!(gate.get("/a").send().await.expect(200).bytes(), "answer 4");
 }
