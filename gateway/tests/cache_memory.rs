@@ -45,7 +45,7 @@ async fn a_million_urls_take_no_more_than_they_may() {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    let asked = Asked { method: &Method::GET, headers: &HeaderMap::new(), authorized: false };
+    let asked = Asked { method: &Method::GET, headers: &HeaderMap::new(), authorized: false, unkeyed: &[] };
     let arrival =
         Arrival { asked: tokio::time::Instant::now(), received: SystemTime::UNIX_EPOCH, framed: true };
     let rules = Rules::default();

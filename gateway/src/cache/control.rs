@@ -121,6 +121,8 @@ pub struct Asked<'a> {
     pub headers: &'a HeaderMap,
     /// Whether it came with credentials, and its answer would be given to others as well.
     pub authorized: bool,
+    /// What the service is told that is neither the client's own nor part of what the answer would be kept under.
+    pub unkeyed: &'a [HeaderName],
 }
 
 /// Why an answer is not kept.
@@ -138,7 +140,7 @@ pub enum Refused {
     Authorization,
     /// It sets a cookie, and nothing says that it is for everybody.
     SetCookie,
-    /// It varies by what no request repeats (RFC 9111 section 4.1).
+    /// It varies by what no request repeats, or by what is not the client's to say (RFC 9111 section 4.1).
     VaryStar,
     /// A status that is not understood, with `must-understand` (RFC 9111 section 5.2.2.3).
     NotUnderstood,
@@ -189,7 +191,7 @@ pub fn storable(
     if cookie && matches!(freshness.source, Source::Route | Source::Guess) {
         return Err(Refused::SetCookie);
     }
-    if super::vary::is_star(headers) {
+    if super::vary::is_star(headers, asked.unkeyed) {
         return Err(Refused::VaryStar);
     }
     let validated = headers.contains_key(header::ETAG) || headers.contains_key(header::LAST_MODIFIED);

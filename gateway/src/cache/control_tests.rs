@@ -115,7 +115,8 @@ fn kept(
     let status = StatusCode::from_u16(status).unwrap();
     let told = Directives::of_answer(&answer);
     let freshness = freshness(status, &answer, &told, now(), rules);
-    let asked = Asked { method, headers: &asked, authorized };
+    let asked =
+        Asked { method, headers: &asked, authorized, unkeyed: &[HeaderName::from_static("x-user-id")] };
     storable(&asked, status, &answer, &told, freshness)
 }
 
@@ -146,6 +147,8 @@ fn what_is_kept_and_what_is_not() {
         (200, &[GOOD, ("cache-control", "private")], Err(Refused::Private)),
         (200, &[GOOD, ("cache-control", "private=x")], Ok(())),
         (200, &[GOOD, ("vary", "*")], Err(Refused::VaryStar)),
+        (200, &[GOOD, ("vary", "Accept, X-User-Id")], Err(Refused::VaryStar)),
+        (200, &[GOOD, ("vary", "Accept, X-User")], Ok(())),
         (200, &[GOOD, ("cache-control", "no-store, must-understand")], Ok(())),
         (599, &[GOOD, ("cache-control", "must-understand")], Err(Refused::NotUnderstood)),
         (200, &[GOOD, ("set-cookie", "a=b")], Err(Refused::SetCookie)),

@@ -16,10 +16,14 @@ pub struct Selection(Box<[(HeaderName, Value)]>);
 /// Of a field, if the request had it.
 type Value = Option<Box<[u8]>>;
 
-/// Whether an answer fits no other request: `*`, what is no list of names, or too many of them.
+/// Whether an answer fits no other request: `*`, what is no list of names, too many of them, or one that is `unkeyed`: a
+/// field that clients do not send, so that all their requests would seem to fit.
 #[must_use]
-pub fn is_star(headers: &HeaderMap) -> bool {
-    names(headers).is_none()
+pub fn is_star(headers: &HeaderMap, unkeyed: &[HeaderName]) -> bool {
+    if !headers.contains_key(header::VARY) {
+        return false;
+    }
+    names(headers).is_none_or(|names| names.iter().any(|name| unkeyed.contains(name)))
 }
 
 fn names(headers: &HeaderMap) -> Option<Vec<HeaderName>> {
@@ -153,9 +157,10 @@ mod tests {
     #[test]
     fn a_star_anywhere_fits_nothing() {
         for star in ["*", "*, *", ", *", "foo, *", "*, foo", "a b"] {
-            assert!(is_star(&headers(&[("vary", star)])), "{star}");
+            assert!(is_star(&headers(&[("vary", star)]), &[]), "{star}");
         }
-        assert!(is_star(&headers(&[("vary", "foo"), ("vary", "*")])));
-        assert!(!is_star(&headers(&[("vary", ""), ("vary", "foo")])));
+        assert!(is_star(&headers(&[("vary", "foo"), ("vary", "*")]), &[]));
+        let plain = headers(&[("vary", ""), ("vary", "foo")]);
+        assert!(!is_star(&plain, &[]) && is_star(&plain, &[HeaderName::from_static("foo")]));
     }
 }

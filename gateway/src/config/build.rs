@@ -101,7 +101,7 @@ pub(super) struct Builder<'a> {
     /// The parameters of the route being built.
     pub(super) names: Vec<Box<str>>,
     /// What clients and services are told of deadlines.
-    budget: Budget,
+    pub(super) budget: Budget,
     /// The header fields whose values are for the gateway alone.
     credentials: Arc<[HeaderName]>,
     /// What routes may name for browsers.

@@ -7,10 +7,13 @@ use std::{
     sync::Arc,
 };
 
+use http::HeaderName;
+
 use super::{RouteConfig, build::Builder};
 use crate::{
     auth::config::AuthConfig,
     cache::{Store, config::By},
+    identity::{OURS, USER_ID, USER_ROLES},
     mistake::{Mistake, below},
     proxy::{Cached, Origin, config::ForwardConfig},
 };
@@ -49,10 +52,24 @@ impl Builder<'_> {
             store: store.clone(),
             rules: cache.rules(),
             by: cache.by,
+            unkeyed: self.unkeyed(cache.by),
             route: hash.finish(),
             timeout: typed.timeout.0,
             metrics: self.ground.metrics.cache(&name),
         }))
+    }
+
+    /// What services are told in the gateway's name and nothing is kept under: an answer that varies by it fits nobody else.
+    /// Clients cannot send these fields, so all their requests would look the same.
+    fn unkeyed(&self, by: By) -> Box<[HeaderName]> {
+        let told = |name: &HeaderName| {
+            [USER_ID, USER_ROLES].contains(name)
+                || self.config.identity.headers.keys().any(|told| name.as_str().eq_ignore_ascii_case(told))
+        };
+        let forwarded = ["x-forwarded-for", "forwarded", "traceparent", "tracestate"];
+        let all = OURS.into_iter().chain(self.budget.ours.iter().cloned());
+        let all = all.chain(forwarded.map(HeaderName::from_static));
+        all.filter(|name| by == By::Everyone || !told(name)).collect()
     }
 
     /// Only what is read from one service is kept.

@@ -53,6 +53,8 @@ pub struct Cached {
     pub rules: Rules,
     /// Whose they are.
     pub by: By,
+    /// What an answer must not vary by to be kept: services are told it in the gateway's name.
+    pub unkeyed: Box<[HeaderName]>,
     /// Stands for the route as it is configured.
     pub route: u64,
     /// How long what nobody waits for may take.
@@ -313,10 +315,11 @@ impl Cached {
         sent
     }
 
-    fn asked<'a>(&self, look: &Look<'a>) -> Asked<'a> {
+    fn asked<'a>(&'a self, look: &Look<'a>) -> Asked<'a> {
         let headers = look.client.headers;
         let named = look.admitted.caller.principal.is_some() || headers.contains_key(header::AUTHORIZATION);
-        Asked { method: look.client.method, headers, authorized: named && look.key.whose.is_none() }
+        let authorized = named && look.key.whose.is_none();
+        Asked { method: look.client.method, headers, authorized, unkeyed: &self.unkeyed }
     }
 
     /// What is kept is still good, says the service.
