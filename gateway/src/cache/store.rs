@@ -1,9 +1,9 @@
 //! Where answers are kept: bounded by bytes, several variants of a URL side by side.
 //!
-//! What makes an answer invalid is a *mark*: one of a fixed number of counters that its URL, and each of its tags, falls on.
-//! An answer remembers what they stood at before it was asked for; once one of them has moved, it is not found any more,
-//! wherever it is and even if it is still coming. Two URLs may fall on one mark: then one goes with the other, which costs
-//! one request. So writes and purges take the same short time however much is kept.
+//! What makes an answer invalid is a *mark*: two of a fixed number of counters that its URL, and each of its tags, falls on.
+//! An answer remembers what they stood at before it was asked for; once both have moved, it is not found any more, wherever
+//! it is and even if it is still coming. Others may happen to move both: then it goes with them, which costs one request. So
+//! writes and purges take the same short time however much is kept.
 //! Not here: whether an answer may be kept and given out (`control.rs`).
 
 use std::{
@@ -28,8 +28,8 @@ use super::{
     vary::Selection,
 };
 
-/// Half a MiB of them, so that few URLs share one.
-const MARKS: usize = 1 << 16;
+/// 8 MiB of them, so that few URLs share one.
+const MARKS: usize = 1 << 20;
 /// Of one URL and one caller. More would make each look a long one.
 const MOST_VARIANTS: usize = 32;
 /// Of one answer. Each is looked at for every answer that is given out.
@@ -42,8 +42,8 @@ const GONE: u64 = 1 << 32;
 /// What a counter stood at when an answer was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
-    at: u32,
-    stood: u64,
+    at: [u32; 2],
+    stood: [u64; 2],
 }
 
 /// How things stood before an answer was asked for.
@@ -78,6 +78,11 @@ impl Shelf {
         let variants: usize = self.variants.iter().map(|entry| entry.size()).sum();
         AROUND + self.key.size() + variants
     }
+}
+
+/// The two counters of what has this hash.
+fn two(hash: u64) -> [u32; 2] {
+    [hash as u32, (hash >> 32) as u32].map(|half| half % MARKS as u32)
 }
 
 /// What is there for a request.
@@ -257,32 +262,33 @@ impl Store {
         (self.tag_purges.load(Ordering::Acquire) == before.tag_purges).then_some(marks)
     }
 
-    fn mark(&self, at: usize) -> Mark {
-        Mark { at: at as u32, stood: self.marks[at].load(Ordering::Acquire) }
+    fn mark(&self, at: [u32; 2]) -> Mark {
+        Mark { at, stood: at.map(|at| self.marks[at as usize].load(Ordering::Acquire)) }
     }
 
     /// Hosts are the same however they are written.
-    fn url_mark(&self, host: &[u8], target: &str) -> usize {
+    fn url_mark(&self, host: &[u8], target: &str) -> [u32; 2] {
         let mut state = self.random.build_hasher();
         host.iter().for_each(|byte| state.write_u8(byte.to_ascii_lowercase()));
         state.write_u8(b'/');
         state.write(target.as_bytes());
-        state.finish() as usize % MARKS
+        two(state.finish())
     }
 
-    fn tag_mark(&self, tag: &str) -> usize {
-        self.random.hash_one(("tag", tag)) as usize % MARKS
+    fn tag_mark(&self, tag: &str) -> [u32; 2] {
+        two(self.random.hash_one(("tag", tag)))
     }
 
     /// Whether nothing has made it invalid; then whether something has marked it as no longer good.
     fn stands(&self, marks: &[Mark]) -> Option<bool> {
         let mut soft = false;
         for mark in marks {
-            let now = self.marks[mark.at as usize].load(Ordering::Acquire);
-            if now / GONE != mark.stood / GONE {
+            let now = self.mark(mark.at).stood;
+            let both = |moved: fn(u64, u64) -> bool| (0..2).all(|one| moved(now[one], mark.stood[one]));
+            if both(|now, stood| now / GONE != stood / GONE) {
                 return None;
             }
-            soft |= now != mark.stood;
+            soft |= both(|now, stood| now != stood);
         }
         Some(soft)
     }
@@ -306,18 +312,18 @@ impl Store {
 
     /// Makes everything invalid.
     pub fn purge_all(&self, how: Purge) {
-        (0..MARKS).for_each(|at| self.bump(at, how));
+        (0..MARKS as u32).for_each(|at| self.bump([at], how));
         if how == Purge::Hard {
             self.shelves.invalidate_all();
         }
     }
 
-    fn bump(&self, at: usize, how: Purge) {
-        match how {
-            Purge::Hard => self.marks[at].fetch_add(GONE, Ordering::AcqRel),
-            // The low half comes round after four thousand million purges.
-            Purge::Soft => self.marks[at].fetch_add(1, Ordering::AcqRel),
-        };
+    fn bump<const N: usize>(&self, at: [u32; N], how: Purge) {
+        // The low half comes round after four thousand million purges.
+        let step = if how == Purge::Hard { GONE } else { 1 };
+        for at in at {
+            self.marks[at as usize].fetch_add(step, Ordering::AcqRel);
+        }
     }
 
     /// Does what moka puts off: in tests, before what is kept is counted.
