@@ -94,6 +94,8 @@ codes! {
     Overloaded = SERVICE_UNAVAILABLE "overloaded" Gateway "There is too much to do here at the moment.";
     /// The gateway is draining.
     Draining = SERVICE_UNAVAILABLE "draining" Gateway "This instance is shutting down.";
+    /// The client wants only what is kept, and that is not.
+    NotCached = GATEWAY_TIMEOUT "not_cached" Client "This is not kept here, and may not be asked for.";
     /// A bug of the gateway.
     Internal = INTERNAL_SERVER_ERROR "internal" Gateway "Something went wrong here.";
 }

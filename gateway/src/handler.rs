@@ -112,3 +112,12 @@ pub struct Admitted {
     /// What the handler has to charge, if it is the one who knows what a request costs.
     pub bill: Option<Arc<Bill>>,
 }
+
+impl Admitted {
+    /// The same once more, for what is asked after it was answered.
+    pub(crate) fn again(&self, deadline: Deadline) -> Self {
+        let Admitted { caller, params, downstream, .. } = self;
+        let (caller, params, downstream) = (caller.clone(), params.clone(), downstream.clone());
+        Admitted { caller, params, deadline, downstream, bill: None }
+    }
+}

@@ -14,6 +14,7 @@
 //! | [`overload`] | How many requests may be in flight, and who is turned away first. |
 //! | [`auth`], [`guard`] | Who is calling; the policy language; who may use a route, and when that is decided. |
 //! | [`browsers`] | What browsers are told with answers, and what is believed of their requests. |
+//! | [`cache`] | Answers of services, kept for the next one who asks: a shared HTTP cache. |
 //! | [`handler`] | What answers: the trait, and what a handler is given. |
 //! | [`identity`] | What services are told about a request, and nobody else may say. |
 //! | [`proxy`] | Forwards a request to a service. |
@@ -45,6 +46,7 @@ pub mod admin;
 pub mod auth;
 pub mod body;
 pub mod browsers;
+pub mod cache;
 pub mod cli;
 pub mod composition;
 pub mod config;

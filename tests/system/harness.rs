@@ -113,7 +113,12 @@ impl Gate {
 
     /// Asks the operators' listener.
     pub(crate) fn admin(&self, path: &str) -> Ask {
-        ask(self.admin, "GET", path)
+        self.admin_ask("GET", path)
+    }
+
+    /// Asks it for something else than to be told.
+    pub(crate) fn admin_ask(&self, method: &str, path: &str) -> Ask {
+        ask(self.admin, method, path)
     }
 
     /// Edits the configuration file, as an editor does: the whole of it, at once.

@@ -19,6 +19,7 @@ mod wire;
 mod admin;
 mod api_keys;
 mod broken_answers;
+mod cached;
 mod certificates;
 mod client_certificates;
 mod client_deadlines;

@@ -106,7 +106,8 @@ async fn a_chunked_body_over_the_limit_of_a_bff_is_413() {
     assert_eq!(ask().send_h2().await.expect(413).code(), "body_too_large");
     let declared = ftgo.post("/consumers").body(vec![b' '; (1 << 20) + 1]).send().await;
     assert_eq!(declared.expect(413).code(), "body_too_large");
-    let ordering = ftgo.post("/orders").token(&ftgo.consumer("1")).body(Body::from_stream(parts()));
+    let ordering = ftgo.post("/orders").token(&ftgo.consumer("1")).header("content-type", "application/json");
+    let ordering = ordering.body(Body::from_stream(parts()));
     assert_eq!(ordering.send().await.expect(413).code(), "body_too_large");
 }
 

@@ -1,7 +1,10 @@
 //! The listener for operators: is it alive, is it ready, how is it doing.
 //!
 //! It is served by the control thread, not by the workers: it answers also when they are busy, and while they drain.
-//! Not here: anything that changes the gateway, and any authentication. The address is not for clients.
+//! The one thing that it changes is what is kept of answers (`purge.rs`).
+//! Not here: any authentication. The address is not for clients.
+
+mod purge;
 
 use std::{
     convert::Infallible,
@@ -13,7 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,6 +26,7 @@ use tokio::{
     time::sleep,
 };
 
+pub use self::purge::Purging;
 use crate::pipeline::Gateway;
 
 /// Connections at a time: some operators and what watches over the gateway. Others wait.
@@ -46,6 +50,8 @@ pub trait Status: Send + Sync + 'static {
     fn draining(&self) -> bool;
     /// All metrics as OpenMetrics text.
     fn metrics(&self) -> String;
+    /// Makes invalid what is kept of answers; whether any are.
+    fn purge(&self, purging: &Purging) -> bool;
 }
 
 impl Status for Gateway {
@@ -63,6 +69,11 @@ impl Status for Gateway {
 
     fn metrics(&self) -> String {
         self.metrics.text()
+    }
+
+    fn purge(&self, purging: &Purging) -> bool {
+        let snapshot = self.snapshot();
+        snapshot.cache.as_ref().map(|store| purging.apply(store)).is_some()
     }
 }
 
@@ -106,7 +117,7 @@ pub async fn serve<S: Status>(listener: StdListener, status: Arc<S>) -> io::Resu
 
 fn connection<S: Status>(stream: TcpStream, status: Arc<S>) -> impl Future<Output = ()> + Send {
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = answer(request.method(), request.uri().path(), &*status);
+        let answer = answer(request.method(), request.uri(), &*status);
         async move { Ok::<_, Infallible>(answer) }
     });
     let connection = http1::Builder::new()
@@ -120,18 +131,31 @@ fn connection<S: Status>(stream: TcpStream, status: Arc<S>) -> impl Future<Outpu
     }
 }
 
-fn answer<S: Status>(method: &Method, path: &str, status: &S) -> Response<Full<Bytes>> {
-    let offered: fn(&S) -> Response<Full<Bytes>> = match path {
+fn answer<S: Status>(method: &Method, target: &Uri, status: &S) -> Response<Full<Bytes>> {
+    let offered: fn(&S) -> Response<Full<Bytes>> = match target.path() {
+        "/cache" => return purged(method, target.query().unwrap_or_default(), status),
         "/healthz" => |_| json(StatusCode::OK, r#"{"status":"alive"}"#),
         "/readyz" => readiness,
         "/metrics" => |status| response(StatusCode::OK, OPEN_METRICS, status.metrics()),
-        _ => return json(StatusCode::NOT_FOUND, r#"{"offered":["/healthz","/readyz","/metrics"]}"#),
+        _ => return json(StatusCode::NOT_FOUND, r#"{"offered":["/healthz","/readyz","/metrics","/cache"]}"#),
     };
     if matches!(*method, Method::GET | Method::HEAD) {
         return offered(status);
     }
-    let mut refused = json(StatusCode::METHOD_NOT_ALLOWED, r#"{"offered":["GET","HEAD"]}"#);
-    refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    refused(r#"{"offered":["GET","HEAD"]}"#, HeaderValue::from_static("GET, HEAD"))
+}
+
+fn purged<S: Status>(method: &Method, query: &str, status: &S) -> Response<Full<Bytes>> {
+    if *method != Method::DELETE {
+        return refused(r#"{"offered":["DELETE"]}"#, HeaderValue::from_static("DELETE"));
+    }
+    let (code, body) = purge::answer(query, |purging| status.purge(purging));
+    json(code, body)
+}
+
+fn refused(offered: &'static str, allow: HeaderValue) -> Response<Full<Bytes>> {
+    let mut refused = json(StatusCode::METHOD_NOT_ALLOWED, offered);
+    refused.headers_mut().insert(header::ALLOW, allow);
     refused
 }
 
@@ -183,6 +207,9 @@ mod tests {
         }
         fn metrics(&self) -> String {
             "# EOF\n".to_owned()
+        }
+        fn purge(&self, _purging: &Purging) -> bool {
+            self.waiting.is_empty()
         }
     }
 
@@ -237,5 +264,21 @@ mod tests {
         assert!(asked("GET /admin", &[], false).await.starts_with("HTTP/1.1 404 "));
         let post = asked("POST /readyz", &[], false).await;
         assert!(post.starts_with("HTTP/1.1 405 ") && post.contains("allow: GET, HEAD\r\n"), "{post}");
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_can_be_purged_by_name() {
+        for (request, status) in [
+            ("DELETE /cache?tag=menu", "200"),
+            ("DELETE /cache?url=http://x/y&soft", "200"),
+            ("DELETE /cache", "400"),
+            ("DELETE /cache?tags=menu", "400"),
+            ("GET /cache?all", "405"),
+            ("POST /cache?all", "405"),
+        ] {
+            let answer = asked(request, &[], false).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
+        }
+        assert!(asked("DELETE /cache?all", &["nothing is kept"], false).await.starts_with("HTTP/1.1 404 "));
     }
 }

@@ -16,6 +16,7 @@ use crate::{
         config::{AuthConfig, AuthRule},
     },
     browsers::Browsers,
+    cache::Store,
     composition::Compose,
     deadline::Budget,
     guard::Guard,
@@ -42,6 +43,8 @@ pub struct Snapshot {
     pub services: Services,
     /// What instances share.
     pub redis: Option<Arc<Redis>>,
+    /// The answers that routes keep, if any does.
+    pub cache: Option<Arc<Store>>,
     /// What the listeners speak, in their order; none where it is plaintext.
     pub tls: Vec<Option<Arc<Tls>>>,
     /// What browsers are told where no route was found.
@@ -82,6 +85,7 @@ pub fn build(loaded: &mut Loaded, ground: &Ground<'_>) -> Option<Snapshot> {
         budget,
         credentials: Arc::default(),
         sets: Sets::default(),
+        store: None,
     };
     let snapshot = builder.snapshot();
     let mistakes = builder.mistakes;
@@ -97,11 +101,13 @@ pub(super) struct Builder<'a> {
     /// The parameters of the route being built.
     pub(super) names: Vec<Box<str>>,
     /// What clients and services are told of deadlines.
-    budget: Budget,
+    pub(super) budget: Budget,
     /// The header fields whose values are for the gateway alone.
     credentials: Arc<[HeaderName]>,
     /// What routes may name for browsers.
     pub(super) sets: Sets,
+    /// Where answers are kept.
+    pub(super) store: Option<Arc<Store>>,
 }
 
 impl Builder<'_> {
@@ -130,6 +136,7 @@ impl Builder<'_> {
         self.credentials = fields.collect();
         self.sets = self.sets();
         let browsers = self.default_browsers();
+        self.store = self.store();
         let mut routes = Router::default();
         for (index, typed) in self.config.routes.iter().enumerate() {
             self.add_route(&mut routes, typed, &format!("routes[{index}]"), &providers, &services);
@@ -139,11 +146,13 @@ impl Builder<'_> {
         let max_header_size = self.config.server.max_header_size.0 as usize;
         let max_uri = self.config.server.max_uri.0 as usize;
         let (has_cors, config) = (!self.config.cors.is_empty(), Arc::default());
+        let cache = self.store.clone();
         Snapshot {
             routes,
             providers,
             services,
             redis,
+            cache,
             tls,
             browsers,
             has_cors,

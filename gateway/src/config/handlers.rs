@@ -15,7 +15,7 @@ use crate::{
     handler::{Handler, InTime, Services},
     mistake::{Mistake, below},
     proxy::{
-        Fallback, Forward,
+        Fallback, Forward, Origin,
         config::{FallbackConfig, ForwardConfig},
     },
     template::Template,
@@ -30,6 +30,7 @@ impl Builder<'_> {
         guard: &Arc<Guard>,
         services: &Services,
     ) -> Option<Arc<dyn Handler>> {
+        self.check_cache(typed, at);
         match (&typed.forward, &typed.compose, &typed.handle) {
             (Some(forward), None, None) => self.forward(forward, typed, &below(at, "forward"), services),
             (None, Some(parts), None) => self.compose(parts, typed, &below(at, "compose"), guard, services),
@@ -83,7 +84,9 @@ impl Builder<'_> {
             None => None,
             Some(fallback) => Some(self.fallback(fallback, typed, &below(at, "fallback"))?),
         };
-        Some(Arc::new(Forward::new(upstream?, path, forward.token, fallback)))
+        let origin = Arc::new(Origin::new(upstream?, path, forward.token, fallback));
+        let cached = self.cached(&origin, forward, typed);
+        Some(Arc::new(Forward::new(origin, cached, self.store.clone())))
     }
 
     fn fallback(&mut self, fallback: &FallbackConfig, typed: &RouteConfig, at: &str) -> Option<Fallback> {

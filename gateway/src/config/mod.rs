@@ -7,6 +7,7 @@ mod across;
 mod braces;
 mod browsers;
 pub mod build;
+mod cached;
 pub mod diagnostics;
 #[cfg(test)]
 mod documented;
@@ -32,6 +33,7 @@ use serde::Deserialize;
 use crate::{
     auth::config::{AuthConfig, IdentityConfig, PlanConfig, ProviderConfig},
     browsers::config::{CorsConfig, SecurityHeadersConfig},
+    cache::config::{CacheConfig, RouteCacheConfig},
     composition::config::PartConfig,
     deadline::config::DeadlineConfig,
     overload::Priority,
@@ -91,6 +93,9 @@ pub struct Config {
     /// The Redis that instances share; none when absent.
     #[serde(default)]
     pub redis: Option<RedisConfig>,
+    /// How much is kept of the answers of routes that keep some.
+    #[serde(default)]
+    pub cache: CacheConfig,
     /// Where the access log goes.
     #[serde(default)]
     pub access_log: AccessLogTarget,
@@ -144,6 +149,9 @@ pub struct RouteConfig {
     /// A name under `security_headers:`, or `none`; that of `default_security_headers` unless given.
     #[serde(default)]
     pub security_headers: Option<String>,
+    /// How its answers are kept, for routes that forward; not at all unless given.
+    #[serde(default)]
+    pub cache: Option<RouteCacheConfig>,
     /// Parts that are read before the decision when `auth.allow` speaks of them, for routes that compose nothing.
     #[serde(default)]
     pub ask: IndexMap<String, PartConfig>,

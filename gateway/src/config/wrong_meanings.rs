@@ -354,6 +354,11 @@ wrong! {
     secrets_that_stand_in_the_file: format!("{}redis: {{ url: \"redis://me:hunter2@cache\", timeuot: 1s }}\n",
         provider("introspect: { url: \"http://a/i\", client_id: a, client_secret: hunter22 }"));
     a_short_secret_that_stands_in_the_file: provider("jwt: { issuer: a, audience: b, secret: { value: hunter2, algorithm: HS512 } }");
+    a_cache_of_what_is_composed: route("path: /orders\nauth: none\ncache: {}\ncompose:\n  a: { get: order/a }\n");
+    a_cache_of_writes: route("path: /orders\nmethods: [POST]\nauth: none\ncache: {}\nforward: { to: order }\n");
+    a_cache_for_everyone_where_nobody_is_known:
+        route("path: /orders\nauth: none\ncache: { by: everyone, ttl: 500ms }\nforward: { to: order }\n");
+    one_answer_larger_than_all: format!("{RIGHT}cache: {{ max_size: 1MiB }}\nroutes: []\n");
     nowhere_to_listen: ["listen: []", "routes: []", ""].join("\n");
     several_wrong_meanings_at_once: format!("{}{}",
         route("path: /orders/{orderId}\nmethods: [FETCH]\nauth: { provider: nobody }\nlimits: [none]\ncompose:\n  \
@@ -398,6 +403,17 @@ fn what_is_said_of_limits_and_redis_may_be_right() {
     assert_eq!(said(&limited("rate: 5/s, by: address, count: cost", "cost: 5")), "");
     let of_plan = limited("rate: 5/s, by: principal, count: cost", "cost: 5").replace("limits: [browse]", "");
     assert_eq!(said(&format!("{of_plan}plans: {{ paid: {{ limits: [browse] }} }}\n")), "");
+}
+
+#[test]
+fn what_is_said_of_caches_may_be_right() {
+    for right in ["{}", "{ ttl: 30s, heuristic: true }", "{ stale_if_error: 5m, stale_while_revalidate: 1s }"]
+    {
+        let route = route(&format!("path: /orders\nauth: none\ncache: {right}\nforward: {{ to: order }}\n"));
+        assert_eq!(said(&format!("{route}cache: {{ max_size: 1GiB, max_object: 64MiB }}\n")), "", "{right}");
+    }
+    let by = "path: /orders\nauth: { provider: ftgo }\ncache: { by: everyone }\nforward: { to: order }\n";
+    assert_eq!(said(&route(by)), "");
 }
 
 #[test]

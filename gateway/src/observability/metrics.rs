@@ -25,6 +25,7 @@ use prometheus_client::{
 
 use super::{endpoints, handshakes::Handshakes};
 use crate::{
+    cache::{self, CacheMetrics, StoreMetrics},
     histogram::Histogram,
     overload::{Overload, Priority},
     rate_limit::LimitMetrics,
@@ -75,6 +76,8 @@ struct All {
     routes: Mutex<HashMap<String, Arc<RouteMetrics>>>,
     upstreams: Mutex<HashMap<String, Arc<UpstreamMetrics>>>,
     limits: Mutex<HashMap<String, Arc<LimitMetrics>>>,
+    caches: Mutex<HashMap<String, Arc<CacheMetrics>>>,
+    store: Mutex<Weak<StoreMetrics>>,
     /// Told while there is one.
     redis: Mutex<Weak<RedisMetrics>>,
     lost_log_batches: Mutex<Counter>,
@@ -101,6 +104,20 @@ impl Metrics {
     #[must_use]
     pub fn limit(&self, name: &str) -> Arc<LimitMetrics> {
         self.0.limits.lock().entry(name.to_owned()).or_default().clone()
+    }
+
+    /// The counters of the route so named that keeps answers.
+    #[must_use]
+    pub fn cache(&self, name: &str) -> Arc<CacheMetrics> {
+        self.0.caches.lock().entry(name.to_owned()).or_default().clone()
+    }
+
+    /// The counters of a store that takes the place of the one before.
+    #[must_use]
+    pub fn cache_store(&self) -> Arc<StoreMetrics> {
+        let new = Arc::default();
+        *self.0.store.lock() = Arc::downgrade(&new);
+        new
     }
 
     /// How Redis is.
@@ -160,6 +177,7 @@ impl Collector for Metrics {
         self.encode_overload(&mut encoder)?;
         self.encode_routes(&mut encoder)?;
         self.encode_limits(&mut encoder)?;
+        cache::metrics::encode(&self.0.caches.lock(), self.0.store.lock().upgrade(), &mut encoder)?;
         self.encode_upstreams(&mut encoder)?;
         self.encode_policies(&mut encoder)?;
         endpoints::encode(&mut encoder, &self.0.upstreams.lock())

@@ -62,6 +62,12 @@ impl Fallback {
         self.methods == FallbackMethods::All || method.is_safe()
     }
 
+    /// Whether it stands in for answers of this status.
+    #[must_use]
+    pub fn replaces(&self, status: StatusCode) -> bool {
+        self.statuses.contains(&status.as_u16())
+    }
+
     /// The service's answer, or this one in its place.
     ///
     /// # Errors
@@ -72,7 +78,7 @@ impl Fallback {
         upstream: &Upstream,
     ) -> Result<Response, Fault> {
         match outcome {
-            Ok(response) if self.statuses.contains(&response.status().as_u16()) => {
+            Ok(response) if self.replaces(response.status()) => {
                 let status = response.status();
                 let cause = format!("status {}", status.as_u16());
                 Ok(self.answer(&Fault::new(upstream.name(), Reason::Status(status), cause), upstream))

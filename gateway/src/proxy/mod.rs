@@ -1,7 +1,9 @@
 //! Passing a request on to one service and its answer back, bodies streamed untouched in both directions.
 //!
+//! Where a route keeps answers, a request meets those first (`cached.rs`).
 //! Not here: composing answers (`composition/`), choosing who answers (`upstream/`).
 
+mod cached;
 pub mod config;
 mod fallback;
 pub mod headers;
@@ -10,9 +12,10 @@ use std::{pin::pin, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header, uri::PathAndQuery};
 
-pub use self::fallback::Fallback;
+pub use self::{cached::Cached, fallback::Fallback};
 use crate::{
     body::{Body, Request, Response},
+    cache::{Store, control, store::Purge},
     error::Error,
     handler::{Admitted, Answer, Handler},
     template::Template,
@@ -23,6 +26,7 @@ use crate::{
 const OURS: usize = 12;
 
 /// What a client asked for, without its body.
+#[derive(Clone, Copy)]
 struct Head<'a> {
     method: &'a Method,
     uri: &'a Uri,
@@ -32,6 +36,15 @@ struct Head<'a> {
 
 /// Forwards requests of one route.
 pub struct Forward {
+    origin: Arc<Origin>,
+    /// Where its answers are kept, if they are.
+    cache: Option<Arc<Cached>>,
+    /// What writes make invalid, if anything is kept by any route.
+    store: Option<Arc<Store>>,
+}
+
+/// Whom a route forwards to, and how.
+pub struct Origin {
     upstream: Arc<Upstream>,
     /// The path there, when it is not the client's own.
     path: Option<Template>,
@@ -41,6 +54,35 @@ pub struct Forward {
 }
 
 impl Forward {
+    /// Forwards to `origin`; answers are kept by `cache`, and writes make invalid what is kept in `store`.
+    #[must_use]
+    pub fn new(origin: Arc<Origin>, cache: Option<Arc<Cached>>, store: Option<Arc<Store>>) -> Self {
+        Forward { origin, cache, store }
+    }
+
+    /// Passes a request on that may change something: what is kept of its target is then no longer so (RFC 9111 section
+    /// 4.4).
+    async fn write(
+        &self,
+        store: &Store,
+        request: &mut Request,
+        admitted: &Admitted,
+    ) -> Result<Response, Error> {
+        let response = self.origin.pass(request, admitted).await?;
+        if control::invalidates(request.method(), response.status()) {
+            let (host, target) =
+                (host_of(request.uri(), request.headers()), admitted.params.target().as_str());
+            store.purge_url(host, target, Purge::Hard);
+            let host = std::str::from_utf8(host).unwrap_or_default();
+            for also in control::also_invalid(response.headers(), host, target) {
+                store.purge_url(host.as_bytes(), &also, Purge::Hard);
+            }
+        }
+        Ok(response)
+    }
+}
+
+impl Origin {
     /// Forwards to `upstream`, to `path` or else the client's own, with the caller's token if `token`.
     #[must_use]
     pub fn new(
@@ -49,7 +91,7 @@ impl Forward {
         token: bool,
         fallback: Option<Fallback>,
     ) -> Self {
-        Forward { upstream, path, token, fallback }
+        Origin { upstream, path, token, fallback }
     }
 
     /// What the service is asked: what the client asked for, with our header fields.
@@ -79,7 +121,6 @@ impl Forward {
 
     async fn pass(&self, request: &mut Request, admitted: &Admitted) -> Result<Response, Error> {
         let key = self.upstream.path_key(&admitted.params);
-        let fallback = self.fallback.as_ref().filter(|fallback| fallback.is_for(request.method()));
         let body = std::mem::take(request.body_mut());
         let client = Head::of(request);
         let ask = |body| self.outgoing(&client, body, admitted);
@@ -89,7 +130,12 @@ impl Forward {
         {
             outcome = Err(fault);
         }
-        if let Some(fallback) = fallback {
+        self.settle(outcome, request.method())
+    }
+
+    /// What the client gets of an outcome: the answer, what stands in for it, or the error.
+    fn settle(&self, mut outcome: Result<Response, Fault>, method: &Method) -> Result<Response, Error> {
+        if let Some(fallback) = self.fallback.as_ref().filter(|fallback| fallback.is_for(method)) {
             outcome = fallback.instead_of(outcome, &self.upstream);
         }
         outcome.map_err(Fault::into_error)
@@ -116,7 +162,17 @@ impl<'a> Head<'a> {
 
 impl Handler for Forward {
     fn answer<'a>(&'a self, request: &'a mut Request, admitted: &'a Admitted) -> Answer<'a> {
-        Box::pin(self.pass(request, admitted))
+        if let Some(cache) = self.cache.as_ref().filter(|_| request.method().is_safe()) {
+            // What is there is answered without anything that asking takes.
+            return match cache.hit(request, admitted) {
+                Some(response) => Box::pin(std::future::ready(Ok(response))),
+                None => Box::pin(cache.ask(request, admitted)),
+            };
+        }
+        match self.store.as_ref().filter(|_| !request.method().is_safe()) {
+            Some(store) => Box::pin(self.write(store, request, admitted)),
+            None => Box::pin(self.origin.pass(request, admitted)),
+        }
     }
 }
 
@@ -126,4 +182,12 @@ fn host(client: &Head<'_>) -> Option<HeaderValue> {
     let of_target =
         client.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     of_target.or_else(|| client.headers.get(header::HOST).cloned())
+}
+
+/// The same without a copy; empty where none is named.
+fn host_of<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a [u8] {
+    match uri.authority() {
+        Some(authority) => authority.as_str().as_bytes(),
+        None => headers.get(header::HOST).map_or(b"", HeaderValue::as_bytes),
+    }
 }

@@ -1,0 +1,102 @@
+//! What is counted of the cache: per route how requests were answered, and of the store how full it is.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use prometheus_client::{
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{
+        MetricType,
+        counter::{ConstCounter, Counter},
+        gauge::ConstGauge,
+    },
+};
+
+/// The counters of one route that keeps answers.
+#[derive(Debug, Default)]
+pub struct CacheMetrics {
+    /// Answered from the cache by what was good.
+    pub hits: Counter,
+    /// Asked of the service since nothing was there.
+    pub misses: Counter,
+    /// Answered by what was no longer good, while it was asked for anew or since it could not be.
+    pub stale: Counter,
+    /// Answered by what another request had asked for.
+    pub coalesced: Counter,
+    /// Answered by what the service has said is still good.
+    pub revalidated: Counter,
+    /// Passed on, since the cache was not to be used.
+    pub bypassed: Counter,
+}
+
+impl CacheMetrics {
+    /// Each with its label.
+    #[must_use]
+    pub fn all(&self) -> [(&'static str, u64); 6] {
+        [
+            ("hit", self.hits.get()),
+            ("miss", self.misses.get()),
+            ("stale", self.stale.get()),
+            ("coalesced", self.coalesced.get()),
+            ("revalidated", self.revalidated.get()),
+            ("bypass", self.bypassed.get()),
+        ]
+    }
+}
+
+/// The counters of the store.
+#[derive(Debug, Default)]
+pub struct StoreMetrics {
+    /// Answers that had to go for others.
+    pub evictions: Counter,
+    /// Bytes, as of the last look.
+    bytes: AtomicU64,
+}
+
+impl StoreMetrics {
+    /// What all that is kept takes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    pub(super) fn grow(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    pub(super) fn shrink(&self, bytes: u64) {
+        self.bytes.fetch_sub(bytes, Relaxed);
+    }
+}
+
+/// Writes all of it as OpenMetrics text.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn encode(
+    routes: &HashMap<String, Arc<CacheMetrics>>,
+    store: Option<Arc<StoreMetrics>>,
+    encoder: &mut DescriptorEncoder<'_>,
+) -> Result<(), fmt::Error> {
+    let help = "Requests of routes that keep answers, by what the cache did";
+    let mut family = encoder.encode_descriptor("gateway_cache_requests", help, None, MetricType::Counter)?;
+    for (name, route) in routes {
+        for (outcome, count) in route.all() {
+            let labels = [("route", name.as_str()), ("outcome", outcome)];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    let Some(store) = store else { return Ok(()) };
+    let help = "Answers that had to go for others";
+    let counter = encoder.encode_descriptor("gateway_cache_evictions", help, None, MetricType::Counter)?;
+    ConstCounter::new(store.evictions.get()).encode(counter)?;
+    let help = "Bytes of all answers that are kept";
+    let gauge = encoder.encode_descriptor("gateway_cache_bytes", help, None, MetricType::Gauge)?;
+    ConstGauge::new(store.bytes() as i64).encode(gauge)
+}

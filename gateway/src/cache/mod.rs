@@ -1,0 +1,29 @@
+//! Answers of services, kept for the next one who asks: a shared HTTP cache (RFC 9111).
+//!
+//! The rules are pure functions: `control.rs` over `directives.rs`, `vary.rs`, `conditional.rs`. What is kept is in
+//! `store.rs`, by `key.rs`; `flight.rs` sees to it that of many who miss the same only one asks, and `filling.rs` gives all
+//! of them one body while it comes. It stands behind the guard: nobody is answered from here who may not ask.
+//! Not here: asking services (`proxy/cached.rs` puts both together), parts of compositions.
+
+pub mod conditional;
+pub mod config;
+pub mod control;
+mod dictionary;
+pub mod directives;
+pub mod entry;
+pub mod filling;
+pub mod flight;
+pub mod key;
+pub mod metrics;
+pub mod status;
+pub mod store;
+pub mod vary;
+
+pub use self::{
+    config::CacheConfig,
+    entry::{Draft, Entry},
+    filling::Filling,
+    key::{Key, Whose},
+    metrics::{CacheMetrics, StoreMetrics},
+    store::{Found, Store},
+};

@@ -1,0 +1,123 @@
+//! `Cache-Status` (RFC 9211): what became of a request here, as a structured field.
+
+use std::{fmt::Write as _, time::Duration};
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+/// `Cache-Status`.
+pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// Why a request was sent on (RFC 9211 section 2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fwd {
+    /// Nothing is kept for its URL.
+    UriMiss,
+    /// What is kept does not fit it.
+    VaryMiss,
+    /// What is kept is no longer good.
+    Stale,
+    /// Its method's answers are not kept.
+    Method,
+    /// The client asked for that.
+    Request,
+    /// The cache was not to be used.
+    Bypass,
+}
+
+impl Fwd {
+    fn name(self) -> &'static str {
+        match self {
+            Fwd::UriMiss => "uri-miss",
+            Fwd::VaryMiss => "vary-miss",
+            Fwd::Stale => "stale",
+            Fwd::Method => "method",
+            Fwd::Request => "request",
+            Fwd::Bypass => "bypass",
+        }
+    }
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// Answered from here: seconds that it is still good, negative if it is not.
+    Hit {
+        /// How long.
+        ttl: i64,
+    },
+    /// Sent on.
+    Forwarded {
+        /// Why.
+        fwd: Fwd,
+        /// The service's status where it is not the answer's.
+        status: Option<StatusCode>,
+        /// Whether the answer is kept.
+        stored: bool,
+        /// Whether another request's answer serves for it.
+        collapsed: bool,
+    },
+}
+
+/// `lifetime` less `age`, in seconds.
+#[must_use]
+pub fn ttl(lifetime: Duration, age: Duration) -> i64 {
+    lifetime.as_secs() as i64 - age.as_secs() as i64
+}
+
+impl Told {
+    /// That it was sent on and nothing came of it here.
+    #[must_use]
+    pub fn passed(fwd: Fwd) -> Self {
+        Told::Forwarded { fwd, status: None, stored: false, collapsed: false }
+    }
+
+    /// Says so, behind what caches on the way have said (RFC 9211 section 2).
+    pub fn tell(self, headers: &mut HeaderMap) {
+        let value = match self {
+            Told::Hit { ttl } => {
+                let mut text = String::with_capacity(40);
+                write!(text, "gateway;hit;ttl={ttl}").expect("writing to a string cannot fail");
+                HeaderValue::try_from(text).expect("a token and a number")
+            }
+            Told::Forwarded { fwd, status, stored, collapsed } => {
+                let mut text = format!("gateway;fwd={}", fwd.name());
+                if let Some(status) = status {
+                    write!(text, ";fwd-status={}", status.as_u16()).expect("writing to a string cannot fail");
+                }
+                for (so, parameter) in [(stored, ";stored"), (collapsed, ";collapsed")] {
+                    text.push_str(if so { parameter } else { "" });
+                }
+                HeaderValue::try_from(text).expect("tokens and a number")
+            }
+        };
+        headers.append(CACHE_STATUS, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_became_of_a_request_is_told_in_the_words_of_the_rfc() {
+        let not_modified = Some(StatusCode::NOT_MODIFIED);
+        for (told, text) in [
+            (Told::Hit { ttl: 30 }, "gateway;hit;ttl=30"),
+            (Told::Hit { ttl: -5 }, "gateway;hit;ttl=-5"),
+            (Told::passed(Fwd::Method), "gateway;fwd=method"),
+            (
+                Told::Forwarded { fwd: Fwd::Stale, status: not_modified, stored: true, collapsed: false },
+                "gateway;fwd=stale;fwd-status=304;stored",
+            ),
+            (
+                Told::Forwarded { fwd: Fwd::UriMiss, status: None, stored: false, collapsed: true },
+                "gateway;fwd=uri-miss;collapsed",
+            ),
+        ] {
+            let mut headers = HeaderMap::new();
+            told.tell(&mut headers);
+            assert_eq!(headers[CACHE_STATUS], text);
+        }
+        assert_eq!(ttl(Duration::from_secs(5), Duration::from_secs(7)), -2);
+    }
+}

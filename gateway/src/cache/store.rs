@@ -1,0 +1,339 @@
+//! Where answers are kept: bounded by bytes, several variants of a URL side by side.
+//!
+//! What makes an answer invalid is a *mark*: two of a fixed number of counters that its URL, and each of its tags, falls on.
+//! An answer remembers what they stood at before it was asked for; once both have moved, it is not found any more, wherever
+//! it is and even if it is still coming. Others may happen to move both: then it goes with them, which costs one request. So
+//! writes and purges take the same short time however much is kept.
+//! Not here: whether an answer may be kept and given out (`control.rs`).
+
+use std::{
+    hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use http::HeaderMap;
+use moka::sync::Cache;
+use tokio::time::Instant;
+
+use super::{
+    config::CacheConfig,
+    entry::Entry,
+    flight::Flights,
+    key::{Key, OwnedKey},
+    metrics::StoreMetrics,
+    vary::Selection,
+};
+
+/// 8 MiB of them, so that few URLs share one.
+const MARKS: usize = 1 << 20;
+/// Of one URL and one caller. More would make each look a long one.
+const MOST_VARIANTS: usize = 32;
+/// Of one answer. Each is looked at for every answer that is given out.
+const MOST_TAGS: usize = 64;
+/// How long a URL whose answers cannot be kept is not waited for.
+const PASS: Duration = Duration::from_secs(10);
+/// The low half of a mark counts what is marked as no longer good, the high half what is gone.
+const GONE: u64 = 1 << 32;
+
+/// What a counter stood at when an answer was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    at: [u32; 2],
+    stood: [u64; 2],
+}
+
+/// How things stood before an answer was asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Before {
+    url: Mark,
+    tag_purges: u64,
+}
+
+/// How a purge treats what it meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purge {
+    /// It is gone.
+    Hard,
+    /// It is no longer good: it may still stand in where that is allowed.
+    Soft,
+}
+
+/// All variants of what is kept under one key.
+#[derive(Debug, Clone)]
+struct Shelf {
+    key: OwnedKey,
+    /// The newest first.
+    variants: Vec<Arc<Entry>>,
+    /// Until then nobody waits for another's answer, since it could not be kept.
+    pass_until: Option<Instant>,
+}
+
+impl Shelf {
+    fn size(&self) -> usize {
+        const AROUND: usize = 500; // what moka keeps for an entry, and this
+        let variants: usize = self.variants.iter().map(|entry| entry.size()).sum();
+        AROUND + self.key.size() + variants
+    }
+}
+
+/// The two counters of what has this hash.
+fn two(hash: u64) -> [u32; 2] {
+    [hash as u32, (hash >> 32) as u32].map(|half| half % MARKS as u32)
+}
+
+/// What is there for a request.
+#[derive(Debug)]
+pub enum Found {
+    /// This, which fits it; `soft` if it was marked as no longer good.
+    Entry {
+        /// The answer.
+        entry: Arc<Entry>,
+        /// Whether an operator has said that it is no longer good.
+        soft: bool,
+    },
+    /// Nothing that fits it. One that fits others is there, if any: it says which fields matter.
+    Other(Option<Arc<Entry>>),
+    /// Its answers cannot be kept: it is not to wait for another's.
+    Pass,
+}
+
+/// Answers of all routes that keep some.
+pub struct Store {
+    config: CacheConfig,
+    shelves: Cache<u64, Arc<Shelf>, BuildHasherDefault<Hashed>>,
+    marks: Box<[AtomicU64]>,
+    /// How often a tag was purged.
+    tag_purges: AtomicU64,
+    random: RandomState,
+    /// Bytes of bodies that are still coming.
+    pub(super) coming: AtomicU64,
+    /// Who is asking for what.
+    pub(crate) flights: Flights,
+    metrics: Arc<StoreMetrics>,
+}
+
+/// Keys are hashes already, and random ones.
+#[derive(Debug, Default, Clone)]
+pub struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+impl Store {
+    /// An empty one.
+    #[must_use]
+    pub fn new(config: &CacheConfig, metrics: Arc<StoreMetrics>) -> Arc<Self> {
+        let counted = metrics.clone();
+        let shelves = Cache::builder()
+            .max_capacity(config.max_size.0)
+            .weigher(|_, shelf: &Arc<Shelf>| u32::try_from(shelf.size()).unwrap_or(u32::MAX))
+            .eviction_listener(move |_, shelf: Arc<Shelf>, cause| {
+                counted.shrink(shelf.size() as u64);
+                if cause.was_evicted() {
+                    counted.evictions.inc();
+                }
+            })
+            .build_with_hasher(BuildHasherDefault::default());
+        Arc::new(Store {
+            config: config.clone(),
+            shelves,
+            marks: (0..MARKS).map(|_| AtomicU64::new(0)).collect(),
+            tag_purges: AtomicU64::new(0),
+            random: RandomState::new(),
+            coming: AtomicU64::new(0),
+            flights: Flights::default(),
+            metrics,
+        })
+    }
+
+    /// As typed.
+    #[must_use]
+    pub fn config(&self) -> &CacheConfig {
+        &self.config
+    }
+
+    /// Whether bodies that are still coming take more than a quarter of what may be kept: clients that read slowly could
+    /// make them take any amount.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.coming.load(Ordering::Relaxed) > self.config.max_size.0 / 4
+    }
+
+    /// The number that `key` is kept under.
+    #[must_use]
+    pub fn hash(&self, key: &Key<'_>) -> u64 {
+        key.hash(&self.random)
+    }
+
+    /// What those who ask for one variant of it are known by.
+    #[must_use]
+    pub fn variant(&self, hash: u64, selection: &Selection) -> u64 {
+        let mut state = self.random.build_hasher();
+        state.write_u64(hash);
+        selection.feed(&mut state);
+        state.finish()
+    }
+
+    /// What is there for a request with these header fields.
+    #[must_use]
+    pub fn find(&self, hash: u64, key: &Key<'_>, request: &HeaderMap) -> Found {
+        let Some(shelf) = self.shelves.get(&hash).filter(|shelf| shelf.key.is(key)) else {
+            return Found::Other(None);
+        };
+        let mut other = None;
+        for entry in &shelf.variants {
+            let Some(soft) = self.stands(&entry.draft.marks) else { continue };
+            if entry.draft.selection.fits(request) {
+                return Found::Entry { entry: entry.clone(), soft };
+            }
+            other = other.or(Some(entry));
+        }
+        if shelf.pass_until.is_some_and(|until| until > Instant::now()) {
+            return Found::Pass;
+        }
+        Found::Other(other.cloned())
+    }
+
+    /// Keeps an answer, in the place of the one that fitted the same requests.
+    pub fn put(&self, hash: u64, entry: Entry) {
+        if self.stands(&entry.draft.marks).is_none() {
+            return; // it changed while it was on its way
+        }
+        let entry = Arc::new(entry);
+        self.change(hash, &entry.draft.key, |shelf| {
+            shelf.pass_until = None;
+            shelf.variants.retain(|known| {
+                known.draft.selection != entry.draft.selection && self.stands(&known.draft.marks).is_some()
+            });
+            shelf.variants.insert(0, entry.clone());
+            shelf.variants.truncate(MOST_VARIANTS);
+        });
+    }
+
+    /// Notes that what is asked for cannot be kept: for a while nobody waits for another's answer.
+    pub fn pass(&self, hash: u64, key: &OwnedKey) {
+        self.change(hash, key, |shelf| shelf.pass_until = Some(Instant::now() + PASS));
+    }
+
+    /// Takes an answer away that has been replaced by one that cannot be kept.
+    pub fn remove(&self, hash: u64, gone: &Arc<Entry>) {
+        self.change(hash, &gone.draft.key, |shelf| shelf.variants.retain(|known| !Arc::ptr_eq(known, gone)));
+    }
+
+    fn change(&self, hash: u64, key: &OwnedKey, change: impl FnOnce(&mut Shelf)) {
+        self.shelves.entry(hash).and_upsert_with(|known| {
+            let known = known.map(moka::Entry::into_value).filter(|known| known.key == *key);
+            let mut shelf = known.map_or_else(
+                || Shelf { key: key.clone(), variants: Vec::new(), pass_until: None },
+                |known| Shelf::clone(&known),
+            );
+            change(&mut shelf);
+            self.metrics.grow(shelf.size() as u64);
+            Arc::new(shelf)
+        });
+    }
+
+    /// How things stand before a URL is asked for.
+    #[must_use]
+    pub fn before(&self, host: &[u8], target: &str) -> Before {
+        let tag_purges = self.tag_purges.load(Ordering::Acquire);
+        Before { url: self.mark(self.url_mark(host, target)), tag_purges }
+    }
+
+    /// The marks of an answer with these tags. None if a tag was purged since: it may have been one of these.
+    #[must_use]
+    pub fn marks<'a>(&self, before: Before, tags: impl Iterator<Item = &'a str>) -> Option<Box<[Mark]>> {
+        let tags = tags.take(MOST_TAGS).map(|tag| self.mark(self.tag_mark(tag)));
+        let marks = std::iter::once(before.url).chain(tags).collect();
+        (self.tag_purges.load(Ordering::Acquire) == before.tag_purges).then_some(marks)
+    }
+
+    fn mark(&self, at: [u32; 2]) -> Mark {
+        Mark { at, stood: at.map(|at| self.marks[at as usize].load(Ordering::Acquire)) }
+    }
+
+    /// Hosts are the same however they are written.
+    fn url_mark(&self, host: &[u8], target: &str) -> [u32; 2] {
+        let mut state = self.random.build_hasher();
+        host.iter().for_each(|byte| state.write_u8(byte.to_ascii_lowercase()));
+        state.write_u8(b'/');
+        state.write(target.as_bytes());
+        two(state.finish())
+    }
+
+    fn tag_mark(&self, tag: &str) -> [u32; 2] {
+        two(self.random.hash_one(("tag", tag)))
+    }
+
+    /// Whether nothing has made it invalid; then whether something has marked it as no longer good.
+    fn stands(&self, marks: &[Mark]) -> Option<bool> {
+        let mut soft = false;
+        for mark in marks {
+            let now = self.mark(mark.at).stood;
+            let both = |moved: fn(u64, u64) -> bool| (0..2).all(|one| moved(now[one], mark.stood[one]));
+            if both(|now, stood| now / GONE != stood / GONE) {
+                return None;
+            }
+            soft |= both(|now, stood| now != stood);
+        }
+        Some(soft)
+    }
+
+    /// Whether an answer that is still coming may be given to those who ask now.
+    #[must_use]
+    pub fn is_valid(&self, marks: &[Mark]) -> bool {
+        self.stands(marks) == Some(false)
+    }
+
+    /// Makes invalid what is kept for a URL, for whomever.
+    pub fn purge_url(&self, host: &[u8], target: &str, how: Purge) {
+        self.bump(self.url_mark(host, target), how);
+    }
+
+    /// Makes invalid what carries a tag.
+    pub fn purge_tag(&self, tag: &str, how: Purge) {
+        self.bump(self.tag_mark(tag), how);
+        self.tag_purges.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Makes everything invalid.
+    pub fn purge_all(&self, how: Purge) {
+        (0..MARKS as u32).for_each(|at| self.bump([at], how));
+        if how == Purge::Hard {
+            self.shelves.invalidate_all();
+        }
+    }
+
+    fn bump<const N: usize>(&self, at: [u32; N], how: Purge) {
+        // The low half comes round after four thousand million purges.
+        let step = if how == Purge::Hard { GONE } else { 1 };
+        for at in at {
+            self.marks[at as usize].fetch_add(step, Ordering::AcqRel);
+        }
+    }
+
+    /// Does what moka puts off: in tests, before what is kept is counted.
+    pub fn settle(&self) {
+        self.shelves.run_pending_tasks();
+    }
+
+    /// Bytes of all that is kept, as weighed.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        self.shelves.weighted_size()
+    }
+}

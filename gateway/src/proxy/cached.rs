@@ -1,0 +1,468 @@
+//! Forwarding with a cache before the service: what is kept and good is answered, what is not is asked for once for all who
+//! want it.
+//!
+//! The request has passed the guard by now. The answer is kept for the caller alone, unless the route says that it is
+//! everybody's: services are told who calls.
+//! Not here: the rules (`cache/control.rs`), keeping (`cache/store.rs`), who asks for others (`cache/flight.rs`).
+
+use std::{
+    pin::pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use tokio::time::Instant;
+
+use super::{Head, Origin, host_of};
+use crate::{
+    body::{Body, Request, Response},
+    cache::{
+        CacheMetrics, Draft, Entry, Filling, Found, Key, Store, Whose,
+        conditional::{self, Portion},
+        config::By,
+        control::{self, Asked, Reuse, Rules},
+        directives::Directives,
+        entry::Arrival,
+        flight::{Joined, Lead, Outcome},
+        status::{Fwd, Told},
+        store::{Before, Mark},
+    },
+    deadline::Deadline,
+    error::{Code, Error},
+    handler::{Admitted, late},
+    upstream::Fault,
+};
+
+/// Who has waited so often for others asks alone.
+const ROUNDS: usize = 4;
+
+const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
+/// How services learn that `Surrogate-Control` is read here, and by which name this cache is meant.
+const SURROGATE_CAPABILITY: HeaderName = HeaderName::from_static("surrogate-capability");
+const CAPABILITY: HeaderValue = HeaderValue::from_static("gateway=\"Surrogate/1.0\"");
+const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
+
+/// A route's answers, kept.
+pub struct Cached {
+    /// Whom it forwards to.
+    pub origin: Arc<Origin>,
+    /// Where answers are kept.
+    pub store: Arc<Store>,
+    /// What the route says of them.
+    pub rules: Rules,
+    /// Whose they are.
+    pub by: By,
+    /// What an answer must not vary by to be kept: services are told it in the gateway's name.
+    pub unkeyed: Box<[HeaderName]>,
+    /// Stands for the route as it is configured.
+    pub route: u64,
+    /// How long what nobody waits for may take.
+    pub timeout: Duration,
+    /// What is counted.
+    pub metrics: Arc<CacheMetrics>,
+}
+
+/// A request that looks for a kept answer.
+#[derive(Clone, Copy)]
+struct Look<'a> {
+    client: Head<'a>,
+    admitted: &'a Admitted,
+    key: Key<'a>,
+    hash: u64,
+}
+
+/// What came of a look and one asking.
+enum Round {
+    Answer(Response),
+    /// Look again; among those who ask for this number, if it is known.
+    Again(Option<u64>),
+    /// Ask for it without the cache.
+    Pass(Fwd),
+}
+
+impl Cached {
+    fn look<'a>(&self, client: Head<'a>, admitted: &'a Admitted) -> Look<'a> {
+        let whose = match (self.by, admitted.caller.principal.as_ref()) {
+            (By::Principal, Some(principal)) => Some(Whose {
+                user: &principal.user_id,
+                roles: &principal.user_roles,
+                token: principal.authorization.as_ref().filter(|_| self.origin.token),
+                told: &principal.told,
+            }),
+            _ => None,
+        };
+        let key = Key {
+            host: host_of(client.uri, client.headers),
+            target: admitted.params.target().as_str(),
+            tls: admitted.downstream.tls,
+            whose,
+            route: self.route,
+        };
+        Look { client, admitted, key, hash: self.store.hash(&key) }
+    }
+
+    /// Why the cache is not to be used for a request, if so.
+    fn bypassed(request: &Request) -> Option<Fwd> {
+        let headers = request.headers();
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return Some(Fwd::Method);
+        }
+        if !request.body().is_empty() || conditional::is_for_service(headers) {
+            return Some(Fwd::Bypass);
+        }
+        let asks = headers.contains_key(header::CACHE_CONTROL) && Directives::of(headers).no_store;
+        asks.then_some(Fwd::Request)
+    }
+
+    /// What the client asks of caches, where that is done.
+    fn directives(&self, headers: &HeaderMap) -> Option<Directives> {
+        let asks = self.rules.client_directives && headers.contains_key(header::CACHE_CONTROL);
+        asks.then(|| Directives::of(headers))
+    }
+
+    /// What may be done with an entry for this request.
+    fn reuse(&self, entry: &Entry, soft: bool, headers: &HeaderMap) -> Reuse {
+        let asked = self.directives(headers);
+        control::reuse(&entry.draft.terms, entry.draft.age(), soft, asked.as_ref())
+    }
+
+    /// The answer, if it is there and may be given out.
+    pub(super) fn hit(self: &Arc<Self>, request: &Request, admitted: &Admitted) -> Option<Response> {
+        if Cached::bypassed(request).is_some() {
+            return None;
+        }
+        let look = self.look(Head::of(request), admitted);
+        let Found::Entry { entry, soft } = self.store.find(look.hash, &look.key, request.headers()) else {
+            return None;
+        };
+        match self.reuse(&entry, soft, request.headers()) {
+            Reuse::Fresh => self.metrics.hits.inc(),
+            Reuse::WhileRevalidating => {
+                self.metrics.stale.inc();
+                self.revalidate(&look, &entry);
+                0
+            }
+            Reuse::Validate => return None,
+        };
+        Some(entry.answer(request.method(), request.headers(), entry.hit()))
+    }
+
+    /// Asks the service, or waits for who already does.
+    pub(super) async fn ask(
+        self: &Arc<Self>,
+        request: &mut Request,
+        admitted: &Admitted,
+    ) -> Result<Response, Error> {
+        let mut why = Cached::bypassed(request);
+        if why.is_none() {
+            let look = self.look(Head::of(request), admitted);
+            let mut variant = None;
+            for _ in 0..ROUNDS {
+                match pin!(self.round(&look, variant)).await? {
+                    Round::Answer(response) => return Ok(response),
+                    Round::Again(known) => variant = known,
+                    Round::Pass(fwd) => {
+                        why = Some(fwd);
+                        break;
+                    }
+                }
+            }
+        }
+        self.metrics.bypassed.inc();
+        let mut response = self.origin.pass(request, admitted).await?;
+        Told::passed(why.unwrap_or(Fwd::Bypass)).tell(response.headers_mut());
+        Ok(response)
+    }
+
+    async fn round(self: &Arc<Self>, look: &Look<'_>, variant: Option<u64>) -> Result<Round, Error> {
+        let headers = look.client.headers;
+        let (stale, fwd, near) = match self.store.find(look.hash, &look.key, headers) {
+            Found::Pass => return Ok(Round::Pass(Fwd::UriMiss)),
+            Found::Other(None) => (None, Fwd::UriMiss, None),
+            Found::Other(Some(other)) => (None, Fwd::VaryMiss, Some(other)),
+            Found::Entry { entry, soft } => match self.reuse(&entry, soft, headers) {
+                Reuse::Validate => (Some(entry.clone()), Fwd::Stale, Some(entry)),
+                Reuse::Fresh | Reuse::WhileRevalidating => {
+                    return Ok(Round::Answer(self.found(look, &entry)));
+                }
+            },
+        };
+        if headers.contains_key(header::CACHE_CONTROL) && Directives::of(headers).only_if_cached {
+            return Err(Error::new(Code::NotCached, "only-if-cached, and nothing is")); // RFC 9111 section 5.2.1.7
+        }
+        if *look.client.method == Method::HEAD || headers.contains_key(header::RANGE) {
+            return Ok(Round::Pass(fwd)); // a part is never kept, and nobody is made to fetch the whole for one
+        }
+        let of_near =
+            |entry: Arc<Entry>| self.store.variant(look.hash, &entry.draft.selection.again(headers));
+        let at = variant.or_else(|| near.map(of_near)).unwrap_or(look.hash);
+        match self.store.join(at) {
+            Joined::Lead(lead) => self.lead(look, lead, stale, fwd).await.map(Round::Answer),
+            Joined::Follow(flight) => {
+                let waiting = pin!(flight.outcome());
+                let outcome = look.admitted.deadline.bound(waiting).await.map_err(|_elapsed| late())?;
+                Ok(self.follow(look, outcome, stale, fwd))
+            }
+        }
+    }
+
+    /// An answer that came to be there while this request looked for it.
+    fn found(&self, look: &Look<'_>, entry: &Entry) -> Response {
+        self.metrics.coalesced.inc();
+        entry.answer(look.client.method, look.client.headers, entry.hit())
+    }
+
+    /// What another request's asking is to this one.
+    fn follow(&self, look: &Look<'_>, outcome: Outcome, stale: Option<Arc<Entry>>, fwd: Fwd) -> Round {
+        match outcome {
+            Outcome::LookAgain => Round::Again(None),
+            Outcome::Pass => Round::Pass(fwd),
+            Outcome::Failed => match stale.filter(|stale| stands_in(stale)) {
+                Some(stale) => Round::Answer(self.stand_in(look, &stale)),
+                None => Round::Pass(fwd),
+            },
+            Outcome::Filling(filling) => {
+                let draft = &filling.draft;
+                if !draft.key.is(&look.key) || !self.store.is_valid(&draft.marks) {
+                    return Round::Pass(fwd);
+                }
+                let headers = look.client.headers;
+                if !draft.selection.fits(headers) {
+                    let own = draft.selection.again(headers);
+                    return Round::Again(Some(self.store.variant(look.hash, &own)));
+                }
+                let told = Told::Forwarded { fwd, status: None, stored: false, collapsed: true };
+                match self.stream(look, &filling, told) {
+                    Some(response) => {
+                        self.metrics.coalesced.inc();
+                        Round::Answer(response)
+                    }
+                    None => Round::Pass(fwd),
+                }
+            }
+        }
+    }
+
+    /// An answer whose body is still coming.
+    fn stream(&self, look: &Look<'_>, filling: &Arc<Filling>, told: Told) -> Option<Response> {
+        let mut parts = filling.draft.head(told);
+        let portion = conditional::portion(look.client.headers, parts.status, &filling.draft.headers, None);
+        if portion == Portion::NotModified {
+            conditional::reshape(&portion, &mut parts.status, &mut parts.headers, 0);
+            filling.keep(look.admitted.deadline);
+            return Some(http::Response::from_parts(parts, Body::Empty));
+        }
+        Some(http::Response::from_parts(parts, filling.read()?))
+    }
+
+    fn stand_in(&self, look: &Look<'_>, stale: &Entry) -> Response {
+        self.metrics.stale.inc();
+        stale.answer(look.client.method, look.client.headers, stale.hit())
+    }
+
+    /// Asks the service for all who want the same.
+    async fn lead(
+        self: &Arc<Self>,
+        look: &Look<'_>,
+        lead: Lead,
+        stale: Option<Arc<Entry>>,
+        fwd: Fwd,
+    ) -> Result<Response, Error> {
+        // Another leader may have ended between the look and the join.
+        if let Found::Entry { entry, soft } = self.store.find(look.hash, &look.key, look.client.headers)
+            && self.reuse(&entry, soft, look.client.headers) == Reuse::Fresh
+        {
+            lead.end(Outcome::LookAgain);
+            return Ok(self.found(look, &entry));
+        }
+        let before = self.store.before(look.key.host, look.key.target);
+        let sent = self.sent(look.client.headers, stale.as_deref());
+        let client = Head { headers: &sent, ..look.client };
+        let asked = Instant::now();
+        let outcome = pin!(self.origin.fetch(&client, look.admitted)).await;
+        let failed = outcome.as_ref().map_or(true, |(response, _)| control::is_error(response.status()));
+        if let Some(stale) = stale.as_ref().filter(|stale| failed && stands_in(stale)) {
+            lead.end(Outcome::Failed);
+            return Ok(self.stand_in(look, stale));
+        }
+        match outcome {
+            Err(fault) => {
+                lead.end(Outcome::Failed);
+                self.metrics.misses.inc();
+                self.origin.settle(Err(fault), look.client.method)
+            }
+            Ok((response, framed)) => {
+                let arrival = Arrival { asked, received: SystemTime::now(), framed };
+                match stale {
+                    Some(stale) if response.status() == StatusCode::NOT_MODIFIED => {
+                        Ok(self.renew(look, lead, &stale, &response, &arrival, before))
+                    }
+                    stale => self.keep(look, lead, stale, response, &arrival, before, fwd),
+                }
+            }
+        }
+    }
+
+    /// The header section to ask by: without the client's own conditions, which are decided here, and with those of what is
+    /// kept.
+    fn sent(&self, headers: &HeaderMap, stale: Option<&Entry>) -> HeaderMap {
+        let conditions = stale.map(|stale| control::conditions(&stale.draft.headers)).unwrap_or_default();
+        let mut sent = headers.clone();
+        conditional::remove(&mut sent);
+        sent.extend(conditions);
+        sent.insert(SURROGATE_CAPABILITY, CAPABILITY);
+        sent
+    }
+
+    fn asked<'a>(&'a self, look: &Look<'a>) -> Asked<'a> {
+        let headers = look.client.headers;
+        let named = look.admitted.caller.principal.is_some() || headers.contains_key(header::AUTHORIZATION);
+        let authorized = named && look.key.whose.is_none();
+        Asked { method: look.client.method, headers, authorized, unkeyed: &self.unkeyed }
+    }
+
+    /// What is kept is still good, says the service.
+    fn renew(
+        &self,
+        look: &Look<'_>,
+        lead: Lead,
+        stale: &Arc<Entry>,
+        response: &Response,
+        arrival: &Arrival,
+        before: Before,
+    ) -> Response {
+        self.metrics.revalidated.inc();
+        let marks = self.marks(before, response.headers());
+        let status = Some(StatusCode::NOT_MODIFIED);
+        let told = |stored| Told::Forwarded { fwd: Fwd::Stale, status, stored, collapsed: false };
+        let asked = self.asked(look);
+        let known = marks.is_some();
+        let renewed =
+            stale.renewed(response.headers(), &asked, arrival, &self.rules, marks.unwrap_or_default());
+        let (method, headers) = (look.client.method, look.client.headers);
+        match renewed {
+            Ok(entry) if known => {
+                self.store.put(look.hash, entry.clone());
+                let shareable = entry.draft.is_shareable();
+                lead.end(if shareable { Outcome::LookAgain } else { Outcome::Pass });
+                entry.answer(method, headers, told(true))
+            }
+            Ok(entry) => {
+                lead.end(Outcome::Pass);
+                entry.answer(method, headers, told(false))
+            }
+            Err(refused) => {
+                self.store.remove(look.hash, stale);
+                lead.end(Outcome::Pass);
+                refused.0.answer(method, headers, told(false))
+            }
+        }
+    }
+
+    fn marks(&self, before: Before, headers: &HeaderMap) -> Option<Box<[Mark]>> {
+        let text = |name: &HeaderName| {
+            headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>()
+        };
+        let (tags, keys) = (text(&CACHE_TAG), text(&SURROGATE_KEY));
+        let tags = tags.iter().flat_map(|line| line.split(',')).map(str::trim);
+        let keys = keys.iter().flat_map(|line| line.split_ascii_whitespace());
+        self.store.marks(before, tags.chain(keys).filter(|tag| !tag.is_empty()))
+    }
+
+    /// Keeps an answer while it is given out, if it may be kept.
+    #[allow(clippy::too_many_arguments, reason = "all that is known of an answer, and of who asked for it")]
+    fn keep(
+        &self,
+        look: &Look<'_>,
+        lead: Lead,
+        stale: Option<Arc<Entry>>,
+        mut response: Response,
+        arrival: &Arrival,
+        before: Before,
+        fwd: Fwd,
+    ) -> Result<Response, Error> {
+        self.metrics.misses.inc();
+        let asked = self.asked(look);
+        let (status, headers) = (response.status(), response.headers());
+        let replaced = self.origin.fallback.as_ref().is_some_and(|fallback| fallback.replaces(status));
+        let small = self.is_small(headers) && !replaced;
+        let draft = self.marks(before, headers).filter(|_| small).and_then(|marks| {
+            Draft::of(look.key.owned(), &asked, status, headers, arrival, &self.rules, marks).ok()
+        });
+        let status_of = |stored| Told::Forwarded { fwd, status: None, stored, collapsed: false };
+        let Some(draft) = draft else {
+            if let Some(stale) = stale.filter(|_| !control::is_error(status)) {
+                self.store.remove(look.hash, &stale);
+            }
+            if control::is_error(status) {
+                lead.end(Outcome::Failed);
+            } else {
+                if lead.is_followed() {
+                    self.store.pass(look.hash, &look.key.owned());
+                }
+                lead.end(Outcome::Pass);
+            }
+            let portion = conditional::portion(look.client.headers, status, response.headers(), None);
+            if portion == Portion::NotModified {
+                let mut status = status;
+                conditional::reshape(&portion, &mut status, response.headers_mut(), 0);
+                *response.status_mut() = status;
+                *response.body_mut() = Body::Empty;
+            }
+            status_of(false).tell(response.headers_mut());
+            return self.origin.settle(Ok(response), look.client.method);
+        };
+        let source = std::mem::take(response.body_mut());
+        let filling = Filling::begin(self.store.clone(), look.hash, draft, source, lead);
+        let answer = self.stream(look, &filling, status_of(true));
+        answer.ok_or_else(|| Error::new(Code::Internal, "a body that has just begun is not there"))
+    }
+
+    /// Whether an answer is not known to be larger than what is kept.
+    fn is_small(&self, headers: &HeaderMap) -> bool {
+        let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        length.is_none_or(|length: u64| length <= self.store.config().max_object.0)
+    }
+
+    /// Asks anew for what was given out although it is no longer good (RFC 5861 section 3), unless somebody does already.
+    fn revalidate(self: &Arc<Self>, look: &Look<'_>, entry: &Arc<Entry>) {
+        let headers = look.client.headers;
+        let at = self.store.variant(look.hash, &entry.draft.selection.again(headers));
+        let Joined::Lead(lead) = self.store.join(at) else { return };
+        let mut headers = headers.clone();
+        conditional::remove(&mut headers);
+        let (uri, version) = (look.client.uri.clone(), look.client.version);
+        let deadline = Deadline::after(self.timeout);
+        let (cached, admitted, entry) = (self.clone(), look.admitted.again(deadline), entry.clone());
+        tokio::spawn(async move {
+            let client = Head { method: &Method::GET, uri: &uri, version, headers: &headers };
+            let look = cached.look(client, &admitted);
+            let asking = pin!(cached.lead(&look, lead, Some(entry), Fwd::Stale));
+            if let Ok(Ok(response)) = deadline.bound(asking).await {
+                drop(deadline.bound(pin!(response.into_body().collect())).await); // read to its end, it is kept
+            }
+        });
+    }
+}
+
+fn stands_in(stale: &Entry) -> bool {
+    control::may_stand_in(&stale.draft.terms, stale.draft.age())
+}
+
+impl Origin {
+    /// The service's answer, made one of ours, and whether its end can be told from a broken connection (RFC 9112 section
+    /// 8): it says its length, or comes in chunks or frames.
+    async fn fetch(&self, client: &Head<'_>, admitted: &Admitted) -> Result<(Response, bool), Fault> {
+        let key = self.upstream.path_key(&admitted.params);
+        let ask = |body| self.outgoing(client, body, admitted);
+        let mut response = pin!(self.upstream.call_by(key, &ask, Body::Empty, admitted.deadline)).await?;
+        let says = |name| response.headers().contains_key(name);
+        let framed = says(header::CONTENT_LENGTH)
+            || says(header::TRANSFER_ENCODING)
+            || response.version() == Version::HTTP_2
+            || response.body().is_empty();
+        self.take_over(&mut response)?;
+        Ok((response, framed))
+    }
+}
