@@ -306,3 +306,42 @@ async fn a_whole_body_is_told_its_size() {
     let full = body::Body::full("x");
     assert_eq!(full.collect().await.unwrap(), "x");
 }
+
+#[tokio::test]
+async fn a_chunk_is_whole_before_the_next_one_is_there() {
+    for size in [1 << 10, SMALL + 1] {
+        let (connection, mut service) = pair().await;
+        let piece = Bytes::from(vec![b'x'; size]);
+        let first = futures_util::stream::iter([Ok::<_, BodyError>(http_body::Frame::data(piece))]);
+        let waiting = futures_util::stream::StreamExt::chain(first, futures_util::stream::pending());
+        let body = body::Body::stream(http_body_util::StreamBody::new(waiting));
+        let asked = tokio::spawn(async move {
+            connection.exchange(request("POST", body), &HeaderValue::from_static("kitchen")).await.is_ok()
+        });
+        let mut read = Vec::new();
+        let chunk = format!("\r\n{size:x}\r\n{}\r\n", "x".repeat(size));
+        while !read.ends_with(chunk.as_bytes()) {
+            assert!(service.read_buf(&mut read).await.unwrap() > 0, "{size}");
+        }
+        asked.abort();
+    }
+}
+
+#[tokio::test]
+async fn what_follows_a_streamed_answer_never_passes_for_the_next_one() {
+    const SIZE: usize = 3 * READ;
+    let text = format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: {SIZE}\r\n\r\n{}HTTP/1.1 200 OK\r\n\r\n",
+        "x".repeat(SIZE)
+    );
+    let (connection, mut service) = pair().await;
+    let asked = tokio::spawn(async move {
+        connection.exchange(request("GET", body::Body::Empty), &HeaderValue::from_static("kitchen")).await
+    });
+    service.write_all(text.as_bytes()).await.unwrap();
+    let Ok(Answer { body: Body::Coming(mut coming), .. }) = asked.await.unwrap() else { panic!() };
+    while let Some(frame) = poll_fn(|cx| coming.poll(cx)).await {
+        frame.unwrap();
+    }
+    assert!(coming.take_connection().is_none_or(|mut connection| connection.is_stale()));
+}

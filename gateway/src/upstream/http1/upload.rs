@@ -31,16 +31,17 @@ impl Upload {
         Box::new(Upload { body, data: Bytes::new(), left: length, open: false })
     }
 
-    /// Puts the next piece into `out`, or into `data` if it is large. `false` once there is no more.
+    /// Ends the chunk that is open, and puts the next piece into `out`, or into `data` if it is large. `false` once there is
+    /// no more.
     pub(super) fn poll_more(
         &mut self,
         cx: &mut Context<'_>,
         out: &mut Vec<u8>,
     ) -> Poll<Result<bool, BodyError>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose()?;
         if std::mem::take(&mut self.open) {
             out.extend_from_slice(b"\r\n");
         }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose()?;
         let Some(frame) = frame else {
             if self.left.is_none() {
                 out.extend_from_slice(b"0\r\n\r\n");
