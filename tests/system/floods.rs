@@ -21,6 +21,7 @@ use crate::{
         CONTINUATION, DATA, END, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, WHOLE, WINDOW_UPDATE, block,
         frame,
     },
+    slow_uploads::one_slot,
     wire::{read_head, service},
 };
 
@@ -273,62 +274,6 @@ async fn a_flood_of_frames_that_say_nothing_ends_its_connection() {
     assert!(others_are_served(Vec::new(), |_| frame(SETTINGS, 0, 0, &[]).repeat(500)).await);
 }
 
-/// A gateway of one slot at a service that answers GET only, and reads all that it is sent.
-async fn one_slot() -> Gate {
-    let service = service(|mut stream| async move {
-        let head = read_head(&mut stream).await;
-        let mut body = [0; 10];
-        if head.starts_with("get ") || stream.read_exact(&mut body).await.is_ok() {
-            drop(
-                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await,
-            );
-        }
-    })
-    .await;
-    Gate::start(&format!(
-        "server: {{ workers: 1, body_timeout: 500ms }}\nupstreams:\n  \
-         it: {{ url: \"http://{service}\", in_flight: {{ limit: 1, max_wait: 10s }} }}\nroutes:\n  \
-         - {{ path: /it, methods: [GET, POST], auth: none, timeout: 60s, forward: {{ to: it }} }}\n"
-    ))
-}
-
-const HALF: &[u8] = b"POST /it HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n12345";
-
-#[tokio::test]
-async fn a_body_that_stands_still_gives_its_slot_back_and_its_connection_ends() {
-    let gate = one_slot().await;
-    let mut stream = TcpStream::connect(gate.address()).await.unwrap();
-    stream.write_all(HALF).await.unwrap();
-    let mut answer = String::new();
-    let read = timeout(LONG, stream.read_to_string(&mut answer));
-    let (read, other) = tokio::join!(read, gate.get("/it").send());
-    read.expect("the connection ends").unwrap();
-    other.expect(200);
-    assert!(
-        answer.starts_with("HTTP/1.1 408 ") && answer.contains("\"code\":\"request_timeout\""),
-        "{answer}"
-    );
-    assert!(answer.contains("connection: close\r\n"), "{answer}");
-    let metrics = gate.admin("/metrics").send().await.expect(200);
-    let metrics = String::from_utf8_lossy(metrics.bytes()).into_owned();
-    assert!(metrics.contains("outcome=\"cancelled\"} 1"), "no service is to blame: {metrics}");
-}
-
-#[tokio::test]
-async fn a_body_that_comes_slowly_and_steadily_is_taken() {
-    let gate = one_slot().await;
-    let mut stream = TcpStream::connect(gate.address()).await.unwrap();
-    stream.write_all(HALF).await.unwrap();
-    let mut every = tokio::time::interval(Duration::from_millis(150)); // longer than the limit in all
-    for byte in b"67890" {
-        every.tick().await;
-        stream.write_all(&[*byte]).await.unwrap();
-    }
-    let mut answer = [0; 12];
-    stream.read_exact(&mut answer).await.unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 200");
-}
-
 #[tokio::test]
 async fn a_stream_of_http2_whose_body_stands_still_ends_and_the_others_go_on() {
     let gate = one_slot().await;
@@ -482,93 +427,4 @@ async fn more_than_a_hundred_fields_are_refused_over_either_http() {
         let head = timeout(LONG, read_head(&mut stream)).await.expect("an answer in time");
         assert!(head.starts_with(&format!("http/1.1 {expected} ")), "{fields}: {head}");
     }
-}
-
-/// The client's last byte comes just before the time is over: the service has had none of it, and is not to blame.
-#[tokio::test]
-async fn uploads_that_end_late_neither_open_the_breaker_nor_lower_the_limit() {
-    let service = service(|mut stream| async move {
-        loop {
-            let head = read_head(&mut stream).await;
-            let mut body = [0; 10];
-            if head.is_empty() || (head.starts_with("post ") && stream.read_exact(&mut body).await.is_err()) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await; // the time that its work takes
-            drop(stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await);
-        }
-    })
-    .await;
-    let breaker = "circuit_breaker: { slow_call: 500ms, min_calls: 10, open_for: 30s }";
-    let gate = Gate::start(&format!(
-        "server: {{ workers: 1 }}\nupstreams:\n  it: {{ url: \"http://{service}\", attempt_timeout: 700ms, \
-         in_flight: {{ limit: 200, adaptive: {{}} }}, {breaker} }}\nroutes:\n  \
-         - {{ path: /it, methods: [GET, POST], auth: none, timeout: 60s, forward: {{ to: it }} }}\n"
-    ));
-    let mut late = JoinSet::new();
-    for at in 0..80 {
-        let to = gate.address();
-        late.spawn(async move {
-            let mut stream = TcpStream::connect(to).await.unwrap();
-            stream.write_all(HALF).await.unwrap();
-            // Half of them late, half of them slow: those are answered.
-            tokio::time::sleep(Duration::from_millis(if at % 2 == 0 { 650 } else { 550 })).await;
-            stream.write_all(b"67890").await.unwrap();
-            let head = timeout(LONG, read_head(&mut stream)).await.expect("an answer in time");
-            head["http/1.1 ".len()..][..3].to_owned()
-        });
-    }
-    let mut came = std::collections::BTreeMap::<String, u32>::new();
-    while let Some(status) = late.join_next().await {
-        *came.entry(status.unwrap()).or_default() += 1;
-    }
-    println!("{came:?}");
-    assert!(came.get("504").is_some_and(|late| *late >= 20), "{came:?}");
-    let metrics = gate.admin("/metrics").send().await.expect(200);
-    let metrics = String::from_utf8_lossy(metrics.bytes()).into_owned();
-    let of = |name: &str| {
-        let line = metrics.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}"));
-        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
-    };
-    assert_eq!(of("gateway_endpoint_breaker_opened_total{"), 0.0);
-    assert_eq!(of("gateway_upstream_slots_limit{"), 200.0);
-    let others = (0..20).map(|_| gate.get("/it").send());
-    for other in futures_util::future::join_all(others).await {
-        other.expect(200);
-    }
-}
-
-/// A service that gives a slow upload up, sooner than the gateway does, is well.
-#[tokio::test]
-async fn services_that_do_not_wait_for_slow_uploads_are_not_called_broken() {
-    let service = service(|mut stream| async move {
-        let head = read_head(&mut stream).await;
-        if head.starts_with("post ") {
-            let mut body = [0; 10];
-            drop(timeout(Duration::from_millis(200), stream.read_exact(&mut body)).await);
-        } else {
-            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-            drop(stream.write_all(answer).await);
-        }
-    })
-    .await;
-    let gate = Gate::start(&format!(
-        "server: {{ workers: 1 }}\nupstreams:\n  it: {{ url: \"http://{service}\", circuit_breaker: {{ min_calls: 10, \
-         open_for: 30s }} }}\nroutes:\n  \
-         - {{ path: /it, methods: [GET, POST], auth: none, timeout: 60s, forward: {{ to: it }} }}\n"
-    ));
-    let mut slow = JoinSet::new();
-    for _ in 0..40 {
-        let to = gate.address();
-        slow.spawn(async move {
-            let mut stream = TcpStream::connect(to).await.unwrap();
-            stream.write_all(HALF).await.unwrap();
-            timeout(LONG, read_head(&mut stream)).await.expect("an answer in time")
-        });
-    }
-    while let Some(head) = slow.join_next().await {
-        let head = head.unwrap();
-        assert!(head.starts_with("http/1.1 50"), "{head}");
-    }
-    gate.get("/it").send().await.expect(200);
 }

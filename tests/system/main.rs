@@ -54,6 +54,7 @@ mod security;
 mod security_headers;
 mod shared_limits;
 mod shipped_configs;
+mod slow_uploads;
 mod streaming;
 mod strict_requests;
 mod token_store;
