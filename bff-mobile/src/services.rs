@@ -159,7 +159,7 @@ impl Session {
         let ask = |json| {
             let mut request = self.call.caller.post(&target, json, deadline);
             if let Some(key) = &key {
-                request.headers_mut().insert(HeaderName::from_static("idempotency-key"), key.clone());
+                request.fields.push(HeaderName::from_static("idempotency-key"), key.clone());
             }
             request
         };

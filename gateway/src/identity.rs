@@ -9,9 +9,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery
 
 use crate::{
     auth::Principal,
-    body::{Body, Request},
+    body::Body,
     deadline::{BudgetField, Deadline},
     observability::trace::Trace,
+    upstream::{Fields, Outgoing},
 };
 
 /// `x-user-id`: the `sub` of the caller.
@@ -40,39 +41,36 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Sets the gateway's own header fields, in a section that has no `traceparent` and no `tracestate` yet.
-    pub fn stamp(&self, headers: &mut HeaderMap, deadline: Deadline) {
-        headers.insert(REQUEST_ID, self.request_id.clone());
-        self.budget.stamp(headers, deadline);
-        self.trace.stamp(headers);
+    /// Adds the gateway's own header fields. None of them is there yet: what a client sent in the gateway's name has been
+    /// removed ([`strip`]), and its trace does not go on ([`stays_here`]).
+    pub fn stamp(&self, fields: &mut Fields, deadline: Deadline) {
+        fields.push(REQUEST_ID, self.request_id.clone());
+        self.budget.stamp(fields, deadline);
+        self.trace.stamp(fields);
         if let Some(principal) = &self.principal {
-            headers.insert(USER_ID, principal.user_id.clone());
-            headers.insert(USER_ROLES, principal.user_roles.clone());
+            fields.push(USER_ID, principal.user_id.clone());
+            fields.push(USER_ROLES, principal.user_roles.clone());
             for (name, value) in principal.told.iter() {
-                headers.insert(name.clone(), value.clone());
+                fields.set(name.clone(), value.clone());
             }
         }
     }
 
     /// A GET of `target` for JSON.
     #[must_use]
-    pub fn get(&self, target: &PathAndQuery, deadline: Deadline) -> Request {
-        let mut request = Request::new(Body::Empty);
-        *request.uri_mut() = http::Uri::from(target.clone());
-        let headers = request.headers_mut();
-        headers.reserve(8);
-        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        self.stamp(headers, deadline);
+    pub fn get(&self, target: &PathAndQuery, deadline: Deadline) -> Outgoing {
+        let mut request = Outgoing::get(target.clone(), 8);
+        request.fields.push(header::ACCEPT, HeaderValue::from_static("application/json"));
+        self.stamp(&mut request.fields, deadline);
         request
     }
 
     /// A POST of a JSON body to `target`.
     #[must_use]
-    pub fn post(&self, target: &PathAndQuery, json: Body, deadline: Deadline) -> Request {
+    pub fn post(&self, target: &PathAndQuery, json: Body, deadline: Deadline) -> Outgoing {
         let mut request = self.get(target, deadline);
-        *request.method_mut() = Method::POST;
-        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        *request.body_mut() = json;
+        (request.method, request.body) = (Method::POST, json);
+        request.fields.push(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         request
     }
 }

@@ -415,7 +415,13 @@ fn check_host(request: &Request) -> Result<(), Error> {
 
 /// `uri-host [ ":" port ]` (RFC 3986 section 3.2.2), as far as a service could be misled by it.
 fn is_host(host: &[u8]) -> bool {
-    let known = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
+    let known = |byte: &u8| {
+        byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'-' | b'.' | b'_' | b'~' | b'!' | b'$'..=b',' | b';' | b'=' | b':' | b'[' | b']'
+            )
+    };
     !host.is_empty() && host[0] != b':' && host.iter().all(known)
 }
 

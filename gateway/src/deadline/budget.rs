@@ -13,6 +13,7 @@ use crate::{
     error::{Code, Error},
     identity::{OURS, REQUEST_TIMEOUT},
     mistake::{Mistake, Mistakes, below},
+    upstream::Fields,
 };
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
@@ -84,15 +85,15 @@ impl BudgetField {
         BudgetField { name, form }
     }
 
-    /// Sets the field to the time left. At least a millisecond: zero would say that there is no limit, or none left to try
+    /// Adds the field, with the time left. At least a millisecond: zero would say that there is no limit, or none left to try
     /// with.
-    pub fn stamp(&self, headers: &mut HeaderMap, deadline: Deadline) {
+    pub fn stamp(&self, fields: &mut Fields, deadline: Deadline) {
         let left = u64::try_from(deadline.remaining().as_millis()).unwrap_or(u64::MAX).max(1);
         let value = match self.form {
             Form::Millis => HeaderValue::from(left),
             Form::Grpc => grpc(left),
         };
-        headers.insert(self.name.clone(), value);
+        fields.push(self.name.clone(), value);
     }
 
     fn read(&self, headers: &HeaderMap) -> Result<Option<Duration>, Error> {
@@ -257,10 +258,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn services_are_told_in_the_fields_own_form() {
         let told = |name: &str, left: Duration| {
-            let mut headers = HeaderMap::new();
+            let mut fields = Fields::default();
             let budget = budget("x-mine", name).unwrap();
-            budget.send.stamp(&mut headers, Deadline::after(left));
-            headers[name].to_str().unwrap().to_owned()
+            budget.send.stamp(&mut fields, Deadline::after(left));
+            HeaderMap::from(&fields)[name].to_str().unwrap().to_owned()
         };
         let (short, long) = (Duration::from_micros(10), Duration::from_secs(365 * 86_400));
         assert_eq!(told("x-request-timeout-ms", Duration::from_millis(1_500)), "1500");

@@ -4,6 +4,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::upstream::Fields;
+
 /// `traceparent`.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// `tracestate`.
@@ -46,14 +48,14 @@ impl Trace {
     }
 
     /// Writes the `traceparent` of a new span, and the `tracestate` that came along. Neither may be there yet.
-    pub fn stamp(&self, headers: &mut HeaderMap) {
+    pub fn stamp(&self, fields: &mut Fields) {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
         text[3..35].copy_from_slice(&self.id);
         text[36..52].copy_from_slice(&hex::<16>(u128::from(fastrand::u64(1..))));
         text[53..55].copy_from_slice(&self.flags);
-        headers.insert(TRACEPARENT, HeaderValue::from_bytes(&text).expect("hexadecimal digits and dashes"));
+        fields.push(TRACEPARENT, HeaderValue::from_bytes(&text).expect("hexadecimal digits and dashes"));
         if let Some(state) = &self.state {
-            headers.insert(TRACESTATE, state.clone());
+            fields.push(TRACESTATE, state.clone());
         }
     }
 }
@@ -101,8 +103,9 @@ mod tests {
     fn stamped(parent: &str) -> String {
         let mut headers = HeaderMap::new();
         headers.insert(TRACEPARENT, HeaderValue::from_str(parent).unwrap());
-        Trace::of(&headers).stamp(&mut headers);
-        headers[TRACEPARENT].to_str().unwrap().to_owned()
+        let mut sent = Fields::default();
+        Trace::of(&headers).stamp(&mut sent);
+        sent.get(&TRACEPARENT).unwrap().to_str().unwrap().to_owned()
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 
-use crate::{body::Response, downstream::Downstream, identity::stays_here};
+use crate::{body::Response, downstream::Downstream, identity::stays_here, upstream::Fields};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -37,35 +37,44 @@ pub fn codings_are_known(headers: &HeaderMap) -> bool {
     }
 }
 
-/// Makes a service's answer one of ours: in our version, and without a length that its coding overrides (RFC 9112 section
-/// 6.3), which a client would believe.
-pub fn reframe(response: &mut Response) {
+/// Makes a service's answer one of ours: in our version, without what concerns its connection only, and without a length that
+/// its coding overrides (RFC 9112 section 6.3), which a client would believe. What is to be removed is looked for in one pass,
+/// since most answers have none of it and each removal costs a hash.
+/// Whether that could be done: its codings must be known ([`codings_are_known`]).
+pub fn reframe(response: &mut Response) -> bool {
     let version = std::mem::replace(response.version_mut(), Version::HTTP_11);
     let headers = response.headers_mut();
-    if headers.contains_key(header::TRANSFER_ENCODING) {
-        headers.remove(header::CONTENT_LENGTH);
+    if headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        if !codings_are_known(headers) {
+            return false;
+        }
+        if headers.contains_key(header::TRANSFER_ENCODING) {
+            headers.remove(header::CONTENT_LENGTH);
+        }
+        remove_hop_by_hop(headers);
     }
-    remove_hop_by_hop(headers);
-    add_via(headers, version);
+    headers.append(header::VIA, via(version));
+    true
 }
 
 /// Copies what a client sent and a service should know. Not what concerns one connection only, what the gateway says itself,
 /// trailers, which go no further (`body.rs`), credentials, which are meant for the gateway, and what some services would
 /// obey instead of what was authorized.
-pub fn pass_on(client: &HeaderMap, sent: &mut HeaderMap) {
+pub fn pass_on(client: &HeaderMap, sent: &mut Fields) {
+    let (mut cookies, mut names_others) = (false, false);
     for (name, value) in client {
-        let name_text = name.as_str();
-        if name_text == "cookie" && sent.contains_key(name) {
-            continue; // `join_cookies` has taken all of them
-        }
-        if name_text == "cookie" {
-            sent.insert(name, join_cookies(client, value));
-        } else if !stays_here(name_text) {
-            sent.append(name, value.clone());
+        if *name == header::COOKIE {
+            if !std::mem::replace(&mut cookies, true) {
+                sent.push(header::COOKIE, join_cookies(client, value)); // all of them
+            }
+        } else if !stays_here(name.as_str()) {
+            sent.push(name.clone(), value.clone());
+        } else {
+            names_others |= *name == header::CONNECTION;
         }
     }
-    for name in named(client) {
-        sent.remove(name);
+    if names_others {
+        named(client).iter().for_each(|name| sent.remove(name));
     }
 }
 
@@ -79,12 +88,8 @@ fn join_cookies(client: &HeaderMap, first: &HeaderValue) -> HeaderValue {
     HeaderValue::from_bytes(&pieces.join(&b"; "[..])).expect("made of header values")
 }
 
-/// Removes what concerns one connection only, with all that `Connection` names. Looked for in one pass, since most messages
-/// have none of it and each removal costs a hash.
-pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
-        return;
-    }
+/// Removes what concerns one connection only, with all that `Connection` names.
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for name in named(headers).into_iter().chain(HOP_BY_HOP) {
         headers.remove(name);
     }
@@ -98,24 +103,23 @@ fn named(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 /// Tells the service where the request came from. What the client said about that has been left out: nobody vouches for it.
-pub fn add_forwarded(headers: &mut HeaderMap, downstream: &Downstream, host: Option<HeaderValue>) {
+pub fn add_forwarded(sent: &mut Fields, downstream: &Downstream, host: Option<HeaderValue>) {
     let proto = HeaderValue::from_static(if downstream.tls { "https" } else { "http" });
-    headers.insert(FORWARDED_FOR, downstream.forwarded_for.clone());
-    headers.insert(FORWARDED_PROTO, proto);
-    headers.insert(FORWARDED, downstream.forwarded(host.as_ref()));
+    sent.push(FORWARDED_FOR, downstream.forwarded_for.clone());
+    sent.push(FORWARDED_PROTO, proto);
+    sent.push(FORWARDED, downstream.forwarded(host.as_ref()));
     if let Some(host) = host {
-        headers.insert(FORWARDED_HOST, host);
+        sent.push(FORWARDED_HOST, host);
     }
 }
 
 /// RFC 9110 section 7.6.3: the version the message was received in, and a name that stands for the gateway.
-pub fn add_via(headers: &mut HeaderMap, version: Version) {
-    let via = match version {
+pub fn via(version: Version) -> HeaderValue {
+    HeaderValue::from_static(match version {
         Version::HTTP_2 => "2 gateway",
         Version::HTTP_10 => "1.0 gateway",
         _ => "1.1 gateway",
-    };
-    headers.append(header::VIA, HeaderValue::from_static(via));
+    })
 }
 
 #[cfg(test)]
@@ -140,8 +144,9 @@ mod tests {
         ]);
         client.append(header::CONNECTION, HeaderValue::from_static("close, X-Mine"));
         client.append(header::CONNECTION, HeaderValue::from_static("te"));
-        let mut sent = HeaderMap::new();
+        let mut sent = Fields::default();
         pass_on(&client, &mut sent);
+        let sent = HeaderMap::from(&sent);
         assert_eq!(sent, headers(&[("accept", "*/*")]));
         remove_hop_by_hop(&mut client);
         assert_eq!(client, sent);
@@ -149,13 +154,14 @@ mod tests {
 
     #[test]
     fn what_a_client_says_about_where_it_comes_from_is_replaced() {
-        let mut sent = HeaderMap::new();
+        let mut sent = Fields::default();
         let client =
             headers(&[("x-forwarded-for", "6.6.6.6"), ("forwarded", "for=6.6.6.6"), ("accept", "*/*")]);
         pass_on(&client, &mut sent);
-        assert_eq!(sent, headers(&[("accept", "*/*")]));
+        assert_eq!(HeaderMap::from(&sent), headers(&[("accept", "*/*")]));
         let downstream = Downstream::new("192.0.2.7:99".parse().unwrap(), false);
         add_forwarded(&mut sent, &downstream, Some(HeaderValue::from_static("api.ftgo.example:8087")));
+        let sent = HeaderMap::from(&sent);
         assert_eq!(sent["x-forwarded-for"], "192.0.2.7");
         assert_eq!(sent["forwarded"], "for=192.0.2.7;proto=http;host=\"api.ftgo.example:8087\"");
         assert_eq!(sent["x-forwarded-host"], "api.ftgo.example:8087");

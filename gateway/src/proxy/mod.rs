@@ -19,7 +19,7 @@ use crate::{
     error::Error,
     handler::{Admitted, Answer, Handler},
     template::Template,
-    upstream::{Fault, Reason, Upstream},
+    upstream::{Fault, Outgoing, Reason, Upstream},
 };
 
 /// The most header fields that the gateway adds to a request.
@@ -95,18 +95,17 @@ impl Origin {
     }
 
     /// What the service is asked: what the client asked for, with our header fields.
-    fn outgoing(&self, client: &Head<'_>, body: Body, admitted: &Admitted) -> Request {
-        let mut request = Request::new(body);
-        request.method_mut().clone_from(client.method);
-        *request.uri_mut() = Uri::from(self.target(admitted));
-        let sent = request.headers_mut();
-        sent.reserve(client.headers.len() + OURS); // once, instead of growing often
+    fn outgoing(&self, client: &Head<'_>, body: Body, admitted: &Admitted) -> Outgoing {
+        let mut request = Outgoing::get(self.target(admitted), client.headers.len() + OURS);
+        request.method.clone_from(client.method);
+        request.body = body;
+        let sent = &mut request.fields;
         headers::pass_on(client.headers, sent);
         headers::add_forwarded(sent, &admitted.downstream, host(client));
-        headers::add_via(sent, client.version);
+        sent.push(header::VIA, headers::via(client.version));
         let principal = admitted.caller.principal.as_ref().filter(|_| self.token);
         if let Some(token) = principal.and_then(|principal| principal.authorization.as_ref()) {
-            sent.insert(header::AUTHORIZATION, token.clone());
+            sent.push(header::AUTHORIZATION, token.clone());
         }
         admitted.caller.stamp(sent, admitted.deadline);
         request
@@ -143,13 +142,14 @@ impl Origin {
 
     /// Makes the answer one of ours, if it can be passed on.
     fn take_over(&self, response: &mut Response) -> Result<(), Fault> {
-        if response.status().is_informational() || !headers::codings_are_known(response.headers()) {
-            let why =
-                "an answer that switches protocols, or in a transfer coding that is not exactly `chunked`";
-            return Err(Fault::new(self.upstream.name(), Reason::Malformed, why));
-        }
-        headers::reframe(response);
-        Ok(())
+        let why = if response.status().is_informational() {
+            "an answer that switches protocols"
+        } else if !headers::reframe(response) {
+            "a transfer coding that is not exactly `chunked`"
+        } else {
+            return Ok(());
+        };
+        Err(Fault::new(self.upstream.name(), Reason::Malformed, why))
     }
 }
 

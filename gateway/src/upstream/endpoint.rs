@@ -27,12 +27,13 @@ use super::{
     health::Health,
     load::{DECAY, Load, Ticket},
     metrics::EndpointMetrics,
+    outgoing::Outgoing,
     pool::{Answer, Connection, Incoming, Pool, Unanswered},
     retry::Failure,
     wire::Wire,
 };
 use crate::{
-    body::{Body, Request, Upload, head_size},
+    body::{Body, Upload, head_size},
     deadline::Deadline,
     error::Code,
 };
@@ -67,7 +68,7 @@ pub(super) struct Failed {
     /// How it failed, if trying again is a question.
     pub(super) failure: Option<Failure>,
     /// The request, if nothing of it was sent.
-    pub(super) unsent: Option<Box<Request>>,
+    pub(super) unsent: Option<Box<Outgoing>>,
     /// What it says about the endpoint.
     pub(super) verdict: Verdict,
 }
@@ -120,7 +121,7 @@ impl Endpoint {
     pub(super) async fn attempt(
         &self,
         ask: &Ask<'_>,
-        request: Box<Request>,
+        request: Box<Outgoing>,
         until: Deadline,
         begun: Instant,
     ) -> Result<Answered, Failed> {
@@ -138,7 +139,7 @@ impl Endpoint {
         };
         let ticket = self.load.begin();
         self.metrics.picks.inc();
-        let upload = request.body().upload();
+        let upload = request.body.upload();
         let mut sent = until.bound(pin!(self.send(ask, request))).await.unwrap_or_else(|_elapsed| {
             let slow_client = upload.as_ref().is_some_and(|upload| upload.waits());
             Err(if slow_client { Failed::sent(self.client_late()) } else { self.too_late(until) })
@@ -162,7 +163,7 @@ impl Endpoint {
         sent.map(|Answer { head, body, .. }| Answered { head, body, ticket, verdict })
     }
 
-    async fn send(&self, ask: &Ask<'_>, mut request: Box<Request>) -> Result<Answer, Failed> {
+    async fn send(&self, ask: &Ask<'_>, mut request: Box<Outgoing>) -> Result<Answer, Failed> {
         /// How often a service may say that it has not looked at a request. More often, it is overloaded.
         const UNPROCESSED: u32 = 3;
         let mut unprocessed = 0;
@@ -176,7 +177,7 @@ impl Endpoint {
                 },
             };
             let http2 = connection.is_http2();
-            let spare = if http2 { request.body().again() } else { None };
+            let spare = if http2 { request.body.again() } else { None };
             match self.pool.exchange(connection, request).await {
                 Ok(answer) if head_size(&answer.head.headers) > self.pool.max_header_size => {
                     return Err(Failed::sent(
@@ -243,7 +244,7 @@ impl Endpoint {
 }
 
 impl Failed {
-    fn unsent(fault: Fault, request: Box<Request>) -> Self {
+    fn unsent(fault: Fault, request: Box<Outgoing>) -> Self {
         Failed { failure: Some(Failure::Connect), unsent: Some(request), ..Failed::sent(fault) }
     }
 
@@ -292,7 +293,7 @@ impl Candidate for Arc<Endpoint> {
 }
 
 /// A request that the service says it has not looked at: it may be sent again at once, whatever it asks for.
-fn again(failed: &Unanswered, spare: Option<Body>, ask: &Ask<'_>) -> Option<Box<Request>> {
+fn again(failed: &Unanswered, spare: Option<Body>, ask: &Ask<'_>) -> Option<Box<Outgoing>> {
     let body = spare.filter(|_| failed.is_unprocessed())?;
     Some(Box::new(ask(body)))
 }

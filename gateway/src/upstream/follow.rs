@@ -7,15 +7,14 @@ use std::{
     time::Instant,
 };
 
-use http::{Request, StatusCode, header};
+use http::{HeaderValue, StatusCode, header, uri::PathAndQuery};
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
-    Upstream,
+    Outgoing, Upstream,
     endpoint::{Endpoint, millis},
     health,
 };
-use crate::body::Body;
 
 impl Upstream {
     /// Follows where the endpoints are and how they are, until the upstream is dropped.
@@ -74,10 +73,9 @@ fn check_all(upstream: &Upstream, checks: &mut JoinSet<()>) {
 /// Asks once, over a connection of its own: those of the workers live on their threads.
 async fn probe(endpoint: &Endpoint, path: &str) -> Result<StatusCode, String> {
     let connection = endpoint.pool.open().await.map_err(|error| error.to_string())?;
-    let request = Request::get(path)
-        .header(header::USER_AGENT, "gateway-health-check")
-        .body(Body::Empty)
-        .map_err(|error| error.to_string())?;
+    let target = PathAndQuery::try_from(path).map_err(|error| error.to_string())?;
+    let mut request = Outgoing::get(target, 1);
+    request.fields.push(header::USER_AGENT, HeaderValue::from_static("gateway-health-check"));
     let answered = endpoint.pool.exchange(connection, Box::new(request)).await;
     Ok(answered.map_err(|failed| failed.fault(endpoint.upstream()).cause.into_string())?.head.status)
 }

@@ -25,6 +25,7 @@ mod json;
 pub mod load;
 mod max_response;
 mod metrics;
+mod outgoing;
 mod pool;
 pub mod retry;
 pub mod tls;
@@ -60,18 +61,18 @@ pub use self::{
     fault::{Fault, Reason},
     json::Fetched,
     metrics::{EndpointMetrics, Outcome, Slots, Spoken, UpstreamMetrics},
+    outgoing::{Fields, Outgoing},
 };
 use crate::{
-    body::{Body, Request, Response},
+    body::{Body, Response},
     deadline::Deadline,
     identity::USER_ID,
     mistake::{Mistake, Mistakes, below},
     routing::{Params, path},
 };
 
-/// Makes a request around its body: for each attempt anew, since its header fields say how much time is left. Its URI is a
-/// path with an optional query.
-pub type Ask<'a> = dyn Fn(Body) -> Request + Sync + 'a;
+/// Makes a request around its body: for each attempt anew, since its header fields say how much time is left.
+pub type Ask<'a> = dyn Fn(Body) -> Outgoing + Sync + 'a;
 
 /// A service behind the gateway.
 pub struct Upstream {
@@ -204,11 +205,11 @@ impl Upstream {
         // Of the last attempt: what a call waited for here is not the service's time, and would lower the limit further.
         let mut sent = self.config.in_flight.adaptive.as_ref().map(|_| Instant::now());
         let mut request = Box::new(ask(body)); // on the heap, since it goes down through many hands
-        let upload = sent.and_then(|_| request.body().upload());
-        let mut attempts = self.retry.attempts(request.method());
+        let upload = sent.and_then(|_| request.body.upload());
+        let mut attempts = self.retry.attempts(&request.method);
         let (key, mut tried) = (key.or_else(|| self.key(&request)), Set::EMPTY);
         let outcome = loop {
-            let spare = if attempts.may_send_again() { request.body().again() } else { None };
+            let spare = if attempts.may_send_again() { request.body.again() } else { None };
             let mut outcome = pin!(self.attempt(ask, request, key, &mut tried, deadline)).await;
             let unsent = outcome.as_mut().err().and_then(|failed| failed.unsent.take());
             let Some(failure) = failure(&outcome).filter(|_| unsent.is_some() || spare.is_some()) else {
@@ -220,7 +221,7 @@ impl Upstream {
                     drop(outcome);
                     self.metrics.retries.inc();
                     Box::pin(tokio::time::sleep(pause)).await;
-                    let body = unsent.map(|request| request.into_body()).or(spare).unwrap_or_default();
+                    let body = unsent.map(|request| request.body).or(spare).unwrap_or_default();
                     request = Box::new(ask(body));
                     sent = sent.map(|_| Instant::now());
                 }
@@ -235,7 +236,7 @@ impl Upstream {
     async fn attempt(
         &self,
         ask: &Ask<'_>,
-        mut request: Box<Request>,
+        mut request: Box<Outgoing>,
         key: Option<u64>,
         tried: &mut Set,
         deadline: Deadline,
@@ -251,8 +252,8 @@ impl Upstream {
             tried.insert(index);
             let call = Call { upstream: self, endpoints: &endpoints, index, until };
             // What a client still sends cannot be sent twice, and its time is not the service's.
-            let whole = !matches!(request.body(), Body::Client(_));
-            let hedge = self.hedge.as_ref().filter(|hedge| whole && hedge.is_for(request.method()));
+            let whole = !matches!(request.body, Body::Client(_));
+            let hedge = self.hedge.as_ref().filter(|hedge| whole && hedge.is_for(&request.method));
             let (index, outcome) = match hedge {
                 // On the heap: few upstreams hedge, and the futures of all others would be twice as large.
                 Some(hedge) => Box::pin(call.hedged(hedge, ask, request, key, tried)).await,
@@ -291,10 +292,10 @@ impl Upstream {
         self.fault(Reason::Limit, "as many calls as may be are under way")
     }
 
-    fn key(&self, request: &Request) -> Option<u64> {
+    fn key(&self, request: &Outgoing) -> Option<u64> {
         match &self.hash {
             Some(HashBy::Header(name)) => {
-                request.headers().get(name).map(|value| balance::key(value.as_bytes()))
+                request.fields.get(name).map(|value| balance::key(value.as_bytes()))
             }
             Some(HashBy::Path(_)) | None => None,
         }
@@ -366,7 +367,7 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    async fn plain(&self, ask: &Ask<'_>, request: Box<Request>, now: Instant) -> Result<Answered, Failed> {
+    async fn plain(&self, ask: &Ask<'_>, request: Box<Outgoing>, now: Instant) -> Result<Answered, Failed> {
         let endpoint = &self.endpoints.all[self.index];
         let outcome = pin!(endpoint.attempt(ask, request, self.until, now)).await;
         let verdict = outcome.as_ref().map_or_else(|failed| failed.verdict, |answered| answered.verdict);
@@ -380,11 +381,11 @@ impl Call<'_> {
         &self,
         hedge: &Hedge,
         ask: &Ask<'_>,
-        request: Box<Request>,
+        request: Box<Outgoing>,
         key: Option<u64>,
         tried: &mut Set,
     ) -> (usize, Result<Answered, Failed>) {
-        let (begun, spare) = (Instant::now(), request.body().again());
+        let (begun, spare) = (Instant::now(), request.body.again());
         let mut first = pin!(self.plain(ask, request, begun));
         let outcome = match hedge.delay() {
             Some(delay) => tokio::time::timeout(delay, first.as_mut()).await.ok(),

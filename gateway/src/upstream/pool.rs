@@ -38,6 +38,7 @@ use super::{
     in_flight::Slot,
     load::Ticket,
     metrics::{EndpointMetrics, Spoken},
+    outgoing::Outgoing,
     wire::{Naming, Protocol, Wire},
 };
 use crate::{
@@ -116,10 +117,12 @@ impl Connection {
 
 impl Unanswered {
     /// The request, if nothing of it was sent.
-    pub(super) fn take_unsent(&mut self) -> Option<Box<Request>> {
+    pub(super) fn take_unsent(&mut self) -> Option<Box<Outgoing>> {
         match self {
             Unanswered::Http1(failed) => failed.unsent.take(),
-            Unanswered::Http2(failed) => failed.take_message().map(Box::new),
+            Unanswered::Http2(failed) => {
+                failed.take_message().map(|request| Box::new(Outgoing::of_http2(request)))
+            }
         }
     }
 
@@ -170,7 +173,7 @@ impl Pool {
     pub(super) async fn exchange(
         &self,
         connection: Connection,
-        mut request: Box<Request>,
+        request: Box<Outgoing>,
     ) -> Result<Answer, Unanswered> {
         match connection {
             Connection::Http1(connection) => {
@@ -183,9 +186,9 @@ impl Pool {
                 Ok(Answer { head: Box::new(head), body, free })
             }
             Connection::Http2(stream) => {
-                self.naming.http2(&mut request);
+                let request = request.into_http2(&self.naming);
                 // On the heap: most upstreams speak HTTP/1.1, and all calls would carry the room for this.
-                let sent = Box::pin(stream.sender().try_send_request(*request)).await;
+                let sent = Box::pin(stream.sender().try_send_request(request)).await;
                 let (head, body) = sent.map_err(|failed| Unanswered::Http2(Box::new(failed)))?.into_parts();
                 Ok(Answer { head: Box::new(head), body: Incoming::Http2(body, Some(stream)), free: None })
             }

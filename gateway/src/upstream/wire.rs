@@ -4,7 +4,7 @@
 //! Not here: certificates (`tls.rs`), connections (`pool.rs`, `http2.rs`).
 
 use http::{
-    HeaderValue, Request, Uri, Version, header,
+    HeaderValue, Uri,
     uri::{Authority, PathAndQuery, Scheme},
 };
 use serde::Deserialize;
@@ -152,21 +152,15 @@ impl Naming {
         &self.host
     }
 
-    /// Makes `request`, whose target may be of either form, one of HTTP/2: `:scheme` and `:authority` say what `Host` does elsewhere (RFC 9113 section 8.3.1). Nothing is
-    /// copied: all three parts are shared.
-    pub(super) fn http2<B>(&self, request: &mut Request<B>) {
+    /// `:scheme`, `:authority` and `:path`, by which HTTP/2 asks for `target` (RFC 9113 section 8.3.1). Nothing is copied: all
+    /// three are shared.
+    pub(super) fn uri(&self, target: PathAndQuery) -> Uri {
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());
-        parts.path_and_query = Some(path_of(request));
-        *request.uri_mut() = Uri::from_parts(parts).expect("scheme, authority and path make a URI");
-        *request.version_mut() = Version::HTTP_2;
-        request.headers_mut().remove(header::HOST);
+        parts.path_and_query = Some(target);
+        Uri::from_parts(parts).expect("scheme, authority and path make a URI")
     }
-}
-
-fn path_of<B>(request: &Request<B>) -> PathAndQuery {
-    request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
 }
 
 #[cfg(test)]
@@ -181,16 +175,12 @@ mod tests {
     }
 
     #[test]
-    fn a_request_of_http2_has_no_host_and_an_absolute_target_however_often() {
+    fn a_target_of_http2_is_absolute() {
         let wire = Wire { tls: None, protocol: Protocol::Http2 };
         let target = Target::new("10.0.0.1:80".parse().unwrap(), "kitchen.internal:80");
         let naming = Naming::new(&wire, &target);
-        let mut request = Request::get("/tickets?a=%20b").body(()).unwrap();
+        let target = PathAndQuery::from_static("/tickets?a=%20b");
         assert_eq!(naming.host(), "kitchen.internal:80");
-        for _ in 0..2 {
-            naming.http2(&mut request);
-            assert_eq!(request.uri().to_string(), "http://kitchen.internal:80/tickets?a=%20b");
-            assert_eq!((request.version(), request.headers().len()), (Version::HTTP_2, 0));
-        }
+        assert_eq!(naming.uri(target).to_string(), "http://kitchen.internal:80/tickets?a=%20b");
     }
 }

@@ -9,7 +9,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use gateway::{
     body::{Body, Request, Response},
     deadline::Deadline,
-    upstream::{Upstream, UpstreamMetrics, config::UpstreamConfig},
+    upstream::{Outgoing, Upstream, UpstreamMetrics, config::UpstreamConfig},
     worker,
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -95,6 +95,12 @@ async fn pass(upstream: &Upstream, request: Request) -> Response {
         }
     }
     let (client, body) = request.into_parts();
-    let ask = |body| Request::from_parts(client.clone(), body);
+    let ask = |body| {
+        let target = client.uri.path_and_query().cloned().expect("a request of HTTP/1.1 has a path");
+        let mut request = Outgoing::get(target, client.headers.len());
+        (request.method, request.body) = (client.method.clone(), body);
+        client.headers.iter().for_each(|(name, value)| request.fields.push(name.clone(), value.clone()));
+        request
+    };
     upstream.call(&ask, body, Deadline::after(Duration::from_secs(5))).await.expect("the origin answers")
 }

@@ -10,8 +10,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, head
 use http_body::Body as _;
 use httparse::{ParserConfig, Status};
 
-use super::{Broken, SMALL, chunked::Chunked, upload::Upload};
-use crate::body::{Body, Request};
+use super::{super::outgoing::Outgoing, Broken, SMALL, chunked::Chunked, upload::Upload};
+use crate::body::Body;
 
 /// The most header fields of an answer.
 const MOST_FIELDS: usize = 100;
@@ -47,15 +47,14 @@ impl Head {
 }
 
 /// Writes the head of `request`, and its body if that is there and small. Returns what is still to be sent.
-pub(super) fn write(request: &mut Request, host: &HeaderValue, out: &mut Vec<u8>) -> Option<Box<Upload>> {
-    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    out.extend_from_slice(request.method().as_str().as_bytes());
+pub(super) fn write(request: &mut Outgoing, host: &HeaderValue, out: &mut Vec<u8>) -> Option<Box<Upload>> {
+    out.extend_from_slice(request.method.as_str().as_bytes());
     out.push(b' ');
-    out.extend_from_slice(target.as_bytes());
+    out.extend_from_slice(request.target.as_str().as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     out.extend_from_slice(host.as_bytes());
     out.extend_from_slice(b"\r\n");
-    for (name, value) in request.headers() {
+    for (name, value) in request.fields.iter() {
         // How long the body is we say ourselves, and where it goes.
         if name != header::CONTENT_LENGTH && name != header::TRANSFER_ENCODING && name != header::HOST {
             out.extend_from_slice(name.as_str().as_bytes());
@@ -64,7 +63,7 @@ pub(super) fn write(request: &mut Request, host: &HeaderValue, out: &mut Vec<u8>
             out.extend_from_slice(b"\r\n");
         }
     }
-    let length = request.body().size_hint().exact();
+    let length = request.body.size_hint().exact();
     match length {
         Some(0) if !says_that_there_is_none(request) => {}
         Some(length) => {
@@ -75,20 +74,20 @@ pub(super) fn write(request: &mut Request, host: &HeaderValue, out: &mut Vec<u8>
         None => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
     out.extend_from_slice(b"\r\n");
-    match request.body() {
+    match &request.body {
         _ if length == Some(0) => None,
         Body::Full(bytes) if bytes.len() <= SMALL => {
             out.extend_from_slice(bytes);
             None
         }
-        _ => Some(Upload::new(std::mem::take(request.body_mut()), length)),
+        _ => Some(Upload::new(std::mem::take(&mut request.body), length)),
     }
 }
 
 /// Methods that usually have a body say when there is none (RFC 9110 section 8.6), and all say what their client said.
-fn says_that_there_is_none(request: &Request) -> bool {
-    matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH)
-        || request.headers().contains_key(header::CONTENT_LENGTH)
+fn says_that_there_is_none(request: &Outgoing) -> bool {
+    matches!(request.method, Method::POST | Method::PUT | Method::PATCH)
+        || request.fields.get(&header::CONTENT_LENGTH).is_some()
 }
 
 fn push_number(out: &mut Vec<u8>, mut number: u64) {

@@ -34,7 +34,8 @@ use self::{
     upload::Upload,
 };
 use super::metrics::Open;
-use crate::body::{BodyError, Request};
+use super::outgoing::Outgoing;
+use crate::body::BodyError;
 
 /// What is read at once of a head; it grows up to the largest head that is taken.
 const READ: usize = 8 << 10;
@@ -91,7 +92,7 @@ pub(super) enum Broken {
 pub(super) struct Failed {
     pub(super) broken: Broken,
     /// The request, if nothing of it was written.
-    pub(super) unsent: Option<Box<Request>>,
+    pub(super) unsent: Option<Box<Outgoing>>,
 }
 
 /// An answer, as far as it is there.
@@ -139,13 +140,13 @@ impl Connection {
     /// [`Failed`], and the connection is closed.
     pub(super) async fn exchange(
         mut self: Box<Self>,
-        mut request: Box<Request>,
+        mut request: Box<Outgoing>,
         host: &HeaderValue,
     ) -> Result<Answer, Failed> {
         (self.written, self.begun) = (0, false);
         self.write.clear();
         self.upload = head::write(&mut request, host, &mut self.write);
-        let asked_for_head = *request.method() == Method::HEAD;
+        let asked_for_head = request.method == Method::HEAD;
         match poll_fn(|cx| self.poll_answer(cx, asked_for_head)).await {
             Ok(head) => Ok(self.answered(head)),
             Err(broken) => {
@@ -156,9 +157,9 @@ impl Connection {
         }
     }
 
-    fn take_back(&mut self, mut request: Box<Request>) -> Box<Request> {
+    fn take_back(&mut self, mut request: Box<Outgoing>) -> Box<Outgoing> {
         if let Some(upload) = self.upload.take() {
-            *request.body_mut() = upload.body;
+            request.body = upload.body;
         }
         request
     }
