@@ -101,8 +101,8 @@ impl Origin {
         request.body = body;
         let sent = &mut request.fields;
         headers::pass_on(client.headers, sent);
-        headers::add_forwarded(sent, &admitted.downstream, host(client));
         sent.push(header::VIA, headers::via(client.version));
+        headers::add_forwarded(sent, &admitted.downstream, host(client));
         let principal = admitted.caller.principal.as_ref().filter(|_| self.token);
         if let Some(token) = principal.and_then(|principal| principal.authorization.as_ref()) {
             sent.push(header::AUTHORIZATION, token.clone());
