@@ -275,10 +275,11 @@ fn protocol(version: Version) -> &'static [u8] {
     }
 }
 
-/// A JSON string. Nearly everything needs no escape, so that is looked for first.
+/// A JSON string. Nearly everything needs no escape, so that is looked for first, without a way out in between: many bytes are
+/// looked at in one step then.
 fn quoted(out: &mut Vec<u8>, text: &[u8]) {
-    let plain = text.iter().all(|byte| matches!(byte, 0x20..=0x7e) && !matches!(byte, b'"' | b'\\'));
-    if plain {
+    let odd = |byte: u8| !(0x20..=0x7e).contains(&byte) | (byte == b'"') | (byte == b'\\');
+    if !text.iter().fold(false, |found, byte| found | odd(*byte)) {
         out.push(b'"');
         out.extend_from_slice(text);
         out.push(b'"');

@@ -215,8 +215,11 @@ impl Told {
 fn length(value: &[u8]) -> Option<u64> {
     let mut all = value.split(|byte| *byte == b',').map(|one| {
         let one = one.trim_ascii();
-        let digits = !one.is_empty() && one.iter().all(u8::is_ascii_digit);
-        if digits { std::str::from_utf8(one).ok()?.parse::<u64>().ok() } else { None }
+        let add = |sum: u64, byte: &u8| {
+            let digit = byte.wrapping_sub(b'0');
+            if digit < 10 { sum.checked_mul(10)?.checked_add(u64::from(digit)) } else { None }
+        };
+        if one.is_empty() { None } else { one.iter().try_fold(0, add) }
     });
     let first = all.next()??;
     all.all(|other| other == Some(first)).then_some(first)
