@@ -58,7 +58,7 @@ use self::{
 };
 pub use self::{
     fault::{Fault, Reason},
-    json::Fetched,
+    json::{Anew, Fetched},
     metrics::{EndpointMetrics, Outcome, Slots, Spoken, UpstreamMetrics},
 };
 use crate::{
