@@ -92,7 +92,10 @@ impl Session {
             consumers: Bulk::loader(to(&backends.consumer), "/consumers?ids="),
             orders: Bulk::loader(to(&backends.order), "/orders?ids="),
             tickets: Bulk::loader(to(&backends.kitchen), "/tickets?orderIds="),
-            restaurants: Loader::new(Restaurants { call: call.clone(), loader: backends.restaurants.clone() }),
+            restaurants: Loader::new(Restaurants {
+                call: call.clone(),
+                loader: backends.restaurants.clone(),
+            }),
             bills: Bulk::loader(to(&backends.accounting), "/bills?orderIds="),
             deliveries: Bulk::loader(to(&backends.delivery), "/deliveries?orderIds="),
             newest: Loader::new(Newest { call: call.clone(), upstream: backends.order_history.clone() }),

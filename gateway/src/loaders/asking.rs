@@ -6,23 +6,19 @@
 use std::{collections::HashMap, pin::pin, sync::Arc};
 
 use bytes::Bytes;
-use futures_util::{
-    FutureExt, StreamExt,
-    future::BoxFuture,
-    stream::FuturesUnordered,
-};
-use http::{HeaderMap, HeaderValue};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use http::HeaderValue;
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
     Inner, Loaded, Record, State,
     flight::{Answer, Answers, Flight, Lead, Outcome},
-    kept::{Kept, Look},
+    kept::{Before, Kept, Look},
     records::Records,
 };
 use crate::{
     body::Body,
-    cache::{Entry, control, store::Before},
+    cache::{Entry, control},
     deadline::Deadline,
     identity::Caller,
     upstream::{Fault, Fetched, Reason},
@@ -85,8 +81,7 @@ impl<'a> Asking<'a> {
         room: &'a Semaphore,
         gathered: &mut Gathered,
         work: &mut Work<'a>,
-    )
-    where
+    ) where
         Self: 'a,
     {
         let inner = self.inner;
@@ -205,12 +200,11 @@ impl Inner {
             return Ok((batch.keys.iter().map(answer).collect(), false));
         };
         let location = HeaderValue::try_from(batch.target).ok();
-        let draft = location.and_then(|location| {
-            kept.draft(fetched.status, &fetched.headers, location, batch.asked)
-        });
+        let draft =
+            location.and_then(|location| kept.draft(fetched.status, &fetched.headers, location, batch.asked));
         let mut answers = Answers::with_capacity(batch.keys.len());
         for (key, before) in batch.keys.iter().zip(before) {
-            let (value, marks) = (value(key), kept.marks(*before, key, &fetched.headers));
+            let (value, marks) = (value(key), kept.marks(before, &fetched.headers));
             match (&draft, &marks, &value) {
                 (Some(draft), Some(marks), Ok(Some(json))) => {
                     kept.put(key, draft, json.clone(), marks.clone());

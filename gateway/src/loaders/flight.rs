@@ -145,7 +145,11 @@ mod tests {
     }
 
     fn join(flights: &Arc<Flights>, asked: &[&str]) -> Joined {
-        flights.join(keys(asked), |key| **key != *"kept", |own| if own.is_empty() { vec![] } else { vec![own] })
+        flights.join(
+            keys(asked),
+            |key| **key != *"kept",
+            |own| if own.is_empty() { vec![] } else { vec![own] },
+        )
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::cache::{
     Draft, Entry, Found, Key, Store,
     control::{self, Asked, Reuse, Rules},
     entry::Arrival,
-    store::{Before, Mark},
+    store::{self, Mark},
 };
 
 const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
@@ -58,6 +58,13 @@ pub(super) struct Kept {
     pub(super) flights: Arc<Flights>,
     pub(super) refreshing: Arc<Refreshing>,
     pub(super) pass_until: Mutex<Option<Instant>>,
+}
+
+/// How things stood before a key was asked for.
+pub(super) struct Before {
+    stood: store::Before,
+    /// The marks that do not depend on what is answered.
+    own: Box<[Mark]>,
 }
 
 /// What is there for a key.
@@ -106,17 +113,26 @@ impl Kept {
 
     /// How things stand before `keys` are asked for.
     pub(super) fn before(&self, keys: &[Arc<str>]) -> Vec<Before> {
-        keys.iter().map(|key| self.store.before(&self.host, key)).collect()
+        let one = |key: &Arc<str>| {
+            let stood = self.store.before(&self.host, key);
+            let tags: Vec<String> = self.tags.iter().map(|tag| tag.replace(KEY, key)).collect();
+            Before { stood, own: self.store.marked(stood, tags.iter().map(String::as_str)) }
+        };
+        keys.iter().map(one).collect()
     }
 
-    /// What makes the value of a key invalid that came with this header section.
-    pub(super) fn marks(&self, before: Before, key: &str, headers: &HeaderMap) -> Option<Box<[Mark]>> {
+    /// What makes a value invalid that came with this header section. None if it carries tags that nobody knew before, and
+    /// a tag was purged since: it may have been one of these.
+    pub(super) fn marks(&self, before: &Before, headers: &HeaderMap) -> Option<Box<[Mark]>> {
         let lines = |name: &HeaderName| headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
-        let own: Vec<String> = self.tags.iter().map(|tag| tag.replace(KEY, key)).collect();
         let listed = lines(&CACHE_TAG).flat_map(|line| line.split(',')).map(str::trim);
         let told = listed.chain(lines(&SURROGATE_KEY).flat_map(str::split_ascii_whitespace));
-        let all = own.iter().map(String::as_str).chain(told.filter(|tag| !tag.is_empty()));
-        self.store.marks(before, all)
+        let told: Vec<&str> = told.filter(|tag| !tag.is_empty()).collect();
+        if told.is_empty() {
+            return Some(before.own.clone());
+        }
+        let told = self.store.marks(before.stood, told.into_iter())?;
+        Some(before.own.iter().chain(&told).copied().collect())
     }
 
     /// What all values of an answer have in common, if they may be kept.

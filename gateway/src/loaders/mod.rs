@@ -22,8 +22,8 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::watch;
 
-pub use self::{build::Around, config::LoaderConfig, metrics::LoaderMetrics};
 use self::{asking::Asking, kept::Kept, records::KeyPath, target::Target};
+pub use self::{build::Around, config::LoaderConfig, metrics::LoaderMetrics};
 use crate::{
     deadline::Deadline,
     identity::Caller,
@@ -80,8 +80,7 @@ impl Loader {
         let distinct = keys.iter().filter(|key| seen.insert(&***key));
         let (asked, nobodys): (Vec<_>, Vec<_>) = distinct.cloned().partition(|key| target::is_key(key));
         let unnamed = self.inner.kept.is_some().then(|| caller.unnamed());
-        let asking =
-            Asking { inner: &self.inner, caller: unnamed.as_ref().unwrap_or(caller), deadline };
+        let asking = Asking { inner: &self.inner, caller: unnamed.as_ref().unwrap_or(caller), deadline };
         let mut loaded = asking.load(asked).await;
         loaded.extend(nobodys.into_iter().map(|key| (key, Ok(None))));
         loaded

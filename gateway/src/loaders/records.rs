@@ -176,7 +176,9 @@ mod tests {
 
     #[test]
     fn an_element_without_a_key_makes_doubtful_what_is_missing() {
-        for element in ["1", "null", "{}", r#"{"id":1.5}"#, r#"{"id":null}"#, r#"{"id":1,"id":1}"#, r#"{"id":{}}"#] {
+        for element in
+            ["1", "null", "{}", r#"{"id":1.5}"#, r#"{"id":null}"#, r#"{"id":1,"id":1}"#, r#"{"id":{}}"#]
+        {
             let (known, torn, nameless) = of(&format!(r#"[{element},{{"id":2}}]"#), "id", &["1", "2"]);
             assert_eq!((known.len(), torn.len(), nameless), (1, 0, true), "{element}");
         }

@@ -14,10 +14,10 @@ use tokio::time::{Instant, sleep};
 use super::{
     Inner,
     asking::Batch,
-    kept::{Kept, Look},
+    kept::{Before, Kept, Look},
 };
 use crate::{
-    cache::{Entry, control, store::Before},
+    cache::{Entry, control},
     deadline::Deadline,
     identity::Caller,
     upstream::{Anew, Fault, Reason},
@@ -90,9 +90,11 @@ impl Inner {
 
     /// Whether something new came.
     async fn ask_anew(&self, kept: &Kept, turn: &Turn, old: &Entry, caller: &Caller) -> Result<bool, Fault> {
-        let written = turn.target.to_str().ok().and_then(|text| {
-            Some((text.parse::<PathAndQuery>().ok()?, self.target.read(text)?))
-        });
+        let written = turn
+            .target
+            .to_str()
+            .ok()
+            .and_then(|text| Some((text.parse::<PathAndQuery>().ok()?, self.target.read(text)?)));
         let Some((target, keys)) = written else {
             return Err(Fault::new(self.upstream.name(), Reason::Malformed, "no call of this loader"));
         };
@@ -129,7 +131,7 @@ fn renew(kept: &Kept, old: &Entry, told: &HeaderMap, keys: &[Arc<str>], before: 
     let draft = location.and_then(|location| kept.draft(StatusCode::OK, &headers, location, asked));
     for (key, before) in keys.iter().zip(before) {
         let Some(entry) = kept.of_the_same_call(key, old) else { continue };
-        match (&draft, kept.marks(*before, key, &headers)) {
+        match (&draft, kept.marks(before, &headers)) {
             (Some(draft), Some(marks)) => kept.put(key, draft, entry.body.clone(), marks),
             (None, _) => kept.remove(key),
             (Some(_), None) => {} // a tag was purged meanwhile, and it may have been one of these

@@ -34,7 +34,8 @@ impl Target {
         let Some((before, after)) = text.split_once(KEYS) else {
             return Err((text.to_owned(), "there is no place for the keys"));
         };
-        if let Some(at) = before.find(['{', '}']).or_else(|| Some(before.len() + KEYS.len() + after.find(['{', '}'])?))
+        if let Some(at) =
+            before.find(['{', '}']).or_else(|| Some(before.len() + KEYS.len() + after.find(['{', '}'])?))
         {
             let words = &text[at..];
             let end = words.find('}').map_or(words.len(), |end| end + 1);
@@ -136,9 +137,8 @@ mod tests {
     #[test]
     fn keys_are_split_by_their_number_and_by_the_room_they_take() {
         let target = Target::parse("/r?ids={keys}").unwrap();
-        let sizes = |keys: Vec<Arc<str>>, most| {
-            target.split(keys, most).iter().map(Vec::len).collect::<Vec<_>>()
-        };
+        let sizes =
+            |keys: Vec<Arc<str>>, most| target.split(keys, most).iter().map(Vec::len).collect::<Vec<_>>();
         assert_eq!(sizes((0..25).map(|n| Arc::from(n.to_string())).collect(), 10), [10, 10, 5]);
         assert_eq!(sizes(Vec::new(), 10), [0; 0]);
         let long = vec![Arc::from("x".repeat(LONGEST)); 20];

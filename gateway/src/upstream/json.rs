@@ -71,12 +71,7 @@ impl Upstream {
     ///
     /// # Errors
     /// As [`Upstream::fetch`].
-    pub async fn fetch_anew(
-        &self,
-        ask: &Ask<'_>,
-        deadline: Deadline,
-        max_size: u64,
-    ) -> Result<Anew, Fault> {
+    pub async fn fetch_anew(&self, ask: &Ask<'_>, deadline: Deadline, max_size: u64) -> Result<Anew, Fault> {
         let response = pin!(self.call(ask, Body::Empty, deadline)).await?;
         if response.status() == StatusCode::NOT_MODIFIED {
             return Ok(Anew::NotModified(response.into_parts().0.headers));
