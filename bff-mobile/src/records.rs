@@ -23,7 +23,6 @@ macro_rules! keyed {
 keyed! {
     OrderRecord by order_id;
     ConsumerRecord by consumer_id;
-    RestaurantRecord by id;
     TicketRecord by order_id;
     BillRecord by order_id;
     DeliveryRecord by delivery_info.id;

@@ -11,6 +11,7 @@ use gateway::{
     deadline::Deadline,
     graphql::{Answers, Call, Loader, Refusal, Source},
     handler::Services,
+    loaders::{self, State},
     rate_limit::RateLimit,
     upstream::{Fault, Fetched, Reason, Upstream},
 };
@@ -39,6 +40,8 @@ pub(crate) struct Backends {
     order: Arc<Upstream>,
     kitchen: Arc<Upstream>,
     restaurant: Arc<Upstream>,
+    /// Restaurants are everybody's: they are kept for all callers where the configuration says so.
+    restaurants: Arc<loaders::Loader>,
     accounting: Arc<Upstream>,
     order_history: Arc<Upstream>,
     delivery: Arc<Upstream>,
@@ -54,6 +57,7 @@ impl Backends {
             order: services.upstream("order")?,
             kitchen: services.upstream("kitchen")?,
             restaurant: services.upstream("restaurant")?,
+            restaurants: services.loader("restaurants")?,
             accounting: services.upstream("accounting")?,
             order_history: services.upstream("order-history")?,
             delivery: services.upstream("delivery")?,
@@ -69,7 +73,7 @@ pub(crate) struct Session {
     pub(crate) consumers: Loader<Bulk<ConsumerRecord>>,
     pub(crate) orders: Loader<Bulk<OrderRecord>>,
     pub(crate) tickets: Loader<Bulk<TicketRecord>>,
-    pub(crate) restaurants: Loader<Bulk<RestaurantRecord>>,
+    pub(crate) restaurants: Loader<Restaurants>,
     pub(crate) bills: Loader<Bulk<BillRecord>>,
     pub(crate) deliveries: Loader<Bulk<DeliveryRecord>>,
     /// The newest orders by consumer.
@@ -88,7 +92,10 @@ impl Session {
             consumers: Bulk::loader(to(&backends.consumer), "/consumers?ids="),
             orders: Bulk::loader(to(&backends.order), "/orders?ids="),
             tickets: Bulk::loader(to(&backends.kitchen), "/tickets?orderIds="),
-            restaurants: Bulk::loader(to(&backends.restaurant), "/restaurants?ids="),
+            restaurants: Loader::new(Restaurants {
+                call: call.clone(),
+                loader: backends.restaurants.clone(),
+            }),
             bills: Bulk::loader(to(&backends.accounting), "/bills?orderIds="),
             deliveries: Bulk::loader(to(&backends.delivery), "/deliveries?orderIds="),
             newest: Loader::new(Newest { call: call.clone(), upstream: backends.order_history.clone() }),
@@ -311,5 +318,48 @@ impl Source for Newest {
             answers
         }
         .boxed()
+    }
+}
+
+/// Restaurants, by the loader of that name: of those that this request wants, the service is asked for what is not kept.
+pub(crate) struct Restaurants {
+    call: Arc<Call>,
+    loader: Arc<loaders::Loader>,
+}
+
+impl Source for Restaurants {
+    type Key = i64;
+    type Value = Arc<RestaurantRecord>;
+    /// The loader makes as many calls of them as it takes.
+    const MOST: usize = usize::MAX;
+
+    fn fetch(self: Arc<Self>, keys: Vec<i64>) -> BoxFuture<'static, Answers<i64, Arc<RestaurantRecord>>> {
+        async move {
+            let deadline = self.call.deadline.keeping(RESERVE);
+            let texts: Vec<Arc<str>> = keys.iter().map(|key| Arc::from(key.to_string())).collect();
+            let mut loaded = self.loader.load(&texts, &self.call.caller, deadline).await;
+            let each = keys.iter().zip(&texts).filter_map(|(key, text)| {
+                let record = self.record(loaded.remove(text)?).transpose()?;
+                Some((*key, record))
+            });
+            each.collect()
+        }
+        .boxed()
+    }
+}
+
+impl Restaurants {
+    fn record(
+        &self,
+        loaded: Result<Option<loaders::Record>, Fault>,
+    ) -> Result<Option<Arc<RestaurantRecord>>, Refusal> {
+        let Some(record) = loaded.map_err(|fault| failed(&self.call, &fault))? else { return Ok(None) };
+        if let State::StandsIn(fault) = &record.state {
+            self.call.note(fault);
+        }
+        match serde_json::from_slice(&record.json) {
+            Ok(restaurant) => Ok(Some(Arc::new(restaurant))),
+            Err(error) => Err(senseless(&self.call, self.loader.upstream(), &error, "a record")),
+        }
     }
 }

@@ -16,6 +16,8 @@ use gateway::{
     downstream::Downstream,
     handler::{Admitted, Services},
     identity::Caller,
+    loaders::{Around, build::Reading},
+    mistake::Mistakes,
     observability::{record::Note, trace::Trace},
     rate_limit::RateLimit,
     routing::{Found, Params, Router},
@@ -95,6 +97,12 @@ fn services() -> (Services, Asked) {
     let limit = serde_json::from_value(json!({"rate": "50/s", "by": "address"})).unwrap();
     let limit = RateLimit::build("registration", &limit, "", None, Arc::default()).unwrap();
     services.limits.insert("registration".to_owned(), limit);
+    let typed =
+        serde_json::from_value(json!({"get": "restaurant/restaurants?ids={keys}", "key": "id"})).unwrap();
+    let reading = Reading::of("restaurants", &typed, "", &mut Mistakes::default()).unwrap();
+    let (upstream, metrics) = (services.upstreams["restaurant"].clone(), Arc::default());
+    let around = Around { upstream, store: None, unkeyed: Box::default(), metrics };
+    services.loaders.insert("restaurants".to_owned(), reading.build("restaurants", &typed, around));
     (services, asked)
 }
 
@@ -178,6 +186,14 @@ async fn ids_may_be_declared_as_numbers_and_unknown_states_are_null() {
     assert_eq!(answer["data"], json!({"order": {"orderId": "1511300065921", "state": null}, "other": null}));
     assert_eq!(answer["errors"][0]["extensions"]["code"], "NOT_FOUND");
     assert_eq!(asked, ["/orders?ids=1511300065921,555"]);
+}
+
+#[test]
+fn without_a_loader_of_restaurants_there_is_no_handler() {
+    let (mut services, _) = services();
+    services.loaders.clear();
+    let why = crate::schema::closed(&services).err().expect("it is refused");
+    assert_eq!(why, "this handler needs a loader `restaurants` under `loaders`");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::{
     downstream::Downstream,
     error::{Code, Error},
     identity::Caller,
+    loaders::Loader,
     rate_limit::{Bill, RateLimit},
     routing::Params,
     upstream::Upstream,
@@ -60,6 +61,8 @@ pub struct Services {
     pub upstreams: IndexMap<String, Arc<Upstream>>,
     /// The rate limits by name.
     pub limits: IndexMap<String, Arc<RateLimit>>,
+    /// The loaders by name.
+    pub loaders: IndexMap<String, Arc<Loader>>,
 }
 
 impl Services {
@@ -69,6 +72,15 @@ impl Services {
     /// A sentence for the operator when the configuration has none.
     pub fn upstream(&self, name: &str) -> Result<Arc<Upstream>, String> {
         self.upstreams.get(name).cloned().ok_or_else(|| format!("this handler needs an upstream `{name}`"))
+    }
+
+    /// The loader so named.
+    ///
+    /// # Errors
+    /// A sentence for the operator when the configuration has none.
+    pub fn loader(&self, name: &str) -> Result<Arc<Loader>, String> {
+        let found = self.loaders.get(name).cloned();
+        found.ok_or_else(|| format!("this handler needs a loader `{name}` under `loaders`"))
     }
 
     /// The limit so named. A handler that counts against one does not run without it: that would be no limit at all.

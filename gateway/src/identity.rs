@@ -56,6 +56,12 @@ impl Caller {
         }
     }
 
+    /// The same without saying who asks: for what is given to everybody.
+    #[must_use]
+    pub fn unnamed(&self) -> Self {
+        Caller { principal: None, ..self.clone() }
+    }
+
     /// A GET of `target` for JSON.
     #[must_use]
     pub fn get(&self, target: &PathAndQuery, deadline: Deadline) -> Outgoing {

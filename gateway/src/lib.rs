@@ -60,6 +60,7 @@ pub mod handler;
 pub mod histogram;
 pub mod identity;
 pub mod instance;
+pub mod loaders;
 pub mod mistake;
 pub mod observability;
 pub mod overload;

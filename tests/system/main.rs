@@ -33,6 +33,7 @@ mod floods;
 mod forwarding;
 mod identity_headers;
 mod limits;
+mod loaders;
 mod mobile_bulk;
 mod mobile_failures;
 mod mobile_graphiql;

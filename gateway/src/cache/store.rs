@@ -262,6 +262,13 @@ impl Store {
         (self.tag_purges.load(Ordering::Acquire) == before.tag_purges).then_some(marks)
     }
 
+    /// The marks of what is about to be asked for under tags that are known before: a purge of other tags leaves it alone.
+    #[must_use]
+    pub fn marked<'a>(&self, before: Before, tags: impl Iterator<Item = &'a str>) -> Box<[Mark]> {
+        let tags = tags.take(MOST_TAGS).map(|tag| self.mark(self.tag_mark(tag)));
+        std::iter::once(before.url).chain(tags).collect()
+    }
+
     fn mark(&self, at: [u32; 2]) -> Mark {
         Mark { at, stood: at.map(|at| self.marks[at as usize].load(Ordering::Acquire)) }
     }

@@ -39,11 +39,11 @@ pub struct Snapshot {
     pub routes: Router<Arc<Route>>,
     /// Who vouches for callers.
     pub providers: IndexMap<String, Arc<Provider>>,
-    /// Upstreams and limits, by name.
+    /// Upstreams, limits and loaders, by name.
     pub services: Services,
     /// What instances share.
     pub redis: Option<Arc<Redis>>,
-    /// The answers that routes keep, if any does.
+    /// The answers that routes and loaders keep, if any does.
     pub cache: Option<Arc<Store>>,
     /// What the listeners speak, in their order; none where it is plaintext.
     pub tls: Vec<Option<Arc<Tls>>>,
@@ -129,7 +129,8 @@ impl Builder<'_> {
         self.budget.ours.extend(told.iter().map(|told| told.field.clone()));
         let providers = self.providers(told);
         let redis = self.redis();
-        let services = Services { upstreams: self.upstreams(), limits: self.limits(redis.as_ref()) };
+        let (upstreams, limits) = (self.upstreams(), self.limits(redis.as_ref()));
+        let mut services = Services { upstreams, limits, ..Services::default() };
         self.check_default_limits(&services);
         self.check_plans(&services);
         let fields = providers.values().filter_map(|provider| provider.field().cloned());
@@ -137,6 +138,7 @@ impl Builder<'_> {
         self.sets = self.sets();
         let browsers = self.default_browsers();
         self.store = self.store();
+        services.loaders = self.loaders(&services);
         let mut routes = Router::default();
         for (index, typed) in self.config.routes.iter().enumerate() {
             self.add_route(&mut routes, typed, &format!("routes[{index}]"), &providers, &services);

@@ -19,14 +19,16 @@ use crate::{
 };
 
 impl Builder<'_> {
-    /// Where answers are kept, if any route keeps some. What is kept already stays, unless other sizes are asked for.
+    /// Where answers are kept, if any route or loader keeps some. What is kept already stays, unless other sizes are asked for.
     pub(super) fn store(&mut self) -> Option<Arc<Store>> {
         let typed = &self.config.cache;
         if typed.max_object.0 > typed.max_size.0 {
             let mistake = Mistake::new("cache.max_object", "one answer may be larger than all together");
             self.mistakes.add(mistake.expected("at most `cache.max_size`"));
         }
-        if !self.config.routes.iter().any(|route| route.cache.is_some()) {
+        let keeps = self.config.routes.iter().any(|route| route.cache.is_some())
+            || self.config.loaders.values().any(|loader| loader.cache.is_some());
+        if !keeps {
             return None;
         }
         let before = self.ground.before.and_then(|before| before.cache.as_ref());
@@ -61,7 +63,7 @@ impl Builder<'_> {
 
     /// What services are told in the gateway's name and nothing is kept under: an answer that varies by it fits nobody else.
     /// Clients cannot send these fields, so all their requests would look the same.
-    fn unkeyed(&self, by: By) -> Box<[HeaderName]> {
+    pub(super) fn unkeyed(&self, by: By) -> Box<[HeaderName]> {
         let told = |name: &HeaderName| {
             [USER_ID, USER_ROLES].contains(name)
                 || self.config.identity.headers.keys().any(|told| name.as_str().eq_ignore_ascii_case(told))

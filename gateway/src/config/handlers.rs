@@ -169,7 +169,13 @@ impl Builder<'_> {
         Some(Part::new(name, part, upstream?, target?))
     }
 
-    fn upstream(&mut self, name: &str, place: &str, at: &str, services: &Services) -> Option<Arc<Upstream>> {
+    pub(super) fn upstream(
+        &mut self,
+        name: &str,
+        place: &str,
+        at: &str,
+        services: &Services,
+    ) -> Option<Arc<Upstream>> {
         let found = services.upstreams.get(name).cloned();
         let told =
             self.config.upstreams.contains_key(name) || self.loaded.has_erased(&below("upstreams", name));

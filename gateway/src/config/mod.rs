@@ -16,6 +16,7 @@ mod handlers;
 pub mod interpolate;
 mod limits;
 pub mod load;
+mod loaders;
 mod node;
 mod path;
 mod plans;
@@ -36,6 +37,7 @@ use crate::{
     cache::config::{CacheConfig, RouteCacheConfig},
     composition::config::PartConfig,
     deadline::config::DeadlineConfig,
+    loaders::LoaderConfig,
     overload::Priority,
     proxy::config::ForwardConfig,
     rate_limit::config::LimitConfig,
@@ -69,6 +71,9 @@ pub struct Config {
     /// The services behind the gateway, by name.
     #[serde(default)]
     pub upstreams: IndexMap<String, UpstreamConfig>,
+    /// How values of one kind are had in bulk, by name, for handlers that a binary brings along.
+    #[serde(default)]
+    pub loaders: IndexMap<String, LoaderConfig>,
     /// Rate limits, by name.
     #[serde(default)]
     pub limits: IndexMap<String, LimitConfig>,
@@ -93,7 +98,7 @@ pub struct Config {
     /// The Redis that instances share; none when absent.
     #[serde(default)]
     pub redis: Option<RedisConfig>,
-    /// How much is kept of the answers of routes that keep some.
+    /// How much is kept of the answers of routes, and of the values of loaders, that keep some.
     #[serde(default)]
     pub cache: CacheConfig,
     /// Where the access log goes.

@@ -359,6 +359,13 @@ wrong! {
     a_cache_for_everyone_where_nobody_is_known:
         route("path: /orders\nauth: none\ncache: { by: everyone, ttl: 500ms }\nforward: { to: order }\n");
     one_answer_larger_than_all: format!("{RIGHT}cache: {{ max_size: 1MiB }}\nroutes: []\n");
+    a_loader_that_can_ask_for_nothing: format!("{RIGHT}routes: []\n{}", concat!(
+        "loaders:\n  a: { get: order/orders, key: id }\n  b: { get: \"orde/orders?ids={keys}\", key: id }\n",
+        "  c: { get: order, key: id }\n  d: { get: \"order/orders?ids={keys}&of={id}\", key: id }\n",
+        "  e: { get: \"order/../orders?ids={keys}\", key: a..b }\n"));
+    a_loader_with_times_and_sizes_for_nothing: format!("{RIGHT}routes: []\n{}", concat!(
+        "loaders:\n  a:\n    get: order/orders?ids={keys}\n    key: id\n    max_keys: 0\n    timeout: 0s\n    max_size: 0B\n",
+        "    cache: { ttl: 500ms, stale_while_revalidate: 0s, stale_if_error: 1ms, tags: [orders, \"{key}-{id}\"] }\n"));
     nowhere_to_listen: ["listen: []", "routes: []", ""].join("\n");
     several_wrong_meanings_at_once: format!("{}{}",
         route("path: /orders/{orderId}\nmethods: [FETCH]\nauth: { provider: nobody }\nlimits: [none]\ncompose:\n  \
@@ -414,6 +421,17 @@ fn what_is_said_of_caches_may_be_right() {
     }
     let by = "path: /orders\nauth: { provider: ftgo }\ncache: { by: everyone }\nforward: { to: order }\n";
     assert_eq!(said(&route(by)), "");
+}
+
+#[test]
+fn what_is_said_of_loaders_may_be_right() {
+    for right in [
+        "{ get: order/orders?ids={keys}, key: id }",
+        "{ get: \"order/orders/{keys}\", key: info.id, max_keys: 1, timeout: 1s, max_size: 1KiB, cache: {} }",
+        "{ get: order/orders?ids={keys}, key: id, cache: { ttl: 1s, stale_if_error: 1h, tags: [\"order:{key}\"] } }",
+    ] {
+        assert_eq!(said(&format!("{RIGHT}routes: []\nloaders:\n  orders: {right}\n")), "", "{right}");
+    }
 }
 
 #[test]

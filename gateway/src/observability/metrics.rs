@@ -27,6 +27,7 @@ use super::{endpoints, handshakes::Handshakes};
 use crate::{
     cache::{self, CacheMetrics, StoreMetrics},
     histogram::Histogram,
+    loaders::{self, LoaderMetrics},
     overload::{Overload, Priority},
     rate_limit::LimitMetrics,
     redis::RedisMetrics,
@@ -78,6 +79,7 @@ struct All {
     limits: Mutex<HashMap<String, Arc<LimitMetrics>>>,
     caches: Mutex<HashMap<String, Arc<CacheMetrics>>>,
     store: Mutex<Weak<StoreMetrics>>,
+    loaders: Mutex<HashMap<String, Arc<LoaderMetrics>>>,
     /// Told while there is one.
     redis: Mutex<Weak<RedisMetrics>>,
     lost_log_batches: Mutex<Counter>,
@@ -118,6 +120,12 @@ impl Metrics {
         let new = Arc::default();
         *self.0.store.lock() = Arc::downgrade(&new);
         new
+    }
+
+    /// The counters of the loader so named.
+    #[must_use]
+    pub fn loader(&self, name: &str) -> Arc<LoaderMetrics> {
+        self.0.loaders.lock().entry(name.to_owned()).or_default().clone()
     }
 
     /// How Redis is.
@@ -178,6 +186,7 @@ impl Collector for Metrics {
         self.encode_routes(&mut encoder)?;
         self.encode_limits(&mut encoder)?;
         cache::metrics::encode(&self.0.caches.lock(), self.0.store.lock().upgrade(), &mut encoder)?;
+        loaders::metrics::encode(&self.0.loaders.lock(), &mut encoder)?;
         self.encode_upstreams(&mut encoder)?;
         self.encode_policies(&mut encoder)?;
         endpoints::encode(&mut encoder, &self.0.upstreams.lock())

@@ -106,6 +106,11 @@ pub fn push_escaped(out: &mut String, raw: &str) {
     }
 }
 
+/// Appends a plain text in the same way.
+pub fn push_text(out: &mut String, text: &str) {
+    out.extend(utf8_percent_encode(text, ESCAPED));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,6 +26,15 @@ pub struct Fetched {
     pub json: Bytes,
 }
 
+/// What is there instead of what was asked for by its validators.
+#[derive(Debug, Clone)]
+pub enum Anew {
+    /// It has not changed (304); what is said of it now.
+    NotModified(HeaderMap),
+    /// This.
+    Changed(Fetched),
+}
+
 impl Upstream {
     /// Calls as [`Upstream::call`] does and reads the JSON answer, all before `deadline`, of at most `max_size` bytes.
     ///
@@ -55,6 +64,22 @@ impl Upstream {
         max_size: u64,
     ) -> Result<Fetched, Fault> {
         let response = pin!(self.call_by(key, ask, body, deadline)).await?;
+        self.read(response, deadline, max_size).await
+    }
+
+    /// The same for a GET with conditions, which 304 answers as well.
+    ///
+    /// # Errors
+    /// As [`Upstream::fetch`].
+    pub async fn fetch_anew(&self, ask: &Ask<'_>, deadline: Deadline, max_size: u64) -> Result<Anew, Fault> {
+        let response = pin!(self.call(ask, Body::Empty, deadline)).await?;
+        if response.status() == StatusCode::NOT_MODIFIED {
+            return Ok(Anew::NotModified(response.into_parts().0.headers));
+        }
+        self.read(response, deadline, max_size).await.map(Anew::Changed)
+    }
+
+    async fn read(&self, response: Response, deadline: Deadline, max_size: u64) -> Result<Fetched, Fault> {
         self.check(&response, max_size)?;
         let (head, body) = response.into_parts();
         let json = match deadline.bound(pin!(self.collect(body, max_size))).await {

@@ -59,7 +59,7 @@ use self::{
 };
 pub use self::{
     fault::{Fault, Reason},
-    json::Fetched,
+    json::{Anew, Fetched},
     metrics::{EndpointMetrics, Outcome, Slots, Spoken, UpstreamMetrics},
     outgoing::{Fields, Outgoing},
 };

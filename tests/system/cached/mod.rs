@@ -4,7 +4,7 @@
 
 mod herds;
 mod safety;
-mod service;
+pub(crate) mod service;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -35,7 +35,7 @@ fn yaml(service: SocketAddr, cache: &str) -> String {
     )
 }
 
-async fn metric(gate: &Gate, name: &str) -> u64 {
+pub(crate) async fn metric(gate: &Gate, name: &str) -> u64 {
     let metrics = gate.admin("/metrics").send().await.expect(200);
     let text = String::from_utf8(metrics.bytes().to_vec()).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
