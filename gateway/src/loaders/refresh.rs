@@ -103,7 +103,7 @@ impl Inner {
         let conditions = control::conditions(&old.draft.headers);
         let ask = |_no_body| {
             let mut request = caller.get(&target, deadline);
-            request.headers_mut().extend(conditions.iter().cloned());
+            conditions.iter().for_each(|(name, value)| request.fields.push(name.clone(), value.clone()));
             request
         };
         match self.upstream.fetch_anew(&ask, deadline, self.config.max_size.0).await? {
