@@ -70,6 +70,7 @@ pub mod redis;
 pub mod route;
 pub mod routing;
 pub mod server;
+pub mod tags;
 pub mod template;
 pub mod units;
 pub mod upstream;

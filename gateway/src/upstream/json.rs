@@ -55,6 +55,19 @@ impl Upstream {
         max_size: u64,
     ) -> Result<Fetched, Fault> {
         let response = pin!(self.call_by(key, ask, body, deadline)).await?;
+        self.read(response, deadline, max_size).await
+    }
+
+    /// Reads an answer of this service as [`Upstream::fetch`] does.
+    ///
+    /// # Errors
+    /// As [`Upstream::fetch`].
+    pub async fn read(
+        &self,
+        response: Response,
+        deadline: Deadline,
+        max_size: u64,
+    ) -> Result<Fetched, Fault> {
         self.check(&response, max_size)?;
         let (head, body) = response.into_parts();
         let json = match deadline.bound(pin!(self.collect(body, max_size))).await {
