@@ -143,6 +143,7 @@ async fn respond(body: Value) -> (Response, Vec<String>) {
         deadline: Deadline::after(Duration::from_secs(5)),
         downstream: Arc::new(Downstream::new("127.0.0.1:1".parse().unwrap(), false)),
         bill: None,
+        asked: None,
     };
     let response = handler.answer(&mut request, &admitted).await.unwrap();
     let asked = asked.lock().unwrap().clone();

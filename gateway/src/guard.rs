@@ -14,14 +14,13 @@ use serde_json::Value;
 use crate::{
     auth::{
         Principal, Rule,
-        policy::{Decision, Facts, Policy, Why, strict_json},
+        policy::{self, Decision, Input, Policy, Why, strict_json},
     },
     body::{self, Body, BodyError, Request},
     composition::Part,
     downstream::Downstream,
     error::{Code, Error},
-    handler::Admitted,
-    routing::path,
+    handler::{Admitted, with_facts},
     upstream::Fault,
 };
 
@@ -32,13 +31,22 @@ pub struct Guard {
     rule: Option<Rule>,
     /// What to ask before the decision, on routes that do not compose it anyway.
     ask: Option<Part>,
+    /// What else of it is needed, once the caller may.
+    also: Box<[Input]>,
 }
 
 impl Guard {
-    /// A guard by `rule`, which may speak of the part `ask`.
+    /// A guard by `rule`, which may speak of the part `ask`. What `also` names of that part is read even if the rule can do
+    /// without it.
     #[must_use]
-    pub fn new(rule: Option<Rule>, ask: Option<Part>) -> Self {
-        Guard { rule, ask }
+    pub fn new(rule: Option<Rule>, ask: Option<Part>, also: Box<[Input]>) -> Self {
+        Guard { rule, ask, also }
+    }
+
+    /// Whether it knows who asks.
+    #[must_use]
+    pub fn knows_callers(&self) -> bool {
+        self.rule.is_some()
     }
 
     fn policy(&self) -> Option<&Policy> {
@@ -66,21 +74,45 @@ impl Guard {
         }
     }
 
-    /// Whether the caller may, as far as that can be said before the answer is composed.
+    /// Whether the caller may, as far as that can be said before the answer is composed; and what was read of the part that
+    /// the guard asks for, if writes need it.
     ///
     /// # Errors
     /// 403, or 401 for nobody; 404 where that would tell too much; 400 when an input is missing; whatever keeps a service from being asked.
-    pub async fn authorize(&self, request: &mut Request, admitted: &Admitted) -> Result<(), Error> {
-        let Some(rule) = &self.rule else { return Ok(()) };
+    pub async fn authorize(
+        &self,
+        request: &mut Request,
+        admitted: &Admitted,
+    ) -> Result<Option<Box<Value>>, Error> {
+        let read = self.decide(request, admitted).await?;
+        if self.also.is_empty() || request.method().is_safe() {
+            return Ok(None);
+        }
+        Ok(match read {
+            Some(read) => Some(Box::new(read)),
+            None => Box::pin(self.read_also(admitted)).await.map(Box::new),
+        })
+    }
+
+    /// What writes need of the part, where the rule could do without. The write does not: half of its time is kept for it.
+    async fn read_also(&self, admitted: &Admitted) -> Option<Value> {
+        let part = self.ask.as_ref()?;
+        let until = admitted.deadline.keeping(admitted.deadline.remaining() / 2);
+        let json = part.fetch(&admitted.caller, &admitted.params, until).await.ok()?.json;
+        policy::view(&self.also, part.name(), &json).ok()
+    }
+
+    async fn decide(&self, request: &mut Request, admitted: &Admitted) -> Result<Option<Value>, Error> {
+        let Some(rule) = &self.rule else { return Ok(None) };
         rule.check_scopes(admitted.caller.principal.as_deref())?;
-        let Some(policy) = rule.policy() else { return Ok(()) };
+        let Some(policy) = rule.policy() else { return Ok(None) };
         match decide(policy, admitted, None, None) {
             // On the heap: few rules need more than a token and a path, and all requests would carry the room for it.
             Decision::Undecided if policy.reads_body() => {
                 Box::pin(self.authorize_by_body(rule, policy, request, admitted)).await
             }
             Decision::Undecided => Box::pin(self.ask(policy, None, admitted)).await,
-            decided => verdict(decided, rule, admitted),
+            decided => verdict(decided, rule, admitted).map(|()| None),
         }
     }
 
@@ -90,7 +122,7 @@ impl Guard {
         policy: &Policy,
         request: &mut Request,
         admitted: &Admitted,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Value>, Error> {
         if body::is_encoded(request.headers()) {
             // What the rule reads and what the service decodes might be two bodies.
             let error =
@@ -109,19 +141,27 @@ impl Guard {
         *request.body_mut() = Body::Full(body);
         match decide(policy, admitted, Some(&json), None) {
             Decision::Undecided => self.ask(policy, Some(&json), admitted).await,
-            decided => verdict(decided, rule, admitted),
+            decided => verdict(decided, rule, admitted).map(|()| None),
         }
     }
 
     /// Asks the service that the rule speaks of. A route that composes that part decides when it is there.
-    async fn ask(&self, policy: &Policy, body: Option<&Value>, admitted: &Admitted) -> Result<(), Error> {
-        let Some(part) = &self.ask else { return Ok(()) };
+    async fn ask(
+        &self,
+        policy: &Policy,
+        body: Option<&Value>,
+        admitted: &Admitted,
+    ) -> Result<Option<Value>, Error> {
+        let Some(part) = &self.ask else { return Ok(None) };
         let json = part
             .fetch(&admitted.caller, &admitted.params, admitted.deadline)
             .await
-            .map_err(Fault::into_error)?;
-        let value = view(policy, part, &json)?;
-        hidden(&decide(policy, admitted, body, Some((part.name(), &value))))
+            .map_err(Fault::into_error)?
+            .json;
+        let inputs = policy.inputs().iter().chain(&self.also);
+        let value = policy::view(inputs, part.name(), &json).map_err(|error| malformed(part, &error))?;
+        hidden(&decide(policy, admitted, body, Some((part.name(), &value))))?;
+        Ok(Some(value))
     }
 
     /// Decides by the answer of a part that is composed.
@@ -130,7 +170,7 @@ impl Guard {
     /// The 404 of something that does not exist, unless the caller may.
     pub fn decide_by_part(&self, part: &Part, json: &[u8], admitted: &Admitted) -> Result<(), Error> {
         let Some(policy) = self.policy() else { return Ok(()) };
-        let value = view(policy, part, json)?;
+        let value = policy.view(part.name(), json).map_err(|error| malformed(part, &error))?;
         hidden(&decide(policy, admitted, None, Some((part.name(), &value))))
     }
 }
@@ -143,9 +183,8 @@ async fn read(body: Body) -> Result<bytes::Bytes, Error> {
     })
 }
 
-/// What the rule looks at in a part's answer.
-fn view(policy: &Policy, part: &Part, json: &[u8]) -> Result<Value, Error> {
-    policy.view(part.name(), json).map_err(|error| part.malformed(&error).into_error())
+fn malformed(part: &Part, error: &serde_json::Error) -> Error {
+    part.malformed(error).into_error()
 }
 
 fn decide(
@@ -154,13 +193,7 @@ fn decide(
     body: Option<&Value>,
     part: Option<(&str, &Value)>,
 ) -> Decision {
-    policy.decide(&Facts {
-        claims: admitted.caller.principal.as_deref().map(|principal| &principal.claims),
-        path: &|name| admitted.params.get(name).and_then(path::decode),
-        query: admitted.params.query(),
-        body,
-        part: &|name| part.filter(|(known, _)| *known == name).map(|(_, value)| value),
-    })
+    with_facts(&admitted.caller, &admitted.params, body, part, |facts| policy.decide(facts))
 }
 
 /// A refusal that the caller may be told of.

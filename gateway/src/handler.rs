@@ -5,8 +5,10 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use indexmap::IndexMap;
+use serde_json::Value;
 
 use crate::{
+    auth::policy::Facts,
     body::{Request, Response},
     deadline::Deadline,
     downstream::Downstream,
@@ -14,7 +16,7 @@ use crate::{
     identity::Caller,
     loaders::Loader,
     rate_limit::{Bill, RateLimit},
-    routing::Params,
+    routing::{Params, path},
     upstream::Upstream,
 };
 
@@ -47,6 +49,24 @@ impl Handler for InTime {
     fn prices(&self) -> bool {
         self.0.prices()
     }
+}
+
+/// Looks at what a request is known by: for rules, and for what is written from the same. `part` is one that was read, by its
+/// name.
+pub(crate) fn with_facts<R>(
+    caller: &Caller,
+    params: &Params,
+    body: Option<&Value>,
+    part: Option<(&str, &Value)>,
+    look: impl FnOnce(&Facts<'_>) -> R,
+) -> R {
+    look(&Facts {
+        claims: caller.principal.as_deref().map(|principal| &principal.claims),
+        path: &|name| params.get(name).and_then(path::decode),
+        query: params.query(),
+        body,
+        part: &|name| part.filter(|(known, _)| *known == name).map(|(_, value)| value),
+    })
 }
 
 /// What is said when the deadline passes and no service is to blame.
@@ -123,6 +143,8 @@ pub struct Admitted {
     pub downstream: Arc<Downstream>,
     /// What the handler has to charge, if it is the one who knows what a request costs.
     pub bill: Option<Arc<Bill>>,
+    /// What the guard has read of the part that it asked for, if that is needed after the decision.
+    pub asked: Option<Box<Value>>,
 }
 
 impl Admitted {
@@ -130,6 +152,6 @@ impl Admitted {
     pub(crate) fn again(&self, deadline: Deadline) -> Self {
         let Admitted { caller, params, downstream, .. } = self;
         let (caller, params, downstream) = (caller.clone(), params.clone(), downstream.clone());
-        Admitted { caller, params, deadline, downstream, bill: None }
+        Admitted { caller, params, deadline, downstream, bill: None, asked: None }
     }
 }

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery
 use crate::{
     auth::Principal,
     body::Body,
+    cache::Whose,
     deadline::{BudgetField, Deadline},
     observability::trace::Trace,
     upstream::{Fields, Outgoing},
@@ -60,6 +61,19 @@ impl Caller {
     #[must_use]
     pub fn unnamed(&self) -> Self {
         Caller { principal: None, ..self.clone() }
+    }
+
+    /// Everything that services are told of whoever asks, as part of what an answer is kept under; with the credentials where
+    /// they go on. Nobody where nobody is known.
+    #[must_use]
+    pub fn whose(&self, token: bool) -> Option<Whose<'_>> {
+        let principal = self.principal.as_ref()?;
+        Some(Whose {
+            user: &principal.user_id,
+            roles: &principal.user_roles,
+            token: principal.authorization.as_ref().filter(|_| token),
+            told: &principal.told,
+        })
     }
 
     /// A GET of `target` for JSON.

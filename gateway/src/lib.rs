@@ -23,7 +23,7 @@
 //! | [`upstream`] | A service behind the gateway: connections, deadlines, faults. |
 //! | [`observability`], [`histogram`] | The access log, metrics, the trace. |
 //! | [`error`] | The one error, and its problem document. |
-//! | [`body`], `gathered`, [`deadline`], [`template`], [`units`], [`mistake`] | What all of the above is made of. |
+//! | [`body`], `gathered`, [`deadline`], [`template`], [`tags`], [`units`], [`mistake`] | What all of the above is made of. |
 //!
 //! A mistake in a configuration is told with its place, and with what was probably meant:
 //!
@@ -71,6 +71,7 @@ pub mod redis;
 pub mod route;
 pub mod routing;
 pub mod server;
+pub mod tags;
 pub mod template;
 pub mod units;
 pub mod upstream;

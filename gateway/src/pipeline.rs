@@ -194,8 +194,9 @@ impl Gateway {
             identity::remove(request.headers_mut(), &route.credentials);
             let budget = route.budget.send.clone();
             let caller = Caller { request_id: record.request_id().clone(), principal, trace, budget };
-            let admitted = Admitted { caller, params, deadline, downstream: from.clone(), bill };
-            route.guard.authorize(request, &admitted).await?; // 403, or 404 where that would tell too much
+            let downstream = from.clone();
+            let mut admitted = Admitted { caller, params, deadline, downstream, bill, asked: None };
+            admitted.asked = route.guard.authorize(request, &admitted).await?; // 403, or 404 where that would tell too much
             Ok(admitted)
         };
         let admitted = deadline.bound(pin!(admitted)).await.unwrap_or_else(|_elapsed| Err(late()))?; // 504

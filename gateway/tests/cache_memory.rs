@@ -27,7 +27,7 @@ fn resident() -> u64 {
 }
 
 fn key(target: &str) -> Key<'_> {
-    Key { host: b"ftgo.example", target, tls: false, whose: None, route: 1 }
+    Key { host: b"ftgo.example", target, tls: false, whose: None, tags: "", route: 1 }
 }
 
 #[tokio::test]

@@ -108,8 +108,9 @@ async fn a_client_that_leaves_before_the_answer_cancels_the_call() {
     let ftgo = Ftgo::start().await;
     ftgo.fault(Service::Restaurant, json!({"fault": "hang"})).await;
     let counts = || ftgo.stubs.recorder().counts(Service::Restaurant);
-    let over_h1 = tokio::spawn(ftgo.get("/restaurants/1").send());
-    let over_h2 = tokio::spawn(ftgo.get("/restaurants/1").send_h2());
+    let asked = || ftgo.get("/restaurants/1").header("cache-control", "no-store"); // each for itself
+    let over_h1 = tokio::spawn(asked().send());
+    let over_h2 = tokio::spawn(asked().send_h2());
     until("both are asked", || counts().in_flight == 2).await;
     over_h1.abort();
     over_h2.abort();

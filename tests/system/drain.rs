@@ -23,7 +23,9 @@ async fn slow() -> Ftgo {
 }
 
 fn request() -> Request<Body> {
-    Request::get("/restaurants/1").header("host", "ftgo.example").body(Body::empty()).unwrap()
+    // From the service each time, and not from what is kept.
+    let request = Request::get("/restaurants/1").header("cache-control", "no-store");
+    request.header("host", "ftgo.example").body(Body::empty()).unwrap()
 }
 
 async fn refused(ftgo_address: std::net::SocketAddr) {

@@ -107,7 +107,8 @@ async fn a_valid_trace_is_continued_and_a_broken_one_begun_anew() {
     let trace = "0af7651916cd43dd8448eb211c80319c";
     let valid = format!("00-{trace}-b7ad6b7169203331-01");
     for (sent, continued) in [(valid.as_str(), true), ("00-none-of-it-01", false)] {
-        ftgo.get("/restaurants/1").header("traceparent", sent).send().await.expect(200);
+        let asked = ftgo.get("/restaurants/1").header("cache-control", "no-store"); // from the service each time
+        asked.header("traceparent", sent).send().await.expect(200);
         let seen = last(&ftgo, Service::Restaurant);
         let told = values(&seen, "traceparent");
         assert_eq!(told.len(), 1);

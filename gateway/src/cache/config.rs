@@ -66,6 +66,9 @@ pub struct RouteCacheConfig {
     /// Whether clients may ask for fresher and for staler answers by `Cache-Control` (RFC 9111 section 5.2.1).
     #[serde(default)]
     pub client_directives: bool,
+    /// What they can be purged by, besides what the service names: text with places such as `order:{orderId}`.
+    #[serde(default)]
+    pub tags: Vec<String>,
 }
 
 impl RouteCacheConfig {

@@ -5,7 +5,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use tokio::time::Instant;
 
 use super::{
@@ -108,6 +108,17 @@ impl Draft {
         told.tell(&mut parts.headers);
         parts
     }
+}
+
+/// Whether an answer's end can be told from a broken connection (RFC 9112 section 8): it says its length, or comes in chunks
+/// or frames.
+#[must_use]
+pub fn is_framed(response: &Response) -> bool {
+    let says = |name| response.headers().contains_key(name);
+    says(header::CONTENT_LENGTH)
+        || says(header::TRANSFER_ENCODING)
+        || response.version() == Version::HTTP_2
+        || response.body().is_empty()
 }
 
 /// What of a header section is kept, copied out of the connection's read buffer, which each value would keep alive.

@@ -63,6 +63,8 @@ pub struct Key<'a> {
     pub tls: bool,
     /// Who asks; nobody where the answer is everybody's.
     pub whose: Option<Whose<'a>>,
+    /// The tags that the configuration gives the answer, a line each: what they are written from is part of the key, too.
+    pub tags: &'a str,
     /// Stands for the route as it is configured: another configuration does not find what this one has kept.
     pub route: u64,
 }
@@ -74,6 +76,7 @@ pub struct OwnedKey {
     target: Box<str>,
     tls: bool,
     whose: Option<Box<[u8]>>,
+    tags: Box<str>,
     route: u64,
 }
 
@@ -88,6 +91,9 @@ impl Key<'_> {
         if let Some(whose) = &self.whose {
             whose.parts().for_each(|bytes| part(&mut state, bytes));
         }
+        if !self.tags.is_empty() {
+            part(&mut state, self.tags.as_bytes());
+        }
         state.finish()
     }
 
@@ -99,6 +105,7 @@ impl Key<'_> {
             target: self.target.into(),
             tls: self.tls,
             whose: self.whose.map(|whose| whose.owned()),
+            tags: self.tags.into(),
             route: self.route,
         }
     }
@@ -121,13 +128,17 @@ impl OwnedKey {
         same_caller
             && *self.target == *key.target
             && *self.host == *key.host
+            && *self.tags == *key.tags
             && (self.tls, self.route) == (key.tls, key.route)
     }
 
     /// What it takes, in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.host.len() + self.target.len() + self.whose.as_ref().map_or(0, |whose| whose.len())
+        self.host.len()
+            + self.target.len()
+            + self.tags.len()
+            + self.whose.as_ref().map_or(0, |whose| whose.len())
     }
 }
 
@@ -143,13 +154,21 @@ mod tests {
         let token = HeaderValue::from_static("Bearer x");
         let told = [(HeaderName::from_static("x-tenant"), HeaderValue::from_static("a"))];
         let whose = |user, token, told| Some(Whose { user, roles: &none, token, told });
-        let key = Key { host: b"ftgo", target: "/a?b", tls: false, whose: whose(&john, None, &[]), route: 1 };
+        let key = Key {
+            host: b"ftgo",
+            target: "/a?b",
+            tls: false,
+            whose: whose(&john, None, &[]),
+            tags: "",
+            route: 1,
+        };
         let others = [
             Key { host: b"ftg", ..key },
             Key { host: b"ftgo/", target: "a?b", ..key },
             Key { target: "/a", ..key },
             Key { tls: true, ..key },
             Key { route: 2, ..key },
+            Key { tags: "order:1", ..key },
             Key { whose: None, ..key },
             Key { whose: whose(&mary, None, &[]), ..key },
             Key { whose: whose(&john, Some(&token), &[]), ..key },

@@ -50,6 +50,26 @@ impl CacheMetrics {
     }
 }
 
+/// The counters of one route whose writes make answers invalid.
+#[derive(Debug, Default)]
+pub struct InvalidationMetrics {
+    /// Tags that were purged.
+    pub purged: Counter,
+    /// Tags that could not be written, since what they are written from was not there.
+    pub unresolved: Counter,
+}
+
+/// All counters of what is kept, by route, by route and part, and by route.
+#[derive(Debug, Default)]
+pub struct AllCaches {
+    /// Of routes that keep answers.
+    pub routes: HashMap<String, Arc<CacheMetrics>>,
+    /// Of parts that do.
+    pub parts: HashMap<(String, String), Arc<CacheMetrics>>,
+    /// Of routes whose writes make answers invalid.
+    pub invalidations: HashMap<String, Arc<InvalidationMetrics>>,
+}
+
 /// The counters of the store.
 #[derive(Debug, Default)]
 pub struct StoreMetrics {
@@ -80,16 +100,39 @@ impl StoreMetrics {
 /// # Errors
 /// When it cannot be written.
 pub fn encode(
-    routes: &HashMap<String, Arc<CacheMetrics>>,
+    all: &AllCaches,
     store: Option<Arc<StoreMetrics>>,
     encoder: &mut DescriptorEncoder<'_>,
 ) -> Result<(), fmt::Error> {
     let help = "Requests of routes that keep answers, by what the cache did";
     let mut family = encoder.encode_descriptor("gateway_cache_requests", help, None, MetricType::Counter)?;
-    for (name, route) in routes {
+    for (name, route) in &all.routes {
         for (outcome, count) in route.all() {
             let labels = [("route", name.as_str()), ("outcome", outcome)];
             ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    if !all.parts.is_empty() {
+        let help = "Requests for parts whose answers are kept, by what the cache did";
+        let name = "gateway_cache_part_requests";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for ((route, part), counted) in &all.parts {
+            for (outcome, count) in counted.all() {
+                let labels = [("route", route.as_str()), ("part", part.as_str()), ("outcome", outcome)];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+    }
+    if !all.invalidations.is_empty() {
+        let help = "Tags that writes have made invalid, and that could not be written";
+        let name = "gateway_cache_invalidations";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (route, counted) in &all.invalidations {
+            let counts = [("purged", counted.purged.get()), ("unresolved", counted.unresolved.get())];
+            for (outcome, count) in counts {
+                let labels = [("route", route.as_str()), ("outcome", outcome)];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
         }
     }
     let Some(store) = store else { return Ok(()) };

@@ -3,7 +3,8 @@
 //! The rules are pure functions: `control.rs` over `directives.rs`, `vary.rs`, `conditional.rs`. What is kept is in
 //! `store.rs`, by `key.rs`; `flight.rs` sees to it that of many who miss the same only one asks, and `filling.rs` gives all
 //! of them one body while it comes. It stands behind the guard: nobody is answered from here who may not ask.
-//! Not here: asking services (`proxy/cached.rs` puts both together), parts of compositions.
+//! `keeping.rs` is what routes and parts of compositions do alike.
+//! Not here: asking services (`proxy/cached.rs` and `composition/kept.rs` put both together).
 
 pub mod conditional;
 pub mod config;
@@ -13,6 +14,7 @@ pub mod directives;
 pub mod entry;
 pub mod filling;
 pub mod flight;
+mod keeping;
 pub mod key;
 pub mod metrics;
 pub mod status;
@@ -23,7 +25,8 @@ pub use self::{
     config::CacheConfig,
     entry::{Draft, Entry},
     filling::Filling,
+    keeping::{CACHE_TAG, CAPABILITY, Keeping, SURROGATE_CAPABILITY, SURROGATE_KEY, Stood},
     key::{Key, Whose},
-    metrics::{CacheMetrics, StoreMetrics},
+    metrics::{CacheMetrics, InvalidationMetrics, StoreMetrics},
     store::{Found, Store},
 };

@@ -254,19 +254,17 @@ impl Store {
         Before { url: self.mark(self.url_mark(host, target)), tag_purges }
     }
 
-    /// The marks of an answer with these tags. None if a tag was purged since: it may have been one of these.
+    /// The marks of an answer with these tags. None if it has any and a tag was purged since: it may have been one of these.
     #[must_use]
     pub fn marks<'a>(&self, before: Before, tags: impl Iterator<Item = &'a str>) -> Option<Box<[Mark]>> {
         let tags = tags.take(MOST_TAGS).map(|tag| self.mark(self.tag_mark(tag)));
-        let marks = std::iter::once(before.url).chain(tags).collect();
-        (self.tag_purges.load(Ordering::Acquire) == before.tag_purges).then_some(marks)
+        let marks: Box<[Mark]> = std::iter::once(before.url).chain(tags).collect();
+        (marks.len() == 1 || self.tag_purges.load(Ordering::Acquire) == before.tag_purges).then_some(marks)
     }
 
-    /// The marks of what is about to be asked for under tags that are known before: a purge of other tags leaves it alone.
-    #[must_use]
-    pub fn marked<'a>(&self, before: Before, tags: impl Iterator<Item = &'a str>) -> Box<[Mark]> {
-        let tags = tags.take(MOST_TAGS).map(|tag| self.mark(self.tag_mark(tag)));
-        std::iter::once(before.url).chain(tags).collect()
+    /// The mark of a tag that is known before what carries it is asked for.
+    pub(super) fn tag(&self, tag: &str) -> Mark {
+        self.mark(self.tag_mark(tag))
     }
 
     fn mark(&self, at: [u32; 2]) -> Mark {

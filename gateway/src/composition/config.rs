@@ -3,7 +3,10 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::units::{Size, Span};
+use crate::{
+    cache::config::RouteCacheConfig,
+    units::{Size, Span},
+};
 
 /// One branch of a composition.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -17,6 +20,9 @@ pub struct PartConfig {
     /// What stands in the place of an optional part that is missing; nothing does unless given.
     #[serde(default)]
     pub fallback: Option<PartFallbackConfig>,
+    /// How its answers are kept; not at all unless given.
+    #[serde(default)]
+    pub cache: Option<RouteCacheConfig>,
     /// How long this part may take; the route's own time unless given.
     #[serde(default)]
     pub timeout: Option<Span>,
@@ -27,10 +33,12 @@ pub struct PartConfig {
 
 /// What stands in the place of a part.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PartFallbackConfig {
+#[serde(rename_all = "kebab-case")]
+pub enum PartFallbackConfig {
+    /// The last answer that was kept of it.
+    Stale,
     /// This JSON.
-    pub value: Value,
+    Value(Value),
 }
 
 /// A part is held in memory until the answer is put together.

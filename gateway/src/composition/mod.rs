@@ -5,9 +5,11 @@
 //! fallback stands in its place; either is told in `Composition-Status` (a structured-field list, RFC 9651, in the manner of
 //! RFC 9211). A rule over a part's
 //! answer is decided as soon as that part is there, so that a refusal takes as long as "there is no such thing" does.
+//! What is put together is never kept here; its parts may be, each by itself (`kept.rs`).
 //! Not here: parts that need another part's answer.
 
 pub mod config;
+pub mod kept;
 pub mod part;
 mod status;
 
@@ -20,7 +22,10 @@ use bytes::{BufMut, BytesMut};
 use futures_util::future::try_join_all;
 use http::{HeaderValue, header};
 
-pub use self::part::Part;
+pub use self::{
+    kept::Kept,
+    part::{Part, Service},
+};
 use self::{part::Asked, status::Status};
 use crate::{
     body::{Body, Request, Response},
@@ -36,6 +41,8 @@ pub struct Compose {
     parts: Vec<Part>,
     /// The part that the route's rule speaks of, and the rule.
     decides: Option<(usize, Arc<Guard>)>,
+    /// Whether not everybody may have the answer.
+    guarded: bool,
 }
 
 impl Compose {
@@ -44,7 +51,7 @@ impl Compose {
     pub fn new(parts: Vec<Part>, guard: &Arc<Guard>) -> Self {
         let decides = guard.part().and_then(|name| parts.iter().position(|part| part.name() == name));
         let decides = decides.map(|index| (index, guard.clone()));
-        Compose { parts, decides }
+        Compose { parts, decides, guarded: guard.knows_callers() }
     }
 
     async fn compose(&self, admitted: &Admitted) -> Result<Response, Error> {
@@ -72,9 +79,9 @@ impl Compose {
         };
         if let Some((deciding, guard)) = &self.decides
             && *deciding == index
-            && let Ok(json) = &answer
+            && let Ok(got) = &answer
         {
-            guard.decide_by_part(part, json, admitted)?;
+            guard.decide_by_part(part, &got.json, admitted)?;
         }
         let fallback = answer.as_ref().err().and_then(|_| part.fall_back());
         Ok(Asked { answer, fallback, took: begun.elapsed() })
@@ -98,10 +105,24 @@ impl Compose {
         let mut response = Response::new(Body::Full(out.freeze()));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response.headers_mut().insert(status::NAME, status.value());
+        response.headers_mut().insert(header::CACHE_CONTROL, control(asked, self.guarded));
         if let Some(missing) = missing(asked) {
             response.extensions_mut().insert(Note(missing));
         }
         response
+    }
+}
+
+/// How long clients may keep what was composed: as long as the strictest of its parts says. Nobody knows that of a part
+/// that is missing, stands in for another, or is not kept here; and who may have it is decided anew each time.
+fn control(asked: &[Asked], guarded: bool) -> HeaderValue {
+    let lifetimes = asked.iter().map(|asked| asked.answer.as_ref().ok().and_then(|got| got.lifetime));
+    let strictest = lifetimes.collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().min());
+    match strictest.filter(|_| !guarded) {
+        Some(lifetime) => {
+            HeaderValue::try_from(format!("max-age={}", lifetime.as_secs())).expect("a token and a number")
+        }
+        None => HeaderValue::from_static("no-store"),
     }
 }
 
@@ -115,8 +136,8 @@ fn reserve(left: Duration) -> Duration {
 /// For the log: why parts are missing.
 fn missing(asked: &[Asked]) -> Option<String> {
     let told = |asked: &Asked| {
-        let fault = asked.answer.as_ref().err()?;
-        Some(if asked.fallback.is_some() { format!("{fault} (fallback)") } else { fault.to_string() })
+        let fault = asked.fault()?;
+        Some(if asked.fell_back() { format!("{fault} (fallback)") } else { fault.to_string() })
     };
     let faults: Vec<String> = asked.iter().filter_map(told).collect();
     (!faults.is_empty()).then(|| format!("missing parts: {}", faults.join("; ")))
@@ -130,7 +151,10 @@ impl Handler for Compose {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        part::{From, Got},
+        *,
+    };
     use crate::upstream::{Fault, Reason};
 
     #[test]
@@ -138,7 +162,7 @@ mod tests {
         let fault = |upstream| Err(Fault::new(upstream, Reason::Timeout, "no answer in time"));
         let asked = |answer, fallback| Asked { answer, fallback, took: Duration::ZERO };
         let parts = [
-            asked(Ok("{}".into()), None),
+            asked(Ok(Got { json: "{}".into(), from: From::Service, lifetime: None }), None),
             asked(fault("kitchen"), None),
             asked(fault("delivery"), Some("[]".into())),
         ];

@@ -1,37 +1,105 @@
 //! One branch of a composition, or one thing that a rule asks for: a GET of some JSON from one upstream.
+//!
+//! Not here: keeping its answers (`kept.rs`).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, uri::PathAndQuery};
 use serde::de::IgnoredAny;
+use tokio::time::Instant;
 
-use super::config::PartConfig;
+use super::{
+    config::{PartConfig, PartFallbackConfig},
+    kept::Kept,
+};
 use crate::{
     body::Body,
+    cache::entry::{self, Arrival},
     deadline::Deadline,
     identity::Caller,
     routing::Params,
     template::Template,
-    upstream::{Fault, Reason, Upstream},
+    upstream::{Fault, Fetched, Reason, Upstream},
 };
 
 /// A part, resolved.
 pub struct Part {
-    name: Box<str>,
     /// `"name":`, ready to be written.
     key: Box<[u8]>,
-    upstream: Arc<Upstream>,
+    service: Arc<Service>,
     target: Template,
     optional: bool,
     /// The JSON that stands in its place.
     fallback: Option<Bytes>,
     timeout: Option<Duration>,
+    /// Where its answers are kept, if they are.
+    kept: Option<Arc<Kept>>,
+}
+
+/// Whom a part asks.
+pub struct Service {
+    /// The part's name.
+    name: Box<str>,
+    upstream: Arc<Upstream>,
     max_size: u64,
+}
+
+/// One asking for a part.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub(super) caller: &'a Caller,
+    pub(super) target: &'a PathAndQuery,
+    /// What the call is kept together with others by.
+    pub(super) together: Option<u64>,
+    pub(super) deadline: Deadline,
+}
+
+/// What a service answers to it.
+pub(super) enum Answered {
+    /// This, known to be whole and well-formed.
+    Whole(Fetched, Arrival),
+    /// That what is kept is still good, says this header section.
+    NotModified(HeaderMap, Arrival),
+}
+
+/// A part's JSON, known to be whole and well-formed.
+pub struct Got {
+    /// The text.
+    pub json: Bytes,
+    /// Where it comes from.
+    pub(super) from: From,
+    /// How long clients may keep it, if its service lets them.
+    pub(super) lifetime: Option<Duration>,
+}
+
+/// Where a part's JSON comes from.
+#[derive(Debug)]
+pub(super) enum From {
+    /// The service.
+    Service,
+    /// What was kept, so old, and is good.
+    Kept(Duration),
+    /// What was kept and is no longer good, so old; in the place of an answer that failed, if one did.
+    Stale(Duration, Option<Standing>),
+}
+
+/// What is no longer good in the place of an answer.
+#[derive(Debug)]
+pub(super) struct Standing {
+    /// Why there is no answer, unless another had asked for it.
+    pub(super) fault: Option<Fault>,
+    /// Whether it is the part's fallback.
+    pub(super) fallback: bool,
 }
 
 /// What a part came to.
 pub(super) struct Asked {
-    pub(super) answer: Result<Bytes, Fault>,
+    pub(super) answer: Result<Got, Fault>,
     /// What stands in the place of an answer that is missing.
     pub(super) fallback: Option<Bytes>,
     pub(super) took: Duration,
@@ -40,30 +108,56 @@ pub(super) struct Asked {
 impl Asked {
     /// The JSON to deliver, if there is any.
     pub(super) fn json(&self) -> Option<&Bytes> {
-        self.answer.as_ref().ok().or(self.fallback.as_ref())
+        self.answer.as_ref().ok().map(|got| &got.json).or(self.fallback.as_ref())
+    }
+
+    /// Why the service's own answer is missing, as far as that is known.
+    pub(super) fn fault(&self) -> Option<&Fault> {
+        match &self.answer {
+            Ok(Got { from: From::Stale(_, Some(standing)), .. }) => standing.fault.as_ref(),
+            Ok(_) => None,
+            Err(fault) => Some(fault),
+        }
+    }
+
+    /// Whether the part's fallback stands in its place.
+    pub(super) fn fell_back(&self) -> bool {
+        match &self.answer {
+            Ok(Got { from: From::Stale(_, Some(standing)), .. }) => standing.fallback,
+            Ok(_) => false,
+            Err(_) => self.fallback.is_some(),
+        }
     }
 }
 
 impl Part {
-    /// The part called `name` that asks `upstream` for `target`.
+    /// The part that asks `service` for `target`; its answers are kept by `kept`.
     #[must_use]
-    pub fn new(name: &str, config: &PartConfig, upstream: Arc<Upstream>, target: Template) -> Self {
+    pub fn new(
+        config: &PartConfig,
+        service: Arc<Service>,
+        target: Template,
+        kept: Option<Arc<Kept>>,
+    ) -> Self {
+        let fallback = match &config.fallback {
+            Some(PartFallbackConfig::Value(value)) => Some(value.to_string().into()),
+            Some(PartFallbackConfig::Stale) | None => None,
+        };
         Part {
-            name: name.into(),
-            key: format!("\"{name}\":").into_bytes().into(),
-            upstream,
+            key: format!("\"{}\":", service.name).into_bytes().into(),
+            service,
             target,
             optional: config.optional,
-            fallback: config.fallback.as_ref().map(|fallback| fallback.value.to_string().into()),
+            fallback,
             timeout: config.timeout.map(|timeout| timeout.0),
-            max_size: config.max_size.0,
+            kept,
         }
     }
 
     /// As typed.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.service.name
     }
 
     /// Whether the answer may do without it.
@@ -74,33 +168,89 @@ impl Part {
 
     /// The JSON in the place of its answer, which is counted.
     pub(super) fn fall_back(&self) -> Option<Bytes> {
-        self.fallback.clone().inspect(|_| self.upstream.fell_back())
+        self.fallback.clone().inspect(|_| self.service.fell_back())
     }
 
     pub(super) fn key(&self) -> &[u8] {
         &self.key
     }
 
-    /// The part's JSON text, known to be whole and well-formed.
+    /// The part's JSON.
     ///
     /// # Errors
     /// The [`Fault`] that left the gateway without it.
-    pub async fn fetch(&self, caller: &Caller, params: &Params, deadline: Deadline) -> Result<Bytes, Fault> {
+    pub async fn fetch(&self, caller: &Caller, params: &Params, deadline: Deadline) -> Result<Got, Fault> {
         let deadline = self.timeout.map_or(deadline, |timeout| deadline.at_most(timeout));
         let target = self.target.target(params, false);
-        let ask = |_no_body| caller.get(&target, deadline);
-        let key = self.upstream.path_key(params);
-        let fetched = self.upstream.fetch_by(key, &ask, Body::Empty, deadline, self.max_size).await?;
-        // What is spliced into an answer must not be able to break it. Nothing is built, only looked at.
-        match serde_json::from_slice::<IgnoredAny>(&fetched.json) {
-            Ok(_) => Ok(fetched.json),
-            Err(error) => Err(self.malformed(&error)),
+        let together = self.service.upstream.path_key(params);
+        let call = Call { caller, target: &target, together, deadline };
+        match &self.kept {
+            // On the heap: few parts are kept, and the futures of all others would be larger.
+            Some(kept) => Box::pin(kept.fetch(&call, params)).await,
+            None => self.service.fetch(&call).await,
         }
     }
 
     /// A fault of this part: its JSON is none.
     #[must_use]
     pub fn malformed(&self, error: &serde_json::Error) -> Fault {
-        Fault::new(self.upstream.name(), Reason::Malformed, format!("part {}: {error}", self.name))
+        self.service.malformed(error)
+    }
+}
+
+impl Service {
+    /// For the part called `name`: this upstream, whose answers may have so many bytes.
+    #[must_use]
+    pub fn new(name: &str, upstream: Arc<Upstream>, max_size: u64) -> Self {
+        Service { name: name.into(), upstream, max_size }
+    }
+
+    pub(super) fn fell_back(&self) {
+        self.upstream.fell_back();
+    }
+
+    pub(super) fn fault(&self, reason: Reason, cause: &str) -> Fault {
+        Fault::new(self.upstream.name(), reason, cause)
+    }
+
+    fn malformed(&self, error: &serde_json::Error) -> Fault {
+        self.fault(Reason::Malformed, &format!("part {}: {error}", self.name))
+    }
+
+    /// The part's JSON, from the service.
+    pub(super) async fn fetch(&self, call: &Call<'_>) -> Result<Got, Fault> {
+        let ask = |_no_body| call.caller.get(call.target, call.deadline);
+        let fetched =
+            self.upstream.fetch_by(call.together, &ask, Body::Empty, call.deadline, self.max_size).await?;
+        self.check(&fetched)?;
+        Ok(Got { json: fetched.json, from: From::Service, lifetime: None })
+    }
+
+    /// The same with these header fields, such as conditions, and with all that deciding over keeping it takes.
+    pub(super) async fn ask(
+        &self,
+        call: &Call<'_>,
+        fields: &[(HeaderName, HeaderValue)],
+    ) -> Result<Answered, Fault> {
+        let ask = |_no_body| {
+            let mut request = call.caller.get(call.target, call.deadline);
+            request.fields.extend(fields);
+            request
+        };
+        let asked = Instant::now();
+        let response = pin!(self.upstream.call_by(call.together, &ask, Body::Empty, call.deadline)).await?;
+        let arrival = Arrival { asked, received: SystemTime::now(), framed: entry::is_framed(&response) };
+        if response.status() == StatusCode::NOT_MODIFIED && !fields.is_empty() {
+            return Ok(Answered::NotModified(response.into_parts().0.headers, arrival));
+        }
+        let fetched = self.upstream.read(response, call.deadline, self.max_size).await?;
+        self.check(&fetched)?;
+        Ok(Answered::Whole(fetched, arrival))
+    }
+
+    /// What is spliced into an answer must not be able to break it. Nothing is built, only looked at.
+    fn check(&self, fetched: &Fetched) -> Result<(), Fault> {
+        let read = serde_json::from_slice::<IgnoredAny>(&fetched.json);
+        read.map(drop).map_err(|error| self.malformed(&error))
     }
 }

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue};
 
-use super::part::Asked;
+use super::part::{Asked, From, Got};
 use crate::upstream::Reason;
 
 pub(super) const NAME: HeaderName = HeaderName::from_static("composition-status");
@@ -23,22 +23,29 @@ impl Status {
             out.push_str(", ");
         }
         out.push_str(part);
-        match &asked.answer {
-            Ok(_) => out.push_str(";s=ok"),
-            Err(fault) => {
-                out.push_str(";s=missing;reason=");
-                out.push_str(fault.reason.name());
+        let (state, age) = match &asked.answer {
+            Ok(Got { from: From::Service, .. }) => (";s=ok", None),
+            Ok(Got { from: From::Kept(age), .. }) => (";s=hit", Some(age)),
+            Ok(Got { from: From::Stale(age, _), .. }) => (";s=stale", Some(age)),
+            Err(_) => (";s=missing", None),
+        };
+        out.push_str(state);
+        if let Some(fault) = asked.fault() {
+            out.push_str(";reason=");
+            out.push_str(fault.reason.name());
+            if let Reason::Status(status) = fault.reason
+                && fault.reason.name() == "status"
+            {
+                out.push_str(";code=");
+                out.push_str(status.as_str());
             }
         }
-        if let Err(fault) = &asked.answer
-            && let Reason::Status(status) = fault.reason
-            && fault.reason.name() == "status"
-        {
-            out.push_str(";code=");
-            out.push_str(status.as_str());
-        }
-        if asked.fallback.is_some() {
+        if asked.fell_back() {
             out.push_str(";fallback"); // a parameter without a value is true (RFC 9651 section 3.1.2)
+        }
+        if let Some(age) = age {
+            out.push_str(";age=");
+            out.push_str(itoa::Buffer::new().format(age.as_secs()));
         }
         out.push_str(";t=");
         out.push_str(itoa::Buffer::new().format(asked.took.as_millis()));
@@ -54,14 +61,18 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::upstream::Fault;
+    use crate::{composition::part::Standing, upstream::Fault};
+
+    fn got(from: From) -> Result<Got, Fault> {
+        Ok(Got { json: "{}".into(), from, lifetime: None })
+    }
 
     #[test]
     fn each_part_is_one_member_that_tells_how_it_went() {
         let mut status = Status::of(4);
         let fault = |reason| Err(Fault::new("delivery", reason, ""));
         let asked = |answer| Asked { answer, fallback: None, took: Duration::from_millis(12) };
-        status.add("orderInfo", &asked(Ok("{}".into())));
+        status.add("orderInfo", &asked(got(From::Service)));
         status.add("deliveryInfo", &asked(fault(Reason::Timeout)));
         status.add("billInfo", &asked(fault(Reason::Status(http::StatusCode::INTERNAL_SERVER_ERROR))));
         let text = "orderInfo;s=ok;t=12, deliveryInfo;s=missing;reason=timeout;t=12, billInfo;s=missing;reason=status;code=500;t=12";
@@ -70,5 +81,13 @@ mod tests {
         let stood_in = Asked { fallback: Some("[]".into()), ..asked(fault(Reason::Timeout)) };
         status.add("deliveryInfo", &stood_in);
         assert_eq!(status.value(), "deliveryInfo;s=missing;reason=timeout;fallback;t=12");
+        let mut status = Status::of(4);
+        let age = Duration::from_millis(31_900);
+        status.add("orderInfo", &asked(got(From::Kept(age))));
+        status.add("ticketInfo", &asked(got(From::Stale(age, None))));
+        let fault = Some(Fault::new("accounting", Reason::Timeout, ""));
+        status.add("billInfo", &asked(got(From::Stale(age, Some(Standing { fault, fallback: true })))));
+        let text = "orderInfo;s=hit;age=31;t=12, ticketInfo;s=stale;age=31;t=12, billInfo;s=stale;reason=timeout;fallback;age=31;t=12";
+        assert_eq!(status.value(), text);
     }
 }

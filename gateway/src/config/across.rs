@@ -6,7 +6,8 @@ use std::{collections::BTreeSet, net::SocketAddr};
 
 use super::{RouteConfig, build::Builder};
 use crate::{
-    composition::config::PartConfig,
+    auth::{config::AuthConfig, policy::Policy},
+    composition::config::{PartConfig, PartFallbackConfig},
     mistake::{Mistake, below},
     routing,
     units::{Size, Span},
@@ -46,6 +47,7 @@ impl Builder<'_> {
                 self.bound(&at, "timeout", &whose, in_time, "1ms or more");
                 self.bound(&at, "max_size", &whose, part.max_size.0 > 0, "1B or more");
                 self.check_fallback(key, name, part, route, &at);
+                self.check_part_cache(key, name, part, route, &at);
             }
         }
     }
@@ -105,8 +107,39 @@ impl Builder<'_> {
             let help = "write `optional: true` as well, or leave `fallback` out";
             wrong(below(at, "fallback"), "has a fallback and is required all the same", help);
         }
-        if fallback.value.is_null() {
+        if matches!(fallback, PartFallbackConfig::Value(value) if value.is_null()) {
             wrong(below(at, "fallback.value"), "has a fallback with nothing in it", "leave `fallback` out");
+        }
+    }
+
+    /// What is kept of a part can be used; and a rule decides by what is good, and nothing else.
+    fn check_part_cache(&mut self, key: &str, name: &str, part: &PartConfig, route: &RouteConfig, at: &str) {
+        let place = format!("route `{}`: part `{name}`", route.path);
+        let stale = part.fallback == Some(PartFallbackConfig::Stale);
+        let Some(cache) = &part.cache else {
+            if stale && !self.loaded.has_erased(&below(at, "cache")) {
+                let message = format!("{place} falls back to an answer that is never kept");
+                let mistake = Mistake::new(below(at, "fallback"), message);
+                self.mistakes.add(mistake.help("say how its answers are kept: `cache: { ttl: 30s }`"));
+            }
+            return;
+        };
+        let at = below(at, "cache");
+        self.check_keeping(cache, route, &at, &place);
+        if cache.client_directives {
+            let message = format!("{place}: what clients ask of caches is about whole answers");
+            let mistake = Mistake::new(below(&at, "client_directives"), message);
+            self.mistakes.add(mistake.help("leave `client_directives` out"));
+        }
+        for (stale, given) in [
+            ("stale_while_revalidate", cache.stale_while_revalidate.is_some()),
+            ("stale_if_error", cache.stale_if_error.is_some()),
+        ] {
+            if given && (key == "ask" || decides(route, name)) {
+                let message = format!("{place}: a rule never decides by what is no longer good");
+                let mistake = Mistake::new(below(&at, stale), message);
+                self.mistakes.add(mistake.help(format!("leave `{stale}` out")));
+            }
         }
     }
 
@@ -139,6 +172,13 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() > 0 && one.port() == other.port() && same
 }
 
+/// Whether the route's rule speaks of the part so named.
+pub(super) fn decides(route: &RouteConfig, part: &str) -> bool {
+    let AuthConfig::By(rule) = &route.auth else { return false };
+    let policy = rule.allow.as_deref().and_then(|rule| Policy::parse(rule).ok());
+    policy.is_some_and(|policy| policy.parts().any(|known| known == part))
+}
+
 fn calls(route: &RouteConfig, upstream: &str) -> bool {
     let asked = |part: &PartConfig| part.get.split_once('/').is_some_and(|(name, _)| name == upstream);
     route.forward.as_ref().is_some_and(|forward| forward.to == upstream)
@@ -146,7 +186,7 @@ fn calls(route: &RouteConfig, upstream: &str) -> bool {
 }
 
 /// The parts of a route, each with the key that it stands under and its name.
-fn parts(route: &RouteConfig) -> impl Iterator<Item = (&'static str, &String, &PartConfig)> {
+pub(super) fn parts(route: &RouteConfig) -> impl Iterator<Item = (&'static str, &String, &PartConfig)> {
     let composed = route.compose.iter().flatten().map(|(name, part)| ("compose", name, part));
     composed.chain(route.ask.iter().map(|(name, part)| ("ask", name, part)))
 }

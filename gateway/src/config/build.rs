@@ -29,6 +29,7 @@ use crate::{
     route::Route,
     routing::{self, Router},
     server::{config::ListenerConfig, tls::Tls},
+    tags::Tags,
     upstream::Upstream,
 };
 
@@ -86,6 +87,7 @@ pub fn build(loaded: &mut Loaded, ground: &Ground<'_>) -> Option<Snapshot> {
         credentials: Arc::default(),
         sets: Sets::default(),
         store: None,
+        invalidated: Tags::default(),
     };
     let snapshot = builder.snapshot();
     let mistakes = builder.mistakes;
@@ -108,6 +110,8 @@ pub(super) struct Builder<'a> {
     pub(super) sets: Sets,
     /// Where answers are kept.
     pub(super) store: Option<Arc<Store>>,
+    /// What writes of the route being built make invalid.
+    pub(super) invalidated: Tags,
 }
 
 impl Builder<'_> {
@@ -330,6 +334,7 @@ impl Builder<'_> {
     ) {
         let methods = self.methods(typed, at);
         self.names = routing::parameters(&typed.path).unwrap_or_default(); // a path that is none is told by the router
+        self.invalidated = self.invalidated(typed, at);
         let guard = Arc::new(self.guard(typed, at, providers, services));
         let limits = self.route_limits(typed, at, services);
         let handler = self.handler(typed, at, &guard, services);
@@ -410,10 +415,10 @@ impl Builder<'_> {
             .iter()
             .next()
             .and_then(|(name, part)| self.part(name, part, typed, &below(at, "ask"), services));
-        Guard::new(rule, ask)
+        Guard::new(rule, ask, self.invalidated.of_parts().cloned().collect())
     }
 
-    /// What no rule speaks of would never be asked for.
+    /// What neither a rule nor `invalidates` speaks of would never be asked for.
     fn check_ask(&mut self, rule: Option<&Rule>, typed: &RouteConfig, at: &str) {
         let expected = "one part, the one its rule speaks of";
         if typed.ask.len() > 1 {
@@ -421,7 +426,8 @@ impl Builder<'_> {
             self.mistakes.add(Mistake::new(at, message).expected(expected));
         } else if let Some(name) = typed.ask.keys().next() {
             let spoken_of =
-                rule.and_then(Rule::policy).is_some_and(|policy| policy.parts().any(|part| part == name));
+                rule.and_then(Rule::policy).is_some_and(|policy| policy.parts().any(|part| part == name))
+                    || self.invalidated.of_parts().next().is_some();
             if !spoken_of {
                 let message =
                     format!("route `{}` asks for the part `{name}`, and no rule speaks of it", typed.path);

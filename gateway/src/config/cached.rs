@@ -5,18 +5,37 @@
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
+    time::Duration,
 };
 
 use http::HeaderName;
 
-use super::{RouteConfig, build::Builder};
+use super::{RouteConfig, across::parts, build::Builder};
 use crate::{
     auth::config::AuthConfig,
-    cache::{Store, config::By},
+    cache::{
+        CacheMetrics, Keeping, Store,
+        config::{By, RouteCacheConfig},
+    },
+    composition::{
+        self, Kept, Service,
+        config::{PartConfig, PartFallbackConfig},
+    },
     identity::{OURS, USER_ID, USER_ROLES},
     mistake::{Mistake, below},
-    proxy::{Cached, Origin, config::ForwardConfig},
+    proxy::{Cached, Invalidates, Origin, config::ForwardConfig},
+    tags::{Known, Tag, Tags, Wrong},
+    units::Span,
 };
+
+/// How long the last answer of a part may stand in for it, unless `stale_if_error` says otherwise: longer than most outages,
+/// and not so long that nobody would take it for what is so.
+const LAST_GOOD: Span = Span::secs(3600);
+
+/// A route, as it is called in metrics.
+fn name(typed: &RouteConfig) -> String {
+    format!("{} {}", typed.methods.join(","), typed.path)
+}
 
 impl Builder<'_> {
     /// Where answers are kept, if any route or loader keeps some. What is kept already stays, unless other sizes are asked for.
@@ -26,7 +45,10 @@ impl Builder<'_> {
             let mistake = Mistake::new("cache.max_object", "one answer may be larger than all together");
             self.mistakes.add(mistake.expected("at most `cache.max_size`"));
         }
-        let keeps = self.config.routes.iter().any(|route| route.cache.is_some())
+        let kept = |route: &RouteConfig| {
+            route.cache.is_some() || parts(route).any(|(_, _, part)| part.cache.is_some())
+        };
+        let keeps = self.config.routes.iter().any(kept)
             || self.config.loaders.values().any(|loader| loader.cache.is_some());
         if !keeps {
             return None;
@@ -38,27 +60,119 @@ impl Builder<'_> {
 
     /// What keeps the answers of a route to `origin`, if they are kept.
     pub(super) fn cached(
-        &self,
+        &mut self,
         origin: &Arc<Origin>,
         forward: &ForwardConfig,
         typed: &RouteConfig,
+        at: &str,
     ) -> Option<Arc<Cached>> {
-        let (cache, store) = (typed.cache.as_ref()?, self.store.as_ref()?);
+        let cache = typed.cache.as_ref()?;
         let upstream = self.config.upstreams.get(&forward.to);
-        let mut hash = DefaultHasher::new();
         // All that an answer may depend on, and who may have it: with another configuration, another answer.
-        format!("{typed:?} {upstream:?} {:?}", self.config.identity).hash(&mut hash);
-        let name = format!("{} {}", typed.methods.join(","), typed.path);
-        Some(Arc::new(Cached {
-            origin: origin.clone(),
-            store: store.clone(),
-            rules: cache.rules(),
-            by: cache.by,
-            unkeyed: self.unkeyed(cache.by),
-            route: hash.finish(),
-            timeout: typed.timeout.0,
-            metrics: self.ground.metrics.cache(&name),
-        }))
+        let of = format!("{typed:?} {upstream:?} {:?}", self.config.identity);
+        let metrics = self.ground.metrics.cache(&name(typed));
+        let tags = self.tags(&cache.tags, &[], typed, &below(&below(at, "cache"), "tags"));
+        let keeping = self.keeping(cache, &of, typed.timeout.0, metrics)?;
+        Some(Arc::new(Cached { origin: origin.clone(), keeping, tags }))
+    }
+
+    /// What keeps the answers of a part that asks `service`, if they are kept. `decides` is whether a rule decides by it.
+    pub(super) fn kept(
+        &mut self,
+        service: &Arc<Service>,
+        part: &PartConfig,
+        decides: bool,
+        typed: &RouteConfig,
+        at: &str,
+        (name_of_part, upstream): (&str, &str),
+    ) -> Option<Arc<Kept>> {
+        let cache = part.cache.as_ref()?;
+        let falls_back = part.fallback == Some(PartFallbackConfig::Stale);
+        let mut cache = cache.clone();
+        if falls_back {
+            cache.stale_if_error = cache.stale_if_error.or(Some(LAST_GOOD));
+        }
+        let of = self.config.upstreams.get(upstream);
+        // Two routes with the same part share what is kept of it; who vouches for their callers is the same, too.
+        let who = match &typed.auth {
+            AuthConfig::None => None,
+            AuthConfig::By(rule) => Some((&rule.provider, &rule.providers)),
+        };
+        let of = format!("{part:?} {upstream} {of:?} {who:?} {:?}", self.config.identity);
+        let metrics = self.ground.metrics.cached_part(&name(typed), name_of_part);
+        let tags = self.tags(&cache.tags, &[], typed, &below(&below(at, "cache"), "tags"));
+        let timeout = part.timeout.unwrap_or(typed.timeout).0;
+        let keeping = self.keeping(&cache, &of, timeout, metrics)?;
+        let (service, sent) = (service.clone(), composition::kept::sent());
+        Some(Arc::new(Kept { service, keeping, tags, decides, falls_back, sent }))
+    }
+
+    fn keeping(
+        &self,
+        cache: &RouteCacheConfig,
+        of: &str,
+        timeout: Duration,
+        metrics: Arc<CacheMetrics>,
+    ) -> Option<Keeping> {
+        let store = self.store.clone()?;
+        let mut hash = DefaultHasher::new();
+        of.hash(&mut hash);
+        let (by, unkeyed, route) = (cache.by, self.unkeyed(cache.by), hash.finish());
+        Some(Keeping { store, rules: cache.rules(), by, unkeyed, route, timeout, metrics })
+    }
+
+    /// The tags typed at `at`, as far as they are any.
+    fn tags(&mut self, tags: &[String], parts: &[&str], typed: &RouteConfig, at: &str) -> Tags {
+        let known = Known { params: &self.names, callers: typed.auth != AuthConfig::None, parts };
+        let mut parsed = Vec::with_capacity(tags.len());
+        for (index, tag) in tags.iter().enumerate() {
+            match Tag::parse(tag, &known) {
+                Ok(tag) => parsed.push(tag),
+                Err(Wrong { words, why, expected }) => {
+                    let message = format!("route `{}`: {why}", typed.path);
+                    let mistake = Mistake::new(format!("{at}[{index}]"), message).expected(expected);
+                    self.mistakes.add(if words.is_empty() { mistake } else { mistake.words(words) });
+                }
+            }
+        }
+        Tags::new(parsed)
+    }
+
+    /// What the writes of a route name that they make invalid; some of it may be written from what the guard asks for.
+    pub(super) fn invalidated(&mut self, typed: &RouteConfig, at: &str) -> Tags {
+        let parts: Vec<&str> = typed.ask.keys().map(String::as_str).collect();
+        self.tags(&typed.invalidates, &parts, typed, &below(at, "invalidates"))
+    }
+
+    /// What makes it so.
+    pub(super) fn invalidates(&self, typed: &RouteConfig) -> Option<Invalidates> {
+        let store = self.store.clone().filter(|_| !typed.invalidates.is_empty())?;
+        let part = typed.ask.keys().next().map(|name| name.as_str().into());
+        let metrics = self.ground.metrics.invalidations(&name(typed));
+        Some(Invalidates { tags: self.invalidated.clone(), part, store, metrics })
+    }
+
+    /// Only writes change anything, and only forwarded ones are writes.
+    pub(super) fn check_invalidates(&mut self, typed: &RouteConfig, at: &str) {
+        if typed.invalidates.is_empty() {
+            return;
+        }
+        let writes =
+            typed.methods.iter().any(|method| !["GET", "HEAD", "OPTIONS"].contains(&method.as_str()));
+        let erased = self.loaded.has_erased(&below(at, "forward"));
+        let (why, expected) = match &self.store {
+            _ if typed.forward.is_none() && !erased => {
+                ("only forwarded writes make answers invalid", "with `forward`")
+            }
+            _ if !writes => (
+                "it has no method that changes anything",
+                "with POST, PUT, PATCH or DELETE among its methods",
+            ),
+            None => ("nothing is kept that could be made invalid", "with `cache` on a route or a part"),
+            Some(_) => return,
+        };
+        let message = format!("route `{}`: {why}", typed.path);
+        self.mistakes.add(Mistake::new(format!("{}:", below(at, "invalidates")), message).expected(expected));
     }
 
     /// What services are told in the gateway's name and nothing is kept under: an answer that varies by it fits nobody else.
@@ -87,8 +201,19 @@ impl Builder<'_> {
                 Mistake::new(format!("{at}:"), format!("{place}: it has no answers that could be kept"));
             self.mistakes.add(mistake.expected("with `GET` among its methods"));
         }
+        self.check_keeping(cache, typed, &at, &place);
+    }
+
+    /// What is said of a route's or a part's answers, at `at`.
+    pub(super) fn check_keeping(
+        &mut self,
+        cache: &RouteCacheConfig,
+        typed: &RouteConfig,
+        at: &str,
+        place: &str,
+    ) {
         if cache.by == By::Everyone && typed.auth == AuthConfig::None {
-            let mistake = Mistake::new(below(&at, "by"), format!("{place}: `auth: none` knows no callers"));
+            let mistake = Mistake::new(below(at, "by"), format!("{place}: `auth: none` knows no callers"));
             self.mistakes.add(mistake.expected("only with `auth: { provider: NAME }`"));
         }
         for (key, span) in [
@@ -97,7 +222,7 @@ impl Builder<'_> {
             ("stale_if_error", cache.stale_if_error),
         ] {
             if span.is_some_and(|span| span.0.as_secs() == 0) {
-                let mistake = Mistake::new(below(&at, key), format!("{place}: ages are counted in seconds"));
+                let mistake = Mistake::new(below(at, key), format!("{place}: ages are counted in seconds"));
                 self.mistakes.add(mistake.expected("1s or more, or nothing"));
             }
         }

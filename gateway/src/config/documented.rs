@@ -16,7 +16,7 @@ use crate::{
     },
     browsers::config::{CorsConfig, SecurityHeadersConfig, StrictTransportConfig},
     cache::config::{CacheConfig, RouteCacheConfig},
-    composition::config::{PartConfig, PartFallbackConfig},
+    composition::config::PartConfig,
     deadline::config::DeadlineConfig,
     loaders::config::{LoaderCacheConfig, LoaderConfig},
     proxy::config::{FallbackConfig, ForwardConfig, ProblemConfig},
@@ -125,7 +125,6 @@ fn every_key_has_a_row_in_the_readme() {
         missing::<FallbackConfig>("`routes[].forward.fallback`"),
         missing::<ProblemConfig>("`routes[].forward.fallback.problem`"),
         missing::<PartConfig>("`routes[].compose.PART`"),
-        missing::<PartFallbackConfig>("`routes[].compose.PART.fallback`"),
     ];
     assert_eq!(missing.concat(), Vec::<String>::new());
 }

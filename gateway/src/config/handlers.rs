@@ -7,10 +7,10 @@ use std::sync::Arc;
 use http::Method;
 use indexmap::IndexMap;
 
-use super::{RouteConfig, build::Builder};
+use super::{RouteConfig, across::decides, build::Builder};
 use crate::{
     auth::config::AuthConfig,
-    composition::{Compose, Part, config::PartConfig},
+    composition::{Compose, Part, Service, config::PartConfig},
     guard::Guard,
     handler::{Handler, InTime, Services},
     mistake::{Mistake, below},
@@ -31,8 +31,9 @@ impl Builder<'_> {
         services: &Services,
     ) -> Option<Arc<dyn Handler>> {
         self.check_cache(typed, at);
+        self.check_invalidates(typed, at);
         match (&typed.forward, &typed.compose, &typed.handle) {
-            (Some(forward), None, None) => self.forward(forward, typed, &below(at, "forward"), services),
+            (Some(forward), None, None) => self.forward(forward, typed, at, services),
             (None, Some(parts), None) => self.compose(parts, typed, &below(at, "compose"), guard, services),
             (None, None, Some(name)) => self.own(name, typed, &below(at, "handle"), services),
             _ => {
@@ -66,6 +67,7 @@ impl Builder<'_> {
         at: &str,
         services: &Services,
     ) -> Option<Arc<dyn Handler>> {
+        let (of_route, at) = (at, &*below(at, "forward"));
         let place = format!("route `{}`: it forwards to", typed.path);
         let upstream = self.upstream(&forward.to, &place, &below(at, "to"), services);
         if forward.token && typed.auth == AuthConfig::None {
@@ -85,8 +87,9 @@ impl Builder<'_> {
             Some(fallback) => Some(self.fallback(fallback, typed, &below(at, "fallback"))?),
         };
         let origin = Arc::new(Origin::new(upstream?, path, forward.token, fallback));
-        let cached = self.cached(&origin, forward, typed);
-        Some(Arc::new(Forward::new(origin, cached, self.store.clone())))
+        let cached = self.cached(&origin, forward, typed, of_route);
+        let invalidates = self.invalidates(typed);
+        Some(Arc::new(Forward::new(origin, cached, self.store.clone(), invalidates)))
     }
 
     fn fallback(&mut self, fallback: &FallbackConfig, typed: &RouteConfig, at: &str) -> Option<Fallback> {
@@ -166,7 +169,10 @@ impl Builder<'_> {
         };
         let upstream = self.upstream(upstream, &format!("{place} calls"), &get, services);
         let target = self.template(&format!("/{target}"), target, typed, &get);
-        Some(Part::new(name, part, upstream?, target?))
+        let decides = typed.ask.contains_key(name) || decides(typed, name);
+        let service = Arc::new(Service::new(name, upstream?, part.max_size.0));
+        let kept = self.kept(&service, part, decides, typed, &at, (name, part.get.split('/').next()?));
+        Some(Part::new(part, service, target?, kept))
     }
 
     pub(super) fn upstream(

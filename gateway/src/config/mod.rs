@@ -157,6 +157,10 @@ pub struct RouteConfig {
     /// How its answers are kept, for routes that forward; not at all unless given.
     #[serde(default)]
     pub cache: Option<RouteCacheConfig>,
+    /// Tags of answers that its writes make invalid, as under `cache`, on any route: text with places such as
+    /// `order:{orderId}`.
+    #[serde(default)]
+    pub invalidates: Vec<String>,
     /// Parts that are read before the decision when `auth.allow` speaks of them, for routes that compose nothing.
     #[serde(default)]
     pub ask: IndexMap<String, PartConfig>,

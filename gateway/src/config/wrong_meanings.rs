@@ -358,6 +358,15 @@ wrong! {
     a_cache_of_writes: route("path: /orders\nmethods: [POST]\nauth: none\ncache: {}\nforward: { to: order }\n");
     a_cache_for_everyone_where_nobody_is_known:
         route("path: /orders\nauth: none\ncache: { by: everyone, ttl: 500ms }\nforward: { to: order }\n");
+    a_tag_of_what_is_not_there: route("path: /orders/{orderId}\nauth: none\ncache: { tags: [\"order:{id}\", \"u:{claims.sub}\", \"{\"] }\nforward: { to: order }\n");
+    a_stale_part_that_is_never_kept: composed("  a: { get: order/a, optional: true, fallback: stale }\n");
+    a_stale_part_that_is_required: composed("  a: { get: order/a, fallback: stale, cache: { ttl: 5s, client_directives: true } }\n");
+    a_rule_over_what_is_no_longer_good: route("path: /orders\nauth: { provider: ftgo, allow: \"claims.sub == a.b\" }\ncompose:\n  \
+           a: { get: order/a, cache: { ttl: 5s, stale_if_error: 5m, stale_while_revalidate: 1s } }\n");
+    invalidation_by_reads: format!("{}{}",
+        route("path: /orders\nauth: none\ninvalidates: [orders]\nforward: { to: order }\n"),
+        "  - path: /orders\n    methods: [POST]\n    auth: none\n    invalidates: [orders]\n    forward: { to: order }\n  \
+           - path: /a\n    auth: none\n    invalidates: [\"{order.id}\"]\n    compose: { a: { get: order/a } }\n");
     one_answer_larger_than_all: format!("{RIGHT}cache: {{ max_size: 1MiB }}\nroutes: []\n");
     a_loader_that_can_ask_for_nothing: format!("{RIGHT}routes: []\n{}", concat!(
         "loaders:\n  a: { get: order/orders, key: id }\n  b: { get: \"orde/orders?ids={keys}\", key: id }\n",
@@ -419,6 +428,11 @@ fn what_is_said_of_caches_may_be_right() {
         let route = route(&format!("path: /orders\nauth: none\ncache: {right}\nforward: {{ to: order }}\n"));
         assert_eq!(said(&format!("{route}cache: {{ max_size: 1GiB, max_object: 64MiB }}\n")), "", "{right}");
     }
+    let part = "  a: { get: order/a, optional: true, fallback: stale, cache: { ttl: 5s, tags: [\"order:{orderId}\"] } }\n";
+    assert_eq!(said(&composed(part)), "");
+    let write = "  - path: /orders/{orderId}\n    methods: [POST]\n    auth: none\n    ask: { o: { get: \"order/{orderId}\" } }\n    \
+         invalidates: [\"order:{orderId}\", \"history:{o.consumerId}\"]\n    forward: { to: order }\n";
+    assert_eq!(said(&format!("{}{write}", composed(part))), "");
     let by = "path: /orders\nauth: { provider: ftgo }\ncache: { by: everyone }\nforward: { to: order }\n";
     assert_eq!(said(&route(by)), "");
 }

@@ -13,12 +13,12 @@ use tokio::{sync::Semaphore, time::Instant};
 use super::{
     Inner, Loaded, Record, State,
     flight::{Answer, Answers, Flight, Lead, Outcome},
-    kept::{Before, Kept, Look},
+    kept::{Kept, Look},
     records::Records,
 };
 use crate::{
     body::Body,
-    cache::{Entry, control},
+    cache::{Entry, Stood, control},
     deadline::Deadline,
     identity::Caller,
     upstream::{Fault, Fetched, Reason},
@@ -175,7 +175,7 @@ fn failed(keys: &[Arc<str>], fault: &Fault) -> Answers {
 pub(super) struct Batch<'a> {
     pub(super) keys: &'a [Arc<str>],
     /// How things stood before; none where nothing is kept.
-    pub(super) before: Option<&'a [Before]>,
+    pub(super) before: Option<&'a [Stood]>,
     pub(super) asked: Instant,
     pub(super) target: &'a str,
 }
@@ -204,7 +204,7 @@ impl Inner {
             location.and_then(|location| kept.draft(fetched.status, &fetched.headers, location, batch.asked));
         let mut answers = Answers::with_capacity(batch.keys.len());
         for (key, before) in batch.keys.iter().zip(before) {
-            let (value, marks) = (value(key), kept.marks(before, &fetched.headers));
+            let (value, marks) = (value(key), before.marks(&kept.store, &fetched.headers));
             match (&draft, &marks, &value) {
                 (Some(draft), Some(marks), Ok(Some(json))) => {
                     kept.put(key, draft, json.clone(), marks.clone());

@@ -15,14 +15,11 @@ use tokio::time::Instant;
 
 use super::{flight::Flights, refresh::Refreshing, target::KEY};
 use crate::cache::{
-    Draft, Entry, Found, Key, Store,
+    CACHE_TAG, Draft, Entry, Found, Key, SURROGATE_KEY, Stood, Store,
     control::{self, Asked, Reuse, Rules},
     entry::Arrival,
-    store::{self, Mark},
+    store::Mark,
 };
-
-const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
-const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 
 /// What of an answer's header section each of its values needs: all that decides for how long it is good, and what it is
 /// asked anew by.
@@ -60,13 +57,6 @@ pub(super) struct Kept {
     pub(super) pass_until: Mutex<Option<Instant>>,
 }
 
-/// How things stood before a key was asked for.
-pub(super) struct Before {
-    stood: store::Before,
-    /// The marks that do not depend on what is answered.
-    own: Box<[Mark]>,
-}
-
 /// What is there for a key.
 pub(super) enum Look {
     /// This, and it is good.
@@ -79,7 +69,7 @@ pub(super) enum Look {
 
 impl Kept {
     fn key<'a>(&'a self, key: &'a str) -> Key<'a> {
-        Key { host: &self.host, target: key, tls: false, whose: None, route: self.number }
+        Key { host: &self.host, target: key, tls: false, whose: None, tags: "", route: self.number }
     }
 
     fn find(&self, key: &str) -> (u64, Option<(Arc<Entry>, bool)>) {
@@ -112,27 +102,12 @@ impl Kept {
     }
 
     /// How things stand before `keys` are asked for.
-    pub(super) fn before(&self, keys: &[Arc<str>]) -> Vec<Before> {
+    pub(super) fn before(&self, keys: &[Arc<str>]) -> Vec<Stood> {
         let one = |key: &Arc<str>| {
-            let stood = self.store.before(&self.host, key);
             let tags: Vec<String> = self.tags.iter().map(|tag| tag.replace(KEY, key)).collect();
-            Before { stood, own: self.store.marked(stood, tags.iter().map(String::as_str)) }
+            Stood::of(&self.store, &self.host, key, tags.iter().map(String::as_str))
         };
         keys.iter().map(one).collect()
-    }
-
-    /// What makes a value invalid that came with this header section. None if it carries tags that nobody knew before, and
-    /// a tag was purged since: it may have been one of these.
-    pub(super) fn marks(&self, before: &Before, headers: &HeaderMap) -> Option<Box<[Mark]>> {
-        let lines = |name: &HeaderName| headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
-        let listed = lines(&CACHE_TAG).flat_map(|line| line.split(',')).map(str::trim);
-        let told = listed.chain(lines(&SURROGATE_KEY).flat_map(str::split_ascii_whitespace));
-        let told: Vec<&str> = told.filter(|tag| !tag.is_empty()).collect();
-        if told.is_empty() {
-            return Some(before.own.clone());
-        }
-        let told = self.store.marks(before.stood, told.into_iter())?;
-        Some(before.own.iter().chain(&told).copied().collect())
     }
 
     /// What all values of an answer have in common, if they may be kept.

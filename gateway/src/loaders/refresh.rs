@@ -14,10 +14,10 @@ use tokio::time::{Instant, sleep};
 use super::{
     Inner,
     asking::Batch,
-    kept::{Before, Kept, Look},
+    kept::{Kept, Look},
 };
 use crate::{
-    cache::{Entry, control},
+    cache::{Entry, Stood, control},
     deadline::Deadline,
     identity::Caller,
     upstream::{Anew, Fault, Reason},
@@ -103,7 +103,7 @@ impl Inner {
         let conditions = control::conditions(&old.draft.headers);
         let ask = |_no_body| {
             let mut request = caller.get(&target, deadline);
-            conditions.iter().for_each(|(name, value)| request.fields.push(name.clone(), value.clone()));
+            request.fields.extend(&conditions);
             request
         };
         match self.upstream.fetch_anew(&ask, deadline, self.config.max_size.0).await? {
@@ -124,14 +124,14 @@ impl Inner {
 }
 
 /// Nothing has changed, says the service: what is still there of that call is good again (RFC 9111 section 4.3.4).
-fn renew(kept: &Kept, old: &Entry, told: &HeaderMap, keys: &[Arc<str>], before: &[Before], asked: Instant) {
+fn renew(kept: &Kept, old: &Entry, told: &HeaderMap, keys: &[Arc<str>], before: &[Stood], asked: Instant) {
     let mut headers = old.draft.headers.clone();
     let location = headers.remove(header::CONTENT_LOCATION);
     control::update(&mut headers, told);
     let draft = location.and_then(|location| kept.draft(StatusCode::OK, &headers, location, asked));
     for (key, before) in keys.iter().zip(before) {
         let Some(entry) = kept.of_the_same_call(key, old) else { continue };
-        match (&draft, kept.marks(before, &headers)) {
+        match (&draft, before.marks(&kept.store, &headers)) {
             (Some(draft), Some(marks)) => kept.put(key, draft, entry.body.clone(), marks),
             (None, _) => kept.remove(key),
             (Some(_), None) => {} // a tag was purged meanwhile, and it may have been one of these

@@ -25,7 +25,7 @@ use prometheus_client::{
 
 use super::{endpoints, handshakes::Handshakes};
 use crate::{
-    cache::{self, CacheMetrics, StoreMetrics},
+    cache::{self, CacheMetrics, InvalidationMetrics, StoreMetrics, metrics::AllCaches},
     histogram::Histogram,
     loaders::{self, LoaderMetrics},
     overload::{Overload, Priority},
@@ -77,7 +77,7 @@ struct All {
     routes: Mutex<HashMap<String, Arc<RouteMetrics>>>,
     upstreams: Mutex<HashMap<String, Arc<UpstreamMetrics>>>,
     limits: Mutex<HashMap<String, Arc<LimitMetrics>>>,
-    caches: Mutex<HashMap<String, Arc<CacheMetrics>>>,
+    caches: Mutex<AllCaches>,
     store: Mutex<Weak<StoreMetrics>>,
     loaders: Mutex<HashMap<String, Arc<LoaderMetrics>>>,
     /// Told while there is one.
@@ -111,7 +111,19 @@ impl Metrics {
     /// The counters of the route so named that keeps answers.
     #[must_use]
     pub fn cache(&self, name: &str) -> Arc<CacheMetrics> {
-        self.0.caches.lock().entry(name.to_owned()).or_default().clone()
+        self.0.caches.lock().routes.entry(name.to_owned()).or_default().clone()
+    }
+
+    /// The counters of this part of the route so named, which keeps its answers.
+    #[must_use]
+    pub fn cached_part(&self, route: &str, part: &str) -> Arc<CacheMetrics> {
+        self.0.caches.lock().parts.entry((route.to_owned(), part.to_owned())).or_default().clone()
+    }
+
+    /// The counters of the route so named, whose writes make answers invalid.
+    #[must_use]
+    pub fn invalidations(&self, name: &str) -> Arc<InvalidationMetrics> {
+        self.0.caches.lock().invalidations.entry(name.to_owned()).or_default().clone()
     }
 
     /// The counters of a store that takes the place of the one before.

@@ -5,62 +5,41 @@
 //! everybody's: services are told who calls.
 //! Not here: the rules (`cache/control.rs`), keeping (`cache/store.rs`), who asks for others (`cache/flight.rs`).
 
-use std::{
-    pin::pin,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{pin::pin, sync::Arc, time::SystemTime};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use tokio::time::Instant;
 
 use super::{Head, Origin, host_of};
 use crate::{
     body::{Body, Request, Response},
     cache::{
-        CacheMetrics, Draft, Entry, Filling, Found, Key, Store, Whose,
+        CAPABILITY, Draft, Entry, Filling, Found, Keeping, Key, SURROGATE_CAPABILITY, Stood,
         conditional::{self, Portion},
-        config::By,
-        control::{self, Asked, Reuse, Rules},
+        control::{self, Asked, Reuse},
         directives::Directives,
-        entry::Arrival,
+        entry::{self, Arrival},
         flight::{Joined, Lead, Outcome},
         status::{Fwd, Told},
-        store::{Before, Mark},
     },
     deadline::Deadline,
     error::{Code, Error},
     handler::{Admitted, late},
+    tags::Tags,
     upstream::Fault,
 };
 
 /// Who has waited so often for others asks alone.
 const ROUNDS: usize = 4;
 
-const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
-/// How services learn that `Surrogate-Control` is read here, and by which name this cache is meant.
-const SURROGATE_CAPABILITY: HeaderName = HeaderName::from_static("surrogate-capability");
-const CAPABILITY: HeaderValue = HeaderValue::from_static("gateway=\"Surrogate/1.0\"");
-const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
-
 /// A route's answers, kept.
 pub struct Cached {
     /// Whom it forwards to.
     pub origin: Arc<Origin>,
-    /// Where answers are kept.
-    pub store: Arc<Store>,
-    /// What the route says of them.
-    pub rules: Rules,
-    /// Whose they are.
-    pub by: By,
-    /// What an answer must not vary by to be kept: services are told it in the gateway's name.
-    pub unkeyed: Box<[HeaderName]>,
-    /// Stands for the route as it is configured.
-    pub route: u64,
-    /// How long what nobody waits for may take.
-    pub timeout: Duration,
-    /// What is counted.
-    pub metrics: Arc<CacheMetrics>,
+    /// How its answers are kept.
+    pub keeping: Keeping,
+    /// What makes them invalid besides what the service says.
+    pub tags: Tags,
 }
 
 /// A request that looks for a kept answer.
@@ -82,24 +61,17 @@ enum Round {
 }
 
 impl Cached {
-    fn look<'a>(&self, client: Head<'a>, admitted: &'a Admitted) -> Look<'a> {
-        let whose = match (self.by, admitted.caller.principal.as_ref()) {
-            (By::Principal, Some(principal)) => Some(Whose {
-                user: &principal.user_id,
-                roles: &principal.user_roles,
-                token: principal.authorization.as_ref().filter(|_| self.origin.token),
-                told: &principal.told,
-            }),
-            _ => None,
-        };
+    /// `tags` are what [`Tags::lines`] has given for the request.
+    fn look<'a>(&self, client: Head<'a>, admitted: &'a Admitted, tags: &'a str) -> Look<'a> {
         let key = Key {
             host: host_of(client.uri, client.headers),
             target: admitted.params.target().as_str(),
             tls: admitted.downstream.tls,
-            whose,
-            route: self.route,
+            whose: self.keeping.whose(admitted.caller.whose(self.origin.token)),
+            tags,
+            route: self.keeping.route,
         };
-        Look { client, admitted, key, hash: self.store.hash(&key) }
+        Look { client, admitted, key, hash: self.keeping.store.hash(&key) }
     }
 
     /// Why the cache is not to be used for a request, if so.
@@ -117,7 +89,7 @@ impl Cached {
 
     /// What the client asks of caches, where that is done.
     fn directives(&self, headers: &HeaderMap) -> Option<Directives> {
-        let asks = self.rules.client_directives && headers.contains_key(header::CACHE_CONTROL);
+        let asks = self.keeping.rules.client_directives && headers.contains_key(header::CACHE_CONTROL);
         asks.then(|| Directives::of(headers))
     }
 
@@ -132,14 +104,16 @@ impl Cached {
         if Cached::bypassed(request).is_some() {
             return None;
         }
-        let look = self.look(Head::of(request), admitted);
-        let Found::Entry { entry, soft } = self.store.find(look.hash, &look.key, request.headers()) else {
+        let tags = self.tags.lines(&admitted.caller, &admitted.params)?;
+        let look = self.look(Head::of(request), admitted, &tags);
+        let Found::Entry { entry, soft } = self.keeping.store.find(look.hash, &look.key, request.headers())
+        else {
             return None;
         };
         match self.reuse(&entry, soft, request.headers()) {
-            Reuse::Fresh => self.metrics.hits.inc(),
+            Reuse::Fresh => self.keeping.metrics.hits.inc(),
             Reuse::WhileRevalidating => {
-                self.metrics.stale.inc();
+                self.keeping.metrics.stale.inc();
                 self.revalidate(&look, &entry);
                 0
             }
@@ -155,8 +129,9 @@ impl Cached {
         admitted: &Admitted,
     ) -> Result<Response, Error> {
         let mut why = Cached::bypassed(request);
-        if why.is_none() {
-            let look = self.look(Head::of(request), admitted);
+        let tags = self.tags.lines(&admitted.caller, &admitted.params);
+        if let (None, Some(tags)) = (why, &tags) {
+            let look = self.look(Head::of(request), admitted, tags);
             let mut variant = None;
             for _ in 0..ROUNDS {
                 match pin!(self.round(&look, variant)).await? {
@@ -169,7 +144,7 @@ impl Cached {
                 }
             }
         }
-        self.metrics.bypassed.inc();
+        self.keeping.metrics.bypassed.inc();
         let mut response = self.origin.pass(request, admitted).await?;
         Told::passed(why.unwrap_or(Fwd::Bypass)).tell(response.headers_mut());
         Ok(response)
@@ -177,7 +152,7 @@ impl Cached {
 
     async fn round(self: &Arc<Self>, look: &Look<'_>, variant: Option<u64>) -> Result<Round, Error> {
         let headers = look.client.headers;
-        let (stale, fwd, near) = match self.store.find(look.hash, &look.key, headers) {
+        let (stale, fwd, near) = match self.keeping.store.find(look.hash, &look.key, headers) {
             Found::Pass => return Ok(Round::Pass(Fwd::UriMiss)),
             Found::Other(None) => (None, Fwd::UriMiss, None),
             Found::Other(Some(other)) => (None, Fwd::VaryMiss, Some(other)),
@@ -195,9 +170,9 @@ impl Cached {
             return Ok(Round::Pass(fwd)); // a part is never kept, and nobody is made to fetch the whole for one
         }
         let of_near =
-            |entry: Arc<Entry>| self.store.variant(look.hash, &entry.draft.selection.again(headers));
+            |entry: Arc<Entry>| self.keeping.store.variant(look.hash, &entry.draft.selection.again(headers));
         let at = variant.or_else(|| near.map(of_near)).unwrap_or(look.hash);
-        match self.store.join(at) {
+        match self.keeping.store.join(at) {
             Joined::Lead(lead) => self.lead(look, lead, stale, fwd).await.map(Round::Answer),
             Joined::Follow(flight) => {
                 let waiting = pin!(flight.outcome());
@@ -209,7 +184,7 @@ impl Cached {
 
     /// An answer that came to be there while this request looked for it.
     fn found(&self, look: &Look<'_>, entry: &Entry) -> Response {
-        self.metrics.coalesced.inc();
+        self.keeping.metrics.coalesced.inc();
         entry.answer(look.client.method, look.client.headers, entry.hit())
     }
 
@@ -224,18 +199,18 @@ impl Cached {
             },
             Outcome::Filling(filling) => {
                 let draft = &filling.draft;
-                if !draft.key.is(&look.key) || !self.store.is_valid(&draft.marks) {
+                if !draft.key.is(&look.key) || !self.keeping.store.is_valid(&draft.marks) {
                     return Round::Pass(fwd);
                 }
                 let headers = look.client.headers;
                 if !draft.selection.fits(headers) {
                     let own = draft.selection.again(headers);
-                    return Round::Again(Some(self.store.variant(look.hash, &own)));
+                    return Round::Again(Some(self.keeping.store.variant(look.hash, &own)));
                 }
                 let told = Told::Forwarded { fwd, status: None, stored: false, collapsed: true };
                 match self.stream(look, &filling, told) {
                     Some(response) => {
-                        self.metrics.coalesced.inc();
+                        self.keeping.metrics.coalesced.inc();
                         Round::Answer(response)
                     }
                     None => Round::Pass(fwd),
@@ -257,7 +232,7 @@ impl Cached {
     }
 
     fn stand_in(&self, look: &Look<'_>, stale: &Entry) -> Response {
-        self.metrics.stale.inc();
+        self.keeping.metrics.stale.inc();
         stale.answer(look.client.method, look.client.headers, stale.hit())
     }
 
@@ -270,13 +245,14 @@ impl Cached {
         fwd: Fwd,
     ) -> Result<Response, Error> {
         // Another leader may have ended between the look and the join.
-        if let Found::Entry { entry, soft } = self.store.find(look.hash, &look.key, look.client.headers)
+        if let Found::Entry { entry, soft } =
+            self.keeping.store.find(look.hash, &look.key, look.client.headers)
             && self.reuse(&entry, soft, look.client.headers) == Reuse::Fresh
         {
             lead.end(Outcome::LookAgain);
             return Ok(self.found(look, &entry));
         }
-        let before = self.store.before(look.key.host, look.key.target);
+        let stood = self.keeping.stands(&look.key);
         let sent = self.sent(look.client.headers, stale.as_deref());
         let client = Head { headers: &sent, ..look.client };
         let asked = Instant::now();
@@ -289,16 +265,16 @@ impl Cached {
         match outcome {
             Err(fault) => {
                 lead.end(Outcome::Failed);
-                self.metrics.misses.inc();
+                self.keeping.metrics.misses.inc();
                 self.origin.settle(Err(fault), look.client.method)
             }
             Ok((response, framed)) => {
                 let arrival = Arrival { asked, received: SystemTime::now(), framed };
                 match stale {
                     Some(stale) if response.status() == StatusCode::NOT_MODIFIED => {
-                        Ok(self.renew(look, lead, &stale, &response, &arrival, before))
+                        Ok(self.renew(look, lead, &stale, &response, &arrival, &stood))
                     }
-                    stale => self.keep(look, lead, stale, response, &arrival, before, fwd),
+                    stale => self.keep(look, lead, stale, response, &arrival, &stood, fwd),
                 }
             }
         }
@@ -318,8 +294,7 @@ impl Cached {
     fn asked<'a>(&'a self, look: &Look<'a>) -> Asked<'a> {
         let headers = look.client.headers;
         let named = look.admitted.caller.principal.is_some() || headers.contains_key(header::AUTHORIZATION);
-        let authorized = named && look.key.whose.is_none();
-        Asked { method: look.client.method, headers, authorized, unkeyed: &self.unkeyed }
+        self.keeping.asked(look.client.method, headers, named, &look.key)
     }
 
     /// What is kept is still good, says the service.
@@ -330,20 +305,25 @@ impl Cached {
         stale: &Arc<Entry>,
         response: &Response,
         arrival: &Arrival,
-        before: Before,
+        stood: &Stood,
     ) -> Response {
-        self.metrics.revalidated.inc();
-        let marks = self.marks(before, response.headers());
+        self.keeping.metrics.revalidated.inc();
+        let marks = stood.marks(&self.keeping.store, response.headers());
         let status = Some(StatusCode::NOT_MODIFIED);
         let told = |stored| Told::Forwarded { fwd: Fwd::Stale, status, stored, collapsed: false };
         let asked = self.asked(look);
         let known = marks.is_some();
-        let renewed =
-            stale.renewed(response.headers(), &asked, arrival, &self.rules, marks.unwrap_or_default());
+        let renewed = stale.renewed(
+            response.headers(),
+            &asked,
+            arrival,
+            &self.keeping.rules,
+            marks.unwrap_or_default(),
+        );
         let (method, headers) = (look.client.method, look.client.headers);
         match renewed {
             Ok(entry) if known => {
-                self.store.put(look.hash, entry.clone());
+                self.keeping.store.put(look.hash, entry.clone());
                 let shareable = entry.draft.is_shareable();
                 lead.end(if shareable { Outcome::LookAgain } else { Outcome::Pass });
                 entry.answer(method, headers, told(true))
@@ -353,21 +333,11 @@ impl Cached {
                 entry.answer(method, headers, told(false))
             }
             Err(refused) => {
-                self.store.remove(look.hash, stale);
+                self.keeping.store.remove(look.hash, stale);
                 lead.end(Outcome::Pass);
                 refused.0.answer(method, headers, told(false))
             }
         }
-    }
-
-    fn marks(&self, before: Before, headers: &HeaderMap) -> Option<Box<[Mark]>> {
-        let text = |name: &HeaderName| {
-            headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>()
-        };
-        let (tags, keys) = (text(&CACHE_TAG), text(&SURROGATE_KEY));
-        let tags = tags.iter().flat_map(|line| line.split(',')).map(str::trim);
-        let keys = keys.iter().flat_map(|line| line.split_ascii_whitespace());
-        self.store.marks(before, tags.chain(keys).filter(|tag| !tag.is_empty()))
     }
 
     /// Keeps an answer while it is given out, if it may be kept.
@@ -379,27 +349,27 @@ impl Cached {
         stale: Option<Arc<Entry>>,
         mut response: Response,
         arrival: &Arrival,
-        before: Before,
+        stood: &Stood,
         fwd: Fwd,
     ) -> Result<Response, Error> {
-        self.metrics.misses.inc();
+        self.keeping.metrics.misses.inc();
         let asked = self.asked(look);
         let (status, headers) = (response.status(), response.headers());
         let replaced = self.origin.fallback.as_ref().is_some_and(|fallback| fallback.replaces(status));
         let small = self.is_small(headers) && !replaced;
-        let draft = self.marks(before, headers).filter(|_| small).and_then(|marks| {
-            Draft::of(look.key.owned(), &asked, status, headers, arrival, &self.rules, marks).ok()
+        let draft = stood.marks(&self.keeping.store, headers).filter(|_| small).and_then(|marks| {
+            Draft::of(look.key.owned(), &asked, status, headers, arrival, &self.keeping.rules, marks).ok()
         });
         let status_of = |stored| Told::Forwarded { fwd, status: None, stored, collapsed: false };
         let Some(draft) = draft else {
             if let Some(stale) = stale.filter(|_| !control::is_error(status)) {
-                self.store.remove(look.hash, &stale);
+                self.keeping.store.remove(look.hash, &stale);
             }
             if control::is_error(status) {
                 lead.end(Outcome::Failed);
             } else {
                 if lead.is_followed() {
-                    self.store.pass(look.hash, &look.key.owned());
+                    self.keeping.store.pass(look.hash, &look.key.owned());
                 }
                 lead.end(Outcome::Pass);
             }
@@ -414,7 +384,7 @@ impl Cached {
             return self.origin.settle(Ok(response), look.client.method);
         };
         let source = std::mem::take(response.body_mut());
-        let filling = Filling::begin(self.store.clone(), look.hash, draft, source, lead);
+        let filling = Filling::begin(self.keeping.store.clone(), look.hash, draft, source, lead);
         let answer = self.stream(look, &filling, status_of(true));
         answer.ok_or_else(|| Error::new(Code::Internal, "a body that has just begun is not there"))
     }
@@ -422,22 +392,23 @@ impl Cached {
     /// Whether an answer is not known to be larger than what is kept.
     fn is_small(&self, headers: &HeaderMap) -> bool {
         let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        length.is_none_or(|length: u64| length <= self.store.config().max_object.0)
+        length.is_none_or(|length: u64| length <= self.keeping.store.config().max_object.0)
     }
 
     /// Asks anew for what was given out although it is no longer good (RFC 5861 section 3), unless somebody does already.
     fn revalidate(self: &Arc<Self>, look: &Look<'_>, entry: &Arc<Entry>) {
         let headers = look.client.headers;
-        let at = self.store.variant(look.hash, &entry.draft.selection.again(headers));
-        let Joined::Lead(lead) = self.store.join(at) else { return };
+        let at = self.keeping.store.variant(look.hash, &entry.draft.selection.again(headers));
+        let Joined::Lead(lead) = self.keeping.store.join(at) else { return };
         let mut headers = headers.clone();
         conditional::remove(&mut headers);
         let (uri, version) = (look.client.uri.clone(), look.client.version);
-        let deadline = Deadline::after(self.timeout);
+        let deadline = Deadline::after(self.keeping.timeout);
         let (cached, admitted, entry) = (self.clone(), look.admitted.again(deadline), entry.clone());
+        let tags = look.key.tags.to_owned();
         tokio::spawn(async move {
             let client = Head { method: &Method::GET, uri: &uri, version, headers: &headers };
-            let look = cached.look(client, &admitted);
+            let look = cached.look(client, &admitted, &tags);
             let asking = pin!(cached.lead(&look, lead, Some(entry), Fwd::Stale));
             if let Ok(Ok(response)) = deadline.bound(asking).await {
                 drop(deadline.bound(pin!(response.into_body().collect())).await); // read to its end, it is kept
@@ -451,17 +422,12 @@ fn stands_in(stale: &Entry) -> bool {
 }
 
 impl Origin {
-    /// The service's answer, made one of ours, and whether its end can be told from a broken connection (RFC 9112 section
-    /// 8): it says its length, or comes in chunks or frames.
+    /// The service's answer, made one of ours, and whether its end can be told from a broken connection.
     async fn fetch(&self, client: &Head<'_>, admitted: &Admitted) -> Result<(Response, bool), Fault> {
         let key = self.upstream.path_key(&admitted.params);
         let ask = |body| self.outgoing(client, body, admitted);
         let mut response = pin!(self.upstream.call_by(key, &ask, Body::Empty, admitted.deadline)).await?;
-        let says = |name| response.headers().contains_key(name);
-        let framed = says(header::CONTENT_LENGTH)
-            || says(header::TRANSFER_ENCODING)
-            || response.version() == Version::HTTP_2
-            || response.body().is_empty();
+        let framed = entry::is_framed(&response);
         self.take_over(&mut response)?;
         Ok((response, framed))
     }

@@ -7,12 +7,13 @@ mod cached;
 pub mod config;
 mod fallback;
 pub mod headers;
+mod invalidates;
 
 use std::{pin::pin, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header, uri::PathAndQuery};
 
-pub use self::{cached::Cached, fallback::Fallback};
+pub use self::{cached::Cached, fallback::Fallback, invalidates::Invalidates};
 use crate::{
     body::{Body, Request, Response},
     cache::{Store, control, store::Purge},
@@ -41,6 +42,8 @@ pub struct Forward {
     cache: Option<Arc<Cached>>,
     /// What writes make invalid, if anything is kept by any route.
     store: Option<Arc<Store>>,
+    /// What else they make invalid, if anything.
+    invalidates: Option<Invalidates>,
 }
 
 /// Whom a route forwards to, and how.
@@ -54,10 +57,16 @@ pub struct Origin {
 }
 
 impl Forward {
-    /// Forwards to `origin`; answers are kept by `cache`, and writes make invalid what is kept in `store`.
+    /// Forwards to `origin`; answers are kept by `cache`, and writes make invalid what is kept in `store` of their URL, and
+    /// what `invalidates` names.
     #[must_use]
-    pub fn new(origin: Arc<Origin>, cache: Option<Arc<Cached>>, store: Option<Arc<Store>>) -> Self {
-        Forward { origin, cache, store }
+    pub fn new(
+        origin: Arc<Origin>,
+        cache: Option<Arc<Cached>>,
+        store: Option<Arc<Store>>,
+        invalidates: Option<Invalidates>,
+    ) -> Self {
+        Forward { origin, cache, store, invalidates }
     }
 
     /// Passes a request on that may change something: what is kept of its target is then no longer so (RFC 9111 section
@@ -68,7 +77,12 @@ impl Forward {
         request: &mut Request,
         admitted: &Admitted,
     ) -> Result<Response, Error> {
-        let response = self.origin.pass(request, admitted).await?;
+        let pending = self.invalidates.as_ref().map(|invalidates| invalidates.begin(admitted));
+        let mut outcome = pin!(self.origin.call(request, admitted)).await;
+        if let Some(pending) = pending {
+            pending.end(&mut outcome);
+        }
+        let response = self.origin.settle(outcome, request.method())?;
         if control::invalidates(request.method(), response.status()) {
             let (host, target) =
                 (host_of(request.uri(), request.headers()), admitted.params.target().as_str());
@@ -119,6 +133,12 @@ impl Origin {
     }
 
     async fn pass(&self, request: &mut Request, admitted: &Admitted) -> Result<Response, Error> {
+        let outcome = pin!(self.call(request, admitted)).await;
+        self.settle(outcome, request.method())
+    }
+
+    /// The service's answer, made one of ours.
+    async fn call(&self, request: &mut Request, admitted: &Admitted) -> Result<Response, Fault> {
         let key = self.upstream.path_key(&admitted.params);
         let body = std::mem::take(request.body_mut());
         let client = Head::of(request);
@@ -129,7 +149,7 @@ impl Origin {
         {
             outcome = Err(fault);
         }
-        self.settle(outcome, request.method())
+        outcome
     }
 
     /// What the client gets of an outcome: the answer, what stands in for it, or the error.

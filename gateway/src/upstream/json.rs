@@ -79,7 +79,16 @@ impl Upstream {
         self.read(response, deadline, max_size).await.map(Anew::Changed)
     }
 
-    async fn read(&self, response: Response, deadline: Deadline, max_size: u64) -> Result<Fetched, Fault> {
+    /// Reads an answer of this service as [`Upstream::fetch`] does.
+    ///
+    /// # Errors
+    /// As [`Upstream::fetch`].
+    pub async fn read(
+        &self,
+        response: Response,
+        deadline: Deadline,
+        max_size: u64,
+    ) -> Result<Fetched, Fault> {
         self.check(&response, max_size)?;
         let (head, body) = response.into_parts();
         let json = match deadline.bound(pin!(self.collect(body, max_size))).await {

@@ -69,6 +69,11 @@ impl Fields {
         self.0.push((name, value));
     }
 
+    /// Adds all of these.
+    pub fn extend(&mut self, fields: &[(HeaderName, HeaderValue)]) {
+        self.0.extend_from_slice(fields);
+    }
+
     /// The only one of that name from now on.
     pub fn set(&mut self, name: HeaderName, value: HeaderValue) {
         self.remove(&name);

@@ -3,8 +3,10 @@
 //! Not here: the rules one by one (`gateway/src/cache/control.rs` and the public HTTP cache tests).
 
 mod herds;
+mod parts;
 mod safety;
 pub(crate) mod service;
+mod writes;
 
 use std::{net::SocketAddr, time::Duration};
 

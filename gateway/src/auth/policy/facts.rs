@@ -66,6 +66,16 @@ pub(super) enum Fact<'a> {
 }
 
 impl<'a> Facts<'a> {
+    /// What an input is, as text: what a comparison would hold against another text. None for what is no scalar, and for
+    /// what is not there, or not so that it can be used.
+    #[must_use]
+    pub fn text(&self, input: &Input) -> Option<Cow<'a, str>> {
+        match self.find(input) {
+            Fact::Text(text) => Some(text),
+            Fact::List(_) | Fact::Nothing | Fact::Unread | Fact::Missing(_) => None,
+        }
+    }
+
     pub(super) fn find(&self, input: &Input) -> Fact<'a> {
         match input {
             Input::Claim(field) => {

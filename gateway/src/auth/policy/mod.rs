@@ -31,6 +31,7 @@ use std::fmt;
 pub use self::{
     facts::{Decision, Facts, Why},
     json::strict_json,
+    view::view,
 };
 pub(super) use json::StrictObject;
 
@@ -95,6 +96,16 @@ enum Operand {
     Text(String),
     Input(Input),
     Joined(Vec<Operand>),
+}
+
+impl Input {
+    /// Reads one input as it stands in a rule: `claims.a.b`, `query.name`.
+    ///
+    /// # Errors
+    /// [`PolicyError`] when it is none.
+    pub fn parse(name: &str) -> Result<Self, PolicyError> {
+        parse::lone(name)
+    }
 }
 
 impl Policy {

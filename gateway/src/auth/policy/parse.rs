@@ -162,6 +162,11 @@ fn one_or<T>(mut many: Vec<T>, together: impl FnOnce(Vec<T>) -> T) -> T {
     }
 }
 
+/// An input that stands alone.
+pub(super) fn lone(name: &str) -> Result<Input, PolicyError> {
+    input(Word { kind: Kind::Name(name), offset: 0, typed: name }, name)
+}
+
 fn input(word: Word<'_>, name: &str) -> Result<Input, PolicyError> {
     let mut steps = name.split('.').map(str::to_owned);
     let first = steps.next().unwrap_or_default();

@@ -17,16 +17,27 @@ impl Policy {
     /// # Errors
     /// When `json` is none.
     pub fn view(&self, name: &str, json: &[u8]) -> serde_json::Result<Value> {
-        let fields: Vec<&[String]> = self
-            .inputs
-            .iter()
-            .filter_map(|input| match input {
-                Input::Part { part, field } if part == name => Some(field.as_slice()),
-                _ => None,
-            })
-            .collect();
-        serde_json::from_slice::<&RawValue>(json).map(|raw| look(raw, &fields))
+        view(&self.inputs, name, json)
     }
+}
+
+/// The fields of the part called `name` that are among `inputs`, as [`Policy::view`] gives them.
+///
+/// # Errors
+/// When `json` is none.
+pub fn view<'i>(
+    inputs: impl IntoIterator<Item = &'i Input>,
+    name: &str,
+    json: &[u8],
+) -> serde_json::Result<Value> {
+    let fields: Vec<&[String]> = inputs
+        .into_iter()
+        .filter_map(|input| match input {
+            Input::Part { part, field } if part == name => Some(field.as_slice()),
+            _ => None,
+        })
+        .collect();
+    serde_json::from_slice::<&RawValue>(json).map(|raw| look(raw, &fields))
 }
 
 /// `raw` as far as `fields` lead into it; each field is as long as what is typed in a rule.
