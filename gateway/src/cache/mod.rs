@@ -2,7 +2,7 @@
 //!
 //! The rules are pure functions: `control.rs` over `directives.rs`, `vary.rs`, `conditional.rs`. What is kept is in
 //! `store.rs`, by `key.rs`; `flight.rs` sees to it that of many who miss the same only one asks, and `filling.rs` gives all
-//! of them one body while it comes. It stands behind the guard: nobody is answered from here who may not ask.
+//! of them one body while it comes; `shared/` is a second tier in Redis. It stands behind the guard: nobody is answered from here who may not ask.
 //! Not here: asking services (`proxy/cached.rs` puts both together), parts of compositions.
 
 pub mod conditional;
@@ -15,8 +15,10 @@ pub mod filling;
 pub mod flight;
 pub mod key;
 pub mod metrics;
+pub mod shared;
 pub mod status;
 pub mod store;
+pub mod tags;
 pub mod vary;
 
 pub use self::{
@@ -24,6 +26,7 @@ pub use self::{
     entry::{Draft, Entry},
     filling::Filling,
     key::{Key, Whose},
-    metrics::{CacheMetrics, StoreMetrics},
+    metrics::{CacheMetrics, SharedMetrics, StoreMetrics},
+    shared::Shared,
     store::{Found, Store},
 };

@@ -2,36 +2,74 @@
 //!
 //! Not here: the rules about that (`cache/`).
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
-};
+use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use http::HeaderName;
 
 use super::{RouteConfig, build::Builder};
 use crate::{
     auth::config::AuthConfig,
-    cache::{Store, config::By},
+    cache::{
+        Shared, Store,
+        config::{By, SharedCacheConfig},
+    },
     identity::{OURS, USER_ID, USER_ROLES},
     mistake::{Mistake, below},
     proxy::{Cached, Origin, config::ForwardConfig},
+    redis::{Redis, TIMEOUTS},
+    units::Span,
 };
+
+/// The longest that an answer may be shared.
+const MOST_DAYS: u64 = 30;
 
 impl Builder<'_> {
     /// Where answers are kept, if any route keeps some. What is kept already stays, unless other sizes are asked for.
-    pub(super) fn store(&mut self) -> Option<Arc<Store>> {
+    pub(super) fn store(&mut self, redis: Option<&Arc<Redis>>) -> Option<Arc<Store>> {
         let typed = &self.config.cache;
         if typed.max_object.0 > typed.max_size.0 {
             let mistake = Mistake::new("cache.max_object", "one answer may be larger than all together");
             self.mistakes.add(mistake.expected("at most `cache.max_size`"));
         }
+        if let Some(shared) = &typed.shared {
+            self.check_shared_cache(shared);
+        }
         if !self.config.routes.iter().any(|route| route.cache.is_some()) {
             return None;
         }
         let before = self.ground.before.and_then(|before| before.cache.as_ref());
-        let unchanged = before.filter(|before| before.config() == typed);
-        Some(unchanged.cloned().unwrap_or_else(|| Store::new(typed, self.ground.metrics.cache_store())))
+        let same = |before: &&Arc<Store>| {
+            let place = self.config.redis.as_ref();
+            let moved = |shared: &Arc<Shared>| place.is_none_or(|redis| !shared.is_in(redis));
+            before.config() == typed && !before.shared().is_some_and(moved)
+        };
+        if let Some(unchanged) = before.filter(same) {
+            return Some(unchanged.clone());
+        }
+        let metrics = self.ground.metrics.cache_store();
+        let shared = typed.shared.as_ref().zip(redis).map(|(typed, redis)| {
+            let metrics = metrics.shared.get_or_init(Arc::default).clone();
+            Shared::new(typed, redis, metrics)
+        });
+        Some(Store::sharing(typed, metrics, shared))
+    }
+
+    fn check_shared_cache(&mut self, typed: &SharedCacheConfig) {
+        if self.config.redis.is_none() && !self.loaded.has_erased("redis") {
+            let message = "the cache is shared, and there is no `redis` to share it by";
+            let help = "say where it is: `redis: { url: redis://HOST:PORT }`";
+            self.mistakes.add(Mistake::new("cache.shared:", message).help(help));
+        }
+        let (least, most) = TIMEOUTS;
+        if typed.timeout < least || typed.timeout > most {
+            let message = "cache: so long Redis is not waited for, or none could answer in so short a time";
+            self.mistakes.add(Mistake::new("cache.shared.timeout", message).expected("2ms to 1s"));
+        }
+        if !(Span::secs(1)..=Span::secs(MOST_DAYS * 86_400)).contains(&typed.max_age) {
+            let message = "cache: so long nothing is kept for others, or too short for anybody to find it";
+            self.mistakes.add(Mistake::new("cache.shared.max_age", message).expected("1s to 30d"));
+        }
     }
 
     /// What keeps the answers of a route to `origin`, if they are kept.
@@ -43,9 +81,12 @@ impl Builder<'_> {
     ) -> Option<Arc<Cached>> {
         let (cache, store) = (typed.cache.as_ref()?, self.store.as_ref()?);
         let upstream = self.config.upstreams.get(&forward.to);
-        let mut hash = DefaultHasher::new();
-        // All that an answer may depend on, and who may have it: with another configuration, another answer.
-        format!("{typed:?} {upstream:?} {:?}", self.config.identity).hash(&mut hash);
+        // All that an answer may depend on, and who may have it: with another configuration, or another version of the
+        // gateway, another answer. The same on all instances.
+        let providers = (typed.auth != AuthConfig::None).then_some(&self.config.providers);
+        let version = env!("CARGO_PKG_VERSION");
+        let all = format!("{version} {typed:?} {upstream:?} {:?} {providers:?}", self.config.identity);
+        let hash = digest(&SHA256, all.as_bytes());
         let name = format!("{} {}", typed.methods.join(","), typed.path);
         Some(Arc::new(Cached {
             origin: origin.clone(),
@@ -53,7 +94,7 @@ impl Builder<'_> {
             rules: cache.rules(),
             by: cache.by,
             unkeyed: self.unkeyed(cache.by),
-            route: hash.finish(),
+            route: hash.as_ref().first_chunk().map_or(0, |first| u64::from_be_bytes(*first)),
             timeout: typed.timeout.0,
             metrics: self.ground.metrics.cache(&name),
         }))

@@ -26,7 +26,8 @@ use crate::{
         entry::Arrival,
         flight::{Joined, Lead, Outcome},
         status::{Fwd, Told},
-        store::{Before, Mark},
+        store::Before,
+        tags,
     },
     deadline::Deadline,
     error::{Code, Error},
@@ -37,11 +38,9 @@ use crate::{
 /// Who has waited so often for others asks alone.
 const ROUNDS: usize = 4;
 
-const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 /// How services learn that `Surrogate-Control` is read here, and by which name this cache is meant.
 const SURROGATE_CAPABILITY: HeaderName = HeaderName::from_static("surrogate-capability");
 const CAPABILITY: HeaderValue = HeaderValue::from_static("gateway=\"Surrogate/1.0\"");
-const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 
 /// A route's answers, kept.
 pub struct Cached {
@@ -266,8 +265,8 @@ impl Cached {
         self: &Arc<Self>,
         look: &Look<'_>,
         lead: Lead,
-        stale: Option<Arc<Entry>>,
-        fwd: Fwd,
+        mut stale: Option<Arc<Entry>>,
+        mut fwd: Fwd,
     ) -> Result<Response, Error> {
         // Another leader may have ended between the look and the join.
         if let Found::Entry { entry, soft } = self.store.find(look.hash, &look.key, look.client.headers)
@@ -277,6 +276,17 @@ impl Cached {
             return Ok(self.found(look, &entry));
         }
         let before = self.store.before(look.key.host, look.key.target);
+        let headers = look.client.headers;
+        if let Some(entry) = self.store.look_further(look.hash, &look.key, headers, before).await {
+            match self.reuse(&entry, false, headers) {
+                Reuse::Fresh => return Ok(self.found_further(look, lead, &entry, Reuse::Fresh)),
+                // Who has one that is no longer good asks for it anew.
+                Reuse::WhileRevalidating if stale.is_none() => {
+                    return Ok(self.found_further(look, lead, &entry, Reuse::WhileRevalidating));
+                }
+                Reuse::WhileRevalidating | Reuse::Validate => (stale, fwd) = (Some(entry), Fwd::Stale),
+            }
+        }
         let sent = self.sent(look.client.headers, stale.as_deref());
         let client = Head { headers: &sent, ..look.client };
         let asked = Instant::now();
@@ -302,6 +312,24 @@ impl Cached {
                 }
             }
         }
+    }
+
+    /// An answer that another instance has kept.
+    fn found_further(
+        self: &Arc<Self>,
+        look: &Look<'_>,
+        lead: Lead,
+        entry: &Arc<Entry>,
+        reuse: Reuse,
+    ) -> Response {
+        lead.end(Outcome::LookAgain);
+        if reuse == Reuse::Fresh {
+            self.metrics.hits.inc();
+        } else {
+            self.metrics.stale.inc();
+            self.revalidate(look, entry);
+        }
+        entry.answer(look.client.method, look.client.headers, entry.shared_hit())
     }
 
     /// The header section to ask by: without the client's own conditions, which are decided here, and with those of what is
@@ -333,7 +361,9 @@ impl Cached {
         before: Before,
     ) -> Response {
         self.metrics.revalidated.inc();
-        let marks = self.marks(before, response.headers());
+        // A 304 need not repeat the tags.
+        let (tags, known) = (tags::of(response.headers()), tags::of(&stale.draft.headers));
+        let marks = self.store.marks(before, tags.into_iter().chain(known));
         let status = Some(StatusCode::NOT_MODIFIED);
         let told = |stored| Told::Forwarded { fwd: Fwd::Stale, status, stored, collapsed: false };
         let asked = self.asked(look);
@@ -360,16 +390,6 @@ impl Cached {
         }
     }
 
-    fn marks(&self, before: Before, headers: &HeaderMap) -> Option<Box<[Mark]>> {
-        let text = |name: &HeaderName| {
-            headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>()
-        };
-        let (tags, keys) = (text(&CACHE_TAG), text(&SURROGATE_KEY));
-        let tags = tags.iter().flat_map(|line| line.split(',')).map(str::trim);
-        let keys = keys.iter().flat_map(|line| line.split_ascii_whitespace());
-        self.store.marks(before, tags.chain(keys).filter(|tag| !tag.is_empty()))
-    }
-
     /// Keeps an answer while it is given out, if it may be kept.
     #[allow(clippy::too_many_arguments, reason = "all that is known of an answer, and of who asked for it")]
     fn keep(
@@ -387,7 +407,8 @@ impl Cached {
         let (status, headers) = (response.status(), response.headers());
         let replaced = self.origin.fallback.as_ref().is_some_and(|fallback| fallback.replaces(status));
         let small = self.is_small(headers) && !replaced;
-        let draft = self.marks(before, headers).filter(|_| small).and_then(|marks| {
+        let marks = self.store.marks(before, tags::of(headers).into_iter());
+        let draft = marks.filter(|_| small).and_then(|marks| {
             Draft::of(look.key.owned(), &asked, status, headers, arrival, &self.rules, marks).ok()
         });
         let status_of = |stored| Told::Forwarded { fwd, status: None, stored, collapsed: false };

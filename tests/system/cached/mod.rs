@@ -8,7 +8,7 @@ mod service;
 
 use std::{net::SocketAddr, time::Duration};
 
-use service::{Service, ok};
+pub(crate) use service::{Service, ok};
 
 use crate::{
     client::Answer,
@@ -35,7 +35,7 @@ fn yaml(service: SocketAddr, cache: &str) -> String {
     )
 }
 
-async fn metric(gate: &Gate, name: &str) -> u64 {
+pub(crate) async fn metric(gate: &Gate, name: &str) -> u64 {
     let metrics = gate.admin("/metrics").send().await.expect(200);
     let text = String::from_utf8(metrics.bytes().to_vec()).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -50,7 +50,7 @@ async fn outcome(gate: &Gate, outcome: &str) -> u64 {
     .await
 }
 
-fn told(answer: &Answer) -> &str {
+pub(crate) fn told(answer: &Answer) -> &str {
     answer.header("cache-status")
 }
 
