@@ -128,7 +128,7 @@ impl Reader {
                 Ok(Err(error)) => return Some(error.to_string()),
                 Err(_elapsed) => return Some("its answers are late".to_owned()),
             };
-            wait = self.take(&*store.upgrade()?, shared, batch);
+            wait = self.take(&*store.upgrade()?, shared, &batch);
             if wait && *up != Some(true) {
                 tracing::info!("the shared cache answers: purges of other instances are heard of");
                 *up = Some(true);
@@ -166,7 +166,7 @@ impl Reader {
     }
 
     /// Does what the log says. Whether that is all that there is.
-    fn take(&mut self, store: &Store, shared: &Shared, batch: Batch) -> bool {
+    fn take(&mut self, store: &Store, shared: &Shared, batch: &Batch) -> bool {
         let at = |id: &Option<String>| id.as_deref().map(number);
         let (oldest, newest, last) = (at(&batch.oldest), at(&batch.newest), number(&self.last));
         let begins = self.last == BEGIN;
