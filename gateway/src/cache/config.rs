@@ -63,7 +63,7 @@ fn shared_max_object() -> Size {
 
 /// What nobody has made invalid for so long is asked for anew for once.
 fn shared_max_age() -> Span {
-    Span::secs(86_400)
+    Span::secs(24 * 3_600)
 }
 
 /// Whose answers a route's are.

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The longest that an answer may be shared.
-const MOST_DAYS: u64 = 30;
+const MOST_HOURS: u64 = 720;
 
 impl Builder<'_> {
     /// Where answers are kept, if any route keeps some. What is kept already stays, unless other sizes are asked for.
@@ -66,9 +66,9 @@ impl Builder<'_> {
             let message = "cache: so long Redis is not waited for, or none could answer in so short a time";
             self.mistakes.add(Mistake::new("cache.shared.timeout", message).expected("2ms to 1s"));
         }
-        if !(Span::secs(1)..=Span::secs(MOST_DAYS * 86_400)).contains(&typed.max_age) {
+        if !(Span::secs(1)..=Span::secs(MOST_HOURS * 3_600)).contains(&typed.max_age) {
             let message = "cache: so long nothing is kept for others, or too short for anybody to find it";
-            self.mistakes.add(Mistake::new("cache.shared.max_age", message).expected("1s to 30d"));
+            self.mistakes.add(Mistake::new("cache.shared.max_age", message).expected("1s to 720h"));
         }
     }
 

@@ -361,7 +361,7 @@ wrong! {
     one_answer_larger_than_all: format!("{RIGHT}cache: {{ max_size: 1MiB }}\nroutes: []\n");
     a_shared_cache_without_a_redis: format!("{RIGHT}cache: {{ shared: {{}} }}\nroutes: []\n");
     a_shared_cache_out_of_bounds:
-        redis("url: \"redis://cache:6379\"").replace("routes:", "cache: { shared: { timeout: 1ms, max_age: 31d } }\nroutes:");
+        redis("url: \"redis://cache:6379\"").replace("routes:", "cache: { shared: { timeout: 1ms, max_age: 721h } }\nroutes:");
     a_shared_cache_that_is_only_wanted: format!("{RIGHT}cache: {{ shared: true }}\nroutes: []\n");
     nowhere_to_listen: ["listen: []", "routes: []", ""].join("\n");
     several_wrong_meanings_at_once: format!("{}{}",
@@ -416,7 +416,7 @@ fn what_is_said_of_caches_may_be_right() {
         let route = route(&format!("path: /orders\nauth: none\ncache: {right}\nforward: {{ to: order }}\n"));
         assert_eq!(said(&format!("{route}cache: {{ max_size: 1GiB, max_object: 64MiB }}\n")), "", "{right}");
     }
-    for right in ["{}", "{ timeout: 1s, max_object: 64KiB, max_age: 30d }"] {
+    for right in ["{}", "{ timeout: 1s, max_object: 64KiB, max_age: 720h }"] {
         let redis = redis("url: \"redis://cache:6379\"");
         assert_eq!(said(&format!("{redis}cache: {{ shared: {right} }}\n")), "", "{right}");
     }
