@@ -239,15 +239,11 @@ impl Store {
         }
     }
 
-    /// What another instance keeps for this request, from now on here as well. `before` is how things stood before.
-    pub async fn look_further(
-        &self,
-        hash: u64,
-        key: &Key<'_>,
-        request: &HeaderMap,
-        before: Before,
-    ) -> Option<Arc<Entry>> {
-        let mut entry = self.shared.as_ref()?.look(key, request).await?;
+    /// What another instance keeps for this request, from now on here as well.
+    pub async fn look_further(&self, hash: u64, key: &Key<'_>, request: &HeaderMap) -> Option<Arc<Entry>> {
+        let shared = self.shared.as_ref()?;
+        let before = self.before(key.host, key.target);
+        let mut entry = shared.look(key, request).await?;
         entry.draft.marks = self.marks(before, tags::of(&entry.draft.headers).into_iter())?;
         let entry = Arc::new(entry);
         self.keep(hash, &entry);

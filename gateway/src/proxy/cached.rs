@@ -275,9 +275,8 @@ impl Cached {
             lead.end(Outcome::LookAgain);
             return Ok(self.found(look, &entry));
         }
-        let before = self.store.before(look.key.host, look.key.target);
         let headers = look.client.headers;
-        if let Some(entry) = self.store.look_further(look.hash, &look.key, headers, before).await {
+        if let Some(entry) = self.store.look_further(look.hash, &look.key, headers).await {
             match self.reuse(&entry, false, headers) {
                 Reuse::Fresh => return Ok(self.found_further(look, lead, &entry, Reuse::Fresh)),
                 // Who has one that is no longer good asks for it anew.
@@ -287,6 +286,7 @@ impl Cached {
                 Reuse::WhileRevalidating | Reuse::Validate => (stale, fwd) = (Some(entry), Fwd::Stale),
             }
         }
+        let before = self.store.before(look.key.host, look.key.target);
         let sent = self.sent(look.client.headers, stale.as_deref());
         let client = Head { headers: &sent, ..look.client };
         let asked = Instant::now();
