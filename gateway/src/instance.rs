@@ -225,7 +225,7 @@ fn told_of_certificates(before: &Snapshot, after: &Snapshot) {
     }
 }
 
-/// Fetches the keys of providers that are new, and follows the endpoints of upstreams that are.
+/// Fetches the keys of providers that are new, follows the endpoints of upstreams that are, and shares what a new store keeps.
 fn keep_fresh(snapshot: &Snapshot, before: Option<&Snapshot>) {
     let known = |name: &str, provider: &Arc<Provider>| {
         before.and_then(|before| before.providers.get(name)).is_some_and(|known| Arc::ptr_eq(known, provider))
@@ -234,6 +234,11 @@ fn keep_fresh(snapshot: &Snapshot, before: Option<&Snapshot>) {
         if !known(name, provider) {
             tokio::spawn(provider.clone().keep_fresh());
         }
+    }
+    if let Some(store) = &snapshot.cache
+        && let Some(shared) = store.shared()
+    {
+        shared.begin(store);
     }
     for (name, upstream) in &snapshot.services.upstreams {
         let known = before.and_then(|before| before.services.upstreams.get(name));

@@ -242,6 +242,9 @@ impl Gateway {
         if let Some(redis) = &now.redis {
             redis.tick();
         }
+        if let Some(shared) = now.cache.as_ref().and_then(|store| store.shared()) {
+            shared.tick();
+        }
     }
 
     /// Hands over the last lines, when all workers have stopped.

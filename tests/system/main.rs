@@ -53,6 +53,7 @@ mod reload;
 mod response_limits;
 mod security;
 mod security_headers;
+mod shared_cache;
 mod shared_limits;
 mod shipped_configs;
 mod slow_uploads;

@@ -33,6 +33,8 @@ use crate::pipeline::Gateway;
 const MOST_CONNECTIONS: usize = 64;
 /// How long a client may take to ask, and a connection may stay unused.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long who purges waits until other instances have been told.
+const TELLING: Duration = Duration::from_secs(1);
 /// After an error in accepting, such as no file descriptor being left.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -52,6 +54,8 @@ pub trait Status: Send + Sync + 'static {
     fn metrics(&self) -> String;
     /// Makes invalid what is kept of answers; whether any are.
     fn purge(&self, purging: &Purging) -> bool;
+    /// Whether all other instances know of all purges, as far as they are to.
+    fn purge_is_shared(&self) -> impl Future<Output = Option<bool>> + Send;
 }
 
 impl Status for Gateway {
@@ -74,6 +78,11 @@ impl Status for Gateway {
     fn purge(&self, purging: &Purging) -> bool {
         let snapshot = self.snapshot();
         snapshot.cache.as_ref().map(|store| purging.apply(store)).is_some()
+    }
+
+    async fn purge_is_shared(&self) -> Option<bool> {
+        let store = self.snapshot().cache.clone()?;
+        store.is_told(TELLING).await
     }
 }
 
@@ -117,8 +126,8 @@ pub async fn serve<S: Status>(listener: StdListener, status: Arc<S>) -> io::Resu
 
 fn connection<S: Status>(stream: TcpStream, status: Arc<S>) -> impl Future<Output = ()> + Send {
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = answer(request.method(), request.uri(), &*status);
-        async move { Ok::<_, Infallible>(answer) }
+        let status = status.clone();
+        async move { Ok::<_, Infallible>(answer(request.method(), request.uri(), &*status).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -131,9 +140,9 @@ fn connection<S: Status>(stream: TcpStream, status: Arc<S>) -> impl Future<Outpu
     }
 }
 
-fn answer<S: Status>(method: &Method, target: &Uri, status: &S) -> Response<Full<Bytes>> {
+async fn answer<S: Status>(method: &Method, target: &Uri, status: &S) -> Response<Full<Bytes>> {
     let offered: fn(&S) -> Response<Full<Bytes>> = match target.path() {
-        "/cache" => return purged(method, target.query().unwrap_or_default(), status),
+        "/cache" => return purged(method, target.query().unwrap_or_default(), status).await,
         "/healthz" => |_| json(StatusCode::OK, r#"{"status":"alive"}"#),
         "/readyz" => readiness,
         "/metrics" => |status| response(StatusCode::OK, OPEN_METRICS, status.metrics()),
@@ -145,12 +154,14 @@ fn answer<S: Status>(method: &Method, target: &Uri, status: &S) -> Response<Full
     refused(r#"{"offered":["GET","HEAD"]}"#, HeaderValue::from_static("GET, HEAD"))
 }
 
-fn purged<S: Status>(method: &Method, query: &str, status: &S) -> Response<Full<Bytes>> {
+async fn purged<S: Status>(method: &Method, query: &str, status: &S) -> Response<Full<Bytes>> {
     if *method != Method::DELETE {
         return refused(r#"{"offered":["DELETE"]}"#, HeaderValue::from_static("DELETE"));
     }
-    let (code, body) = purge::answer(query, |purging| status.purge(purging));
-    json(code, body)
+    match purge::purge(query, |purging| status.purge(purging)) {
+        Ok(()) => json(StatusCode::OK, purge::done(status.purge_is_shared().await)),
+        Err((code, body)) => json(code, body),
+    }
 }
 
 fn refused(offered: &'static str, allow: HeaderValue) -> Response<Full<Bytes>> {
@@ -210,6 +221,10 @@ mod tests {
         }
         fn purge(&self, _purging: &Purging) -> bool {
             self.waiting.is_empty()
+        }
+
+        async fn purge_is_shared(&self) -> Option<bool> {
+            None
         }
     }
 

@@ -77,13 +77,24 @@ fn url(text: &str) -> Result<Uri, String> {
         .ok_or_else(|| format!("`{text}` is no URL with a host, such as https://api.example/menu?lang=en"))
 }
 
-/// What an operator is told.
-pub(super) fn answer(query: &str, purge: impl FnOnce(&Purging) -> bool) -> (StatusCode, String) {
-    match Purging::parse(query) {
-        Err(why) => (StatusCode::BAD_REQUEST, serde_json::json!({ "error": why }).to_string()),
-        Ok(purging) if purge(&purging) => (StatusCode::OK, r#"{"status":"purged"}"#.to_owned()),
-        Ok(_) => (StatusCode::NOT_FOUND, r#"{"error":"no route keeps answers"}"#.to_owned()),
+/// What an operator is told of what was done; `shared` is whether other instances know it, where they share.
+pub(super) fn done(shared: Option<bool>) -> &'static str {
+    match shared {
+        None => r#"{"status":"purged"}"#,
+        Some(true) => r#"{"status":"purged","shared":true}"#,
+        Some(false) => r#"{"status":"purged","shared":false}"#,
     }
+}
+
+/// Does what a query asks for.
+///
+/// # Errors
+/// What an operator is told when nothing was done.
+pub(super) fn purge(query: &str, purge: impl FnOnce(&Purging) -> bool) -> Result<(), (StatusCode, String)> {
+    let purging = Purging::parse(query)
+        .map_err(|why| (StatusCode::BAD_REQUEST, serde_json::json!({ "error": why }).to_string()))?;
+    let none = || (StatusCode::NOT_FOUND, r#"{"error":"no route keeps answers"}"#.to_owned());
+    purge(&purging).then_some(()).ok_or_else(none)
 }
 
 #[cfg(test)]

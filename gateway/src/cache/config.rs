@@ -15,11 +15,29 @@ pub struct CacheConfig {
     /// The most bytes of one answer's body.
     #[serde(default = "max_object")]
     pub max_object: Size,
+    /// Whether instances find what others keep, by the top-level `redis`; each keeps its own unless given.
+    #[serde(default)]
+    pub shared: Option<SharedCacheConfig>,
+}
+
+/// How instances share what they keep.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SharedCacheConfig {
+    /// How long Redis is waited for by who has missed.
+    #[serde(default = "shared_timeout")]
+    pub timeout: Span,
+    /// The most bytes of one answer's body.
+    #[serde(default = "shared_max_object")]
+    pub max_object: Size,
+    /// How long an answer stands in Redis at most.
+    #[serde(default = "shared_max_age")]
+    pub max_age: Span,
 }
 
 impl Default for CacheConfig {
     fn default() -> Self {
-        CacheConfig { max_size: max_size(), max_object: max_object() }
+        CacheConfig { max_size: max_size(), max_object: max_object(), shared: None }
     }
 }
 
@@ -31,6 +49,21 @@ fn max_size() -> Size {
 /// Larger ones push out hundreds of others.
 fn max_object() -> Size {
     Size::mib(8)
+}
+
+/// Some times what Redis takes, and less than most services do.
+fn shared_timeout() -> Span {
+    Span::millis(20)
+}
+
+/// What goes through a network within the timeout.
+fn shared_max_object() -> Size {
+    Size::mib(1)
+}
+
+/// What nobody has made invalid for so long is asked for anew for once.
+fn shared_max_age() -> Span {
+    Span::secs(24 * 3_600)
 }
 
 /// Whose answers a route's are.

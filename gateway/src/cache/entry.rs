@@ -207,6 +207,12 @@ impl Entry {
         Told::Hit { ttl: status::ttl(self.draft.terms.lifetime, self.draft.age()) }
     }
 
+    /// The same where another instance had kept it.
+    #[must_use]
+    pub fn shared_hit(&self) -> Told {
+        Told::SharedHit { ttl: status::ttl(self.draft.terms.lifetime, self.draft.age()) }
+    }
+
     /// What it takes, in bytes: the body, the header section with the table it stands in, and what stands around it.
     #[must_use]
     pub fn size(&self) -> usize {

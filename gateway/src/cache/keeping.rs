@@ -12,12 +12,9 @@ use super::{
     config::By,
     control::{Asked, Rules},
     store::{Before, Mark},
+    tags,
 };
 
-/// The tags of an answer, separated by commas.
-pub const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
-/// The same, separated by blanks.
-pub const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 /// How services learn that `Surrogate-Control` is read here, and by which name this cache is meant.
 pub const SURROGATE_CAPABILITY: HeaderName = HeaderName::from_static("surrogate-capability");
 /// What it says.
@@ -49,6 +46,12 @@ pub struct Stood {
 }
 
 impl Stood {
+    /// How things stand before `key` is asked for.
+    #[must_use]
+    pub fn of_key(store: &Store, key: &Key<'_>) -> Self {
+        Stood::of(store, key.host, key.target, key.tags())
+    }
+
     /// How things stand before `target` is asked for at `host`, under `tags` that are known before: a purge of other tags
     /// leaves it alone.
     #[must_use]
@@ -56,14 +59,11 @@ impl Stood {
         Stood { before: store.before(host, target), own: tags.map(|tag| store.tag(tag)).collect() }
     }
 
-    /// The marks of an answer with this header section. None if one of the tags that it names may have been purged while it
+    /// The marks of an answer with these header sections. None if one of the tags that it names may have been purged while it
     /// was on its way.
     #[must_use]
-    pub fn marks(&self, store: &Store, headers: &HeaderMap) -> Option<Box<[Mark]>> {
-        let lines = |name: &HeaderName| headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
-        let tags = lines(&CACHE_TAG).flat_map(|line| line.split(',')).map(str::trim);
-        let keys = lines(&SURROGATE_KEY).flat_map(str::split_ascii_whitespace);
-        let told = store.marks(self.before, tags.chain(keys).filter(|tag| !tag.is_empty()))?;
+    pub fn marks(&self, store: &Store, headers: &[&HeaderMap]) -> Option<Box<[Mark]>> {
+        let told = store.marks(self.before, headers.iter().copied().flat_map(tags::of))?;
         Some(if self.own.is_empty() { told } else { [&*told, &*self.own].concat().into() })
     }
 }
@@ -78,7 +78,7 @@ impl Keeping {
     /// How things stand before `key` is asked for. What is made invalid from now on is not kept.
     #[must_use]
     pub fn stands(&self, key: &Key<'_>) -> Stood {
-        Stood::of(&self.store, key.host, key.target, key.tags.split('\n').filter(|tag| !tag.is_empty()))
+        Stood::of_key(&self.store, key)
     }
 
     /// What the rules want to know of a request by `method` with these header fields. `named` is whether it came with

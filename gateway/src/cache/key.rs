@@ -6,7 +6,10 @@
 
 use std::hash::{BuildHasher, Hasher};
 
+use aws_lc_rs::digest::{Context, SHA256};
 use http::{HeaderName, HeaderValue};
+
+use super::shared::{finish, hash_part};
 
 /// Everything that services are told of a caller, and may answer by.
 #[derive(Debug, Clone, Copy)]
@@ -97,6 +100,11 @@ impl Key<'_> {
         state.finish()
     }
 
+    /// The tags one by one.
+    pub fn tags(&self) -> impl Iterator<Item = &str> {
+        self.tags.split('\n').filter(|tag| !tag.is_empty())
+    }
+
     /// A copy to keep.
     #[must_use]
     pub fn owned(&self) -> OwnedKey {
@@ -130,6 +138,23 @@ impl OwnedKey {
             && *self.host == *key.host
             && *self.tags == *key.tags
             && (self.tls, self.route) == (key.tls, key.route)
+    }
+
+    /// Host and target.
+    pub(super) fn url(&self) -> (&[u8], &str) {
+        (&self.host, &self.target)
+    }
+
+    /// The same on all instances, and never for two keys: a SHA-256 over all of it, from which nobody learns a token.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        let mut hash = Context::new(&SHA256);
+        hash.update(&self.route.to_be_bytes());
+        hash.update(&[u8::from(self.tls), u8::from(self.whose.is_some())]);
+        hash_part(&mut hash, &self.host);
+        hash_part(&mut hash, self.target.as_bytes());
+        hash_part(&mut hash, self.whose.as_deref().unwrap_or_default());
+        hash_part(&mut hash, self.tags.as_bytes());
+        finish(hash)
     }
 
     /// What it takes, in bytes.
@@ -179,6 +204,7 @@ mod tests {
         for other in &others {
             assert!(!owned.is(other) && !other.owned().is(&key), "{other:?}");
             assert_ne!(other.hash(&random), key.hash(&random));
+            assert_ne!(other.owned().digest(), owned.digest());
         }
     }
 }

@@ -4,8 +4,8 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -17,6 +17,8 @@ use prometheus_client::{
         gauge::ConstGauge,
     },
 };
+
+use crate::redis::RedisMetrics;
 
 /// The counters of one route that keeps answers.
 #[derive(Debug, Default)]
@@ -77,6 +79,73 @@ pub struct StoreMetrics {
     pub evictions: Counter,
     /// Bytes, as of the last look.
     bytes: AtomicU64,
+    /// Of the second tier, if there is one.
+    pub shared: OnceLock<Arc<SharedMetrics>>,
+}
+
+/// The counters of the second tier.
+#[derive(Debug, Default)]
+pub struct SharedMetrics {
+    /// What was found there and may be believed.
+    pub hits: Counter,
+    /// What was not.
+    pub misses: Counter,
+    /// Nobody answered in time, or nobody was asked since Redis is away.
+    pub late: Counter,
+    /// What stood there could not be read.
+    pub unreadable: Counter,
+    /// Answers that were written.
+    pub written: Counter,
+    /// Answers that were not, since there was too much to do or Redis away.
+    pub dropped: Counter,
+    /// What was made invalid here and told to others.
+    pub told: Counter,
+    /// What others have made invalid.
+    pub heard: Counter,
+    pub(super) redis: Arc<RedisMetrics>,
+    reading: AtomicBool,
+}
+
+impl SharedMetrics {
+    pub(super) fn tell_reading(&self, reading: bool) {
+        self.reading.store(reading, Relaxed);
+    }
+
+    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let rows: [(_, _, &[(&str, &Counter)]); 3] = [
+            (
+                "gateway_cache_shared_lookups",
+                "Looks into the second tier, by what came of them",
+                &[
+                    ("hit", &self.hits),
+                    ("miss", &self.misses),
+                    ("away", &self.late),
+                    ("unreadable", &self.unreadable),
+                ],
+            ),
+            (
+                "gateway_cache_shared_writes",
+                "Answers for the second tier",
+                &[("written", &self.written), ("dropped", &self.dropped)],
+            ),
+            (
+                "gateway_cache_shared_purges",
+                "What was made invalid, here and by others",
+                &[("told", &self.told), ("heard", &self.heard)],
+            ),
+        ];
+        for (name, help, outcomes) in rows {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (outcome, count) in outcomes {
+                let counter = ConstCounter::new(count.get());
+                counter.encode(family.encode_family(&[("outcome", *outcome)])?)?;
+            }
+        }
+        let help = "Whether the second tier answers, and purges of others are heard of";
+        let gauge = encoder.encode_descriptor("gateway_cache_shared_up", help, None, MetricType::Gauge)?;
+        let up = self.redis.up() && self.reading.load(Relaxed);
+        ConstGauge::new(i64::from(up)).encode(gauge)
+    }
 }
 
 impl StoreMetrics {
@@ -141,5 +210,6 @@ pub fn encode(
     ConstCounter::new(store.evictions.get()).encode(counter)?;
     let help = "Bytes of all answers that are kept";
     let gauge = encoder.encode_descriptor("gateway_cache_bytes", help, None, MetricType::Gauge)?;
-    ConstGauge::new(store.bytes() as i64).encode(gauge)
+    ConstGauge::new(store.bytes() as i64).encode(gauge)?;
+    store.shared.get().map_or(Ok(()), |shared| shared.encode(encoder))
 }

@@ -2,8 +2,8 @@
 //!
 //! The rules are pure functions: `control.rs` over `directives.rs`, `vary.rs`, `conditional.rs`. What is kept is in
 //! `store.rs`, by `key.rs`; `flight.rs` sees to it that of many who miss the same only one asks, and `filling.rs` gives all
-//! of them one body while it comes. It stands behind the guard: nobody is answered from here who may not ask.
-//! `keeping.rs` is what routes and parts of compositions do alike.
+//! of them one body while it comes; `shared/` is a second tier in Redis. It stands behind the guard: nobody is answered from
+//! here who may not ask. `keeping.rs` is what routes and parts of compositions do alike.
 //! Not here: asking services (`proxy/cached.rs` and `composition/kept.rs` put both together).
 
 pub mod conditional;
@@ -17,16 +17,19 @@ pub mod flight;
 mod keeping;
 pub mod key;
 pub mod metrics;
+pub mod shared;
 pub mod status;
 pub mod store;
+pub mod tags;
 pub mod vary;
 
 pub use self::{
     config::CacheConfig,
     entry::{Draft, Entry},
     filling::Filling,
-    keeping::{CACHE_TAG, CAPABILITY, Keeping, SURROGATE_CAPABILITY, SURROGATE_KEY, Stood},
+    keeping::{CAPABILITY, Keeping, SURROGATE_CAPABILITY, Stood},
     key::{Key, Whose},
-    metrics::{CacheMetrics, InvalidationMetrics, StoreMetrics},
+    metrics::{CacheMetrics, InvalidationMetrics, SharedMetrics, StoreMetrics},
+    shared::Shared,
     store::{Found, Store},
 };

@@ -45,6 +45,11 @@ pub enum Told {
         /// How long.
         ttl: i64,
     },
+    /// The same, by what another instance has kept.
+    SharedHit {
+        /// How long.
+        ttl: i64,
+    },
     /// Sent on.
     Forwarded {
         /// Why.
@@ -74,9 +79,10 @@ impl Told {
     /// Says so, behind what caches on the way have said (RFC 9211 section 2).
     pub fn tell(self, headers: &mut HeaderMap) {
         let value = match self {
-            Told::Hit { ttl } => {
+            Told::Hit { ttl } | Told::SharedHit { ttl } => {
                 let mut text = String::with_capacity(40);
                 write!(text, "gateway;hit;ttl={ttl}").expect("writing to a string cannot fail");
+                text.push_str(if matches!(self, Told::Hit { .. }) { "" } else { ";detail=shared" });
                 HeaderValue::try_from(text).expect("a token and a number")
             }
             Told::Forwarded { fwd, status, stored, collapsed } => {
@@ -104,6 +110,7 @@ mod tests {
         for (told, text) in [
             (Told::Hit { ttl: 30 }, "gateway;hit;ttl=30"),
             (Told::Hit { ttl: -5 }, "gateway;hit;ttl=-5"),
+            (Told::SharedHit { ttl: 30 }, "gateway;hit;ttl=30;detail=shared"),
             (Told::passed(Fwd::Method), "gateway;fwd=method"),
             (
                 Told::Forwarded { fwd: Fwd::Stale, status: not_modified, stored: true, collapsed: false },

@@ -23,17 +23,17 @@ use super::{
     config::CacheConfig,
     entry::Entry,
     flight::Flights,
+    keeping::Stood,
     key::{Key, OwnedKey},
     metrics::StoreMetrics,
+    shared::{Purged, Shared, What},
     vary::Selection,
 };
 
 /// 8 MiB of them, so that few URLs share one.
-const MARKS: usize = 1 << 20;
+pub(super) const MARKS: usize = 1 << 20;
 /// Of one URL and one caller. More would make each look a long one.
 const MOST_VARIANTS: usize = 32;
-/// Of one answer. Each is looked at for every answer that is given out.
-const MOST_TAGS: usize = 64;
 /// How long a URL whose answers cannot be kept is not waited for.
 const PASS: Duration = Duration::from_secs(10);
 /// The low half of a mark counts what is marked as no longer good, the high half what is gone.
@@ -54,7 +54,7 @@ pub struct Before {
 }
 
 /// How a purge treats what it meets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purge {
     /// It is gone.
     Hard,
@@ -81,7 +81,7 @@ impl Shelf {
 }
 
 /// The two counters of what has this hash.
-fn two(hash: u64) -> [u32; 2] {
+pub(super) fn two(hash: u64) -> [u32; 2] {
     [hash as u32, (hash >> 32) as u32].map(|half| half % MARKS as u32)
 }
 
@@ -113,6 +113,8 @@ pub struct Store {
     pub(super) coming: AtomicU64,
     /// Who is asking for what.
     pub(crate) flights: Flights,
+    /// What other instances keep as well, if they share it.
+    shared: Option<Arc<Shared>>,
     metrics: Arc<StoreMetrics>,
 }
 
@@ -138,6 +140,16 @@ impl Store {
     /// An empty one.
     #[must_use]
     pub fn new(config: &CacheConfig, metrics: Arc<StoreMetrics>) -> Arc<Self> {
+        Store::sharing(config, metrics, None)
+    }
+
+    /// An empty one, with a second tier behind it.
+    #[must_use]
+    pub fn sharing(
+        config: &CacheConfig,
+        metrics: Arc<StoreMetrics>,
+        shared: Option<Arc<Shared>>,
+    ) -> Arc<Self> {
         let counted = metrics.clone();
         let shelves = Cache::builder()
             .max_capacity(config.max_size.0)
@@ -157,6 +169,7 @@ impl Store {
             random: RandomState::new(),
             coming: AtomicU64::new(0),
             flights: Flights::default(),
+            shared,
             metrics,
         })
     }
@@ -165,6 +178,12 @@ impl Store {
     #[must_use]
     pub fn config(&self) -> &CacheConfig {
         &self.config
+    }
+
+    /// What instances share, if they do.
+    #[must_use]
+    pub fn shared(&self) -> Option<&Arc<Shared>> {
+        self.shared.as_ref()
     }
 
     /// Whether bodies that are still coming take more than a quarter of what may be kept: clients that read slowly could
@@ -208,12 +227,38 @@ impl Store {
         Found::Other(other.cloned())
     }
 
-    /// Keeps an answer, in the place of the one that fitted the same requests.
+    /// Keeps an answer, in the place of the one that fitted the same requests, and offers it to other instances.
     pub fn put(&self, hash: u64, entry: Entry) {
-        if self.stands(&entry.draft.marks).is_none() {
-            return; // it changed while it was on its way
+        if let (Some(entry), Some(shared)) = (self.put_here(hash, entry), &self.shared) {
+            shared.offer(&entry);
         }
+    }
+
+    /// The same for this instance alone. What it is now, unless it changed while it was on its way.
+    pub fn put_here(&self, hash: u64, entry: Entry) -> Option<Arc<Entry>> {
+        self.stands(&entry.draft.marks)?;
         let entry = Arc::new(entry);
+        self.keep(hash, &entry);
+        Some(entry)
+    }
+
+    /// What another instance keeps for this request, from now on here as well.
+    pub async fn look_further(&self, hash: u64, key: &Key<'_>, request: &HeaderMap) -> Option<Arc<Entry>> {
+        let shared = self.shared.as_ref()?;
+        let stood = Stood::of_key(self, key);
+        let mut entry = shared.look(key, request).await?;
+        entry.draft.marks = stood.marks(self, &[&entry.draft.headers])?;
+        let entry = Arc::new(entry);
+        self.keep(hash, &entry);
+        self.is_kept(&entry).then_some(entry)
+    }
+
+    /// Whether an answer may still be given out.
+    pub(super) fn is_kept(&self, entry: &Entry) -> bool {
+        self.is_valid(&entry.draft.marks)
+    }
+
+    fn keep(&self, hash: u64, entry: &Arc<Entry>) {
         self.change(hash, &entry.draft.key, |shelf| {
             shelf.pass_until = None;
             shelf.variants.retain(|known| {
@@ -231,6 +276,10 @@ impl Store {
 
     /// Takes an answer away that has been replaced by one that cannot be kept.
     pub fn remove(&self, hash: u64, gone: &Arc<Entry>) {
+        if gone.draft.age() < gone.draft.terms.lifetime {
+            let (host, target) = gone.draft.key.url();
+            self.tell(Purge::Hard, || What::Url { host: host.into(), target: target.into() });
+        }
         self.change(hash, &gone.draft.key, |shelf| shelf.variants.retain(|known| !Arc::ptr_eq(known, gone)));
     }
 
@@ -257,7 +306,7 @@ impl Store {
     /// The marks of an answer with these tags. None if it has any and a tag was purged since: it may have been one of these.
     #[must_use]
     pub fn marks<'a>(&self, before: Before, tags: impl Iterator<Item = &'a str>) -> Option<Box<[Mark]>> {
-        let tags = tags.take(MOST_TAGS).map(|tag| self.mark(self.tag_mark(tag)));
+        let tags = tags.map(|tag| self.mark(self.tag_mark(tag)));
         let marks: Box<[Mark]> = std::iter::once(before.url).chain(tags).collect();
         (marks.len() == 1 || self.tag_purges.load(Ordering::Acquire) == before.tag_purges).then_some(marks)
     }
@@ -306,17 +355,53 @@ impl Store {
 
     /// Makes invalid what is kept for a URL, for whomever.
     pub fn purge_url(&self, host: &[u8], target: &str, how: Purge) {
+        self.tell(how, || What::Url { host: host.into(), target: target.into() });
         self.bump(self.url_mark(host, target), how);
     }
 
     /// Makes invalid what carries a tag.
     pub fn purge_tag(&self, tag: &str, how: Purge) {
+        self.tell(how, || What::Tag(tag.into()));
+        self.bump_tag(tag, how);
+    }
+
+    fn bump_tag(&self, tag: &str, how: Purge) {
         self.bump(self.tag_mark(tag), how);
         self.tag_purges.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Makes everything invalid.
     pub fn purge_all(&self, how: Purge) {
+        self.tell(how, || What::All);
+        self.bump_all(how);
+    }
+
+    /// First what others are to be told, so that what they keep is not believed; then what is kept here.
+    fn tell(&self, how: Purge, what: impl FnOnce() -> What) {
+        if let Some(shared) = &self.shared {
+            shared.tell(Purged { what: what(), how });
+        }
+    }
+
+    /// Makes invalid what another instance has made so.
+    pub(super) fn apply(&self, purged: &Purged) {
+        match &purged.what {
+            What::Url { host, target } => self.bump(self.url_mark(host, target), purged.how),
+            What::Tag(tag) => self.bump_tag(tag, purged.how),
+            What::All => self.bump_all(purged.how),
+        }
+    }
+
+    /// Whether all other instances have been told what was made invalid until now, `within` this time; none if nothing is
+    /// shared.
+    pub async fn is_told(&self, within: Duration) -> Option<bool> {
+        match &self.shared {
+            Some(shared) => Some(shared.is_told(within).await),
+            None => None,
+        }
+    }
+
+    fn bump_all(&self, how: Purge) {
         (0..MARKS as u32).for_each(|at| self.bump([at], how));
         if how == Purge::Hard {
             self.shelves.invalidate_all();

@@ -68,6 +68,21 @@ impl Selection {
         Selection(self.0.iter().map(|(name, _)| (name.clone(), normalized(request, name))).collect())
     }
 
+    /// A request's values of these fields.
+    #[must_use]
+    pub fn by(names: Box<[HeaderName]>, request: &HeaderMap) -> Self {
+        let value = |name: HeaderName| {
+            let value = normalized(request, &name);
+            (name, value)
+        };
+        Selection(names.into_iter().map(value).collect())
+    }
+
+    /// Each field and what the request had in it.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (&HeaderName, Option<&[u8]>)> {
+        self.0.iter().map(|(name, value)| (name, value.as_deref()))
+    }
+
     /// Feeds what tells it from others of the same URL.
     pub fn feed(&self, state: &mut impl std::hash::Hasher) {
         use std::hash::Hash;

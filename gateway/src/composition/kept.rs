@@ -142,7 +142,7 @@ impl Kept {
         self: &Arc<Self>,
         look: &Look<'_>,
         lead: Lead,
-        stale: Option<Arc<Entry>>,
+        mut stale: Option<Arc<Entry>>,
     ) -> Result<Got, Fault> {
         // Another leader may have ended between the look and the join.
         if let Found::Entry { entry, soft } = self.keeping.store.find(look.hash, &look.key, &self.sent)
@@ -151,6 +151,14 @@ impl Kept {
             lead.end(Outcome::LookAgain);
             self.keeping.metrics.coalesced.inc();
             return Ok(kept(&entry));
+        }
+        if let Some(entry) = self.keeping.store.look_further(look.hash, &look.key, &self.sent).await {
+            if reuse(&entry, false) == Reuse::Fresh {
+                lead.end(Outcome::LookAgain);
+                self.keeping.metrics.hits.inc();
+                return Ok(kept(&entry));
+            }
+            stale = Some(entry);
         }
         let stood = self.keeping.stands(&look.key);
         let mut fields =
@@ -223,7 +231,8 @@ impl Kept {
         stood: &Stood,
     ) -> Got {
         self.keeping.metrics.revalidated.inc();
-        let marks = stood.marks(&self.keeping.store, headers);
+        // A 304 need not repeat the tags.
+        let marks = stood.marks(&self.keeping.store, &[headers, &stale.draft.headers]);
         let known = marks.is_some();
         let rules = &self.keeping.rules;
         match stale.renewed(headers, &self.asked(look), arrival, rules, marks.unwrap_or_default()) {
@@ -254,7 +263,7 @@ impl Kept {
         stood: &Stood,
     ) -> Got {
         self.keeping.metrics.misses.inc();
-        let Some(marks) = stood.marks(&self.keeping.store, &fetched.headers) else {
+        let Some(marks) = stood.marks(&self.keeping.store, &[&fetched.headers]) else {
             lead.end(Outcome::LookAgain); // it may have changed on its way: those who wait ask anew, one for all
             return from_service(fetched.json, None);
         };

@@ -141,7 +141,7 @@ impl Builder<'_> {
         self.credentials = fields.collect();
         self.sets = self.sets();
         let browsers = self.default_browsers();
-        self.store = self.store();
+        self.store = self.store(redis.as_ref());
         services.loaders = self.loaders(&services);
         let mut routes = Router::default();
         for (index, typed) in self.config.routes.iter().enumerate() {

@@ -2,20 +2,18 @@
 //!
 //! Not here: the rules about that (`cache/`).
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use http::HeaderName;
+use indexmap::IndexMap;
 
 use super::{RouteConfig, across::parts, build::Builder};
 use crate::{
-    auth::config::AuthConfig,
+    auth::config::{AuthConfig, ProviderConfig},
     cache::{
-        CacheMetrics, Keeping, Store,
-        config::{By, RouteCacheConfig},
+        CacheMetrics, Keeping, Shared, Store,
+        config::{By, RouteCacheConfig, SharedCacheConfig},
     },
     composition::{
         self, Kept, Service,
@@ -24,6 +22,7 @@ use crate::{
     identity::{OURS, USER_ID, USER_ROLES},
     mistake::{Mistake, below},
     proxy::{Cached, Invalidates, Origin, config::ForwardConfig},
+    redis::{Redis, TIMEOUTS},
     tags::{Known, Tag, Tags, Wrong},
     units::Span,
 };
@@ -32,6 +31,9 @@ use crate::{
 /// and not so long that nobody would take it for what is so.
 const LAST_GOOD: Span = Span::secs(3600);
 
+/// The longest that an answer may be shared.
+const MOST_HOURS: u64 = 720;
+
 /// A route, as it is called in metrics.
 fn name(typed: &RouteConfig) -> String {
     format!("{} {}", typed.methods.join(","), typed.path)
@@ -39,11 +41,14 @@ fn name(typed: &RouteConfig) -> String {
 
 impl Builder<'_> {
     /// Where answers are kept, if any route or loader keeps some. What is kept already stays, unless other sizes are asked for.
-    pub(super) fn store(&mut self) -> Option<Arc<Store>> {
+    pub(super) fn store(&mut self, redis: Option<&Arc<Redis>>) -> Option<Arc<Store>> {
         let typed = &self.config.cache;
         if typed.max_object.0 > typed.max_size.0 {
             let mistake = Mistake::new("cache.max_object", "one answer may be larger than all together");
             self.mistakes.add(mistake.expected("at most `cache.max_size`"));
+        }
+        if let Some(shared) = &typed.shared {
+            self.check_shared_cache(shared);
         }
         let kept = |route: &RouteConfig| {
             route.cache.is_some() || parts(route).any(|(_, _, part)| part.cache.is_some())
@@ -54,8 +59,37 @@ impl Builder<'_> {
             return None;
         }
         let before = self.ground.before.and_then(|before| before.cache.as_ref());
-        let unchanged = before.filter(|before| before.config() == typed);
-        Some(unchanged.cloned().unwrap_or_else(|| Store::new(typed, self.ground.metrics.cache_store())))
+        let same = |before: &&Arc<Store>| {
+            let place = self.config.redis.as_ref();
+            let moved = |shared: &Arc<Shared>| place.is_none_or(|redis| !shared.is_in(redis));
+            before.config() == typed && !before.shared().is_some_and(moved)
+        };
+        if let Some(unchanged) = before.filter(same) {
+            return Some(unchanged.clone());
+        }
+        let metrics = self.ground.metrics.cache_store();
+        let shared = typed.shared.as_ref().zip(redis).map(|(typed, redis)| {
+            let metrics = metrics.shared.get_or_init(Arc::default).clone();
+            Shared::new(typed, redis, metrics)
+        });
+        Some(Store::sharing(typed, metrics, shared))
+    }
+
+    fn check_shared_cache(&mut self, typed: &SharedCacheConfig) {
+        if self.config.redis.is_none() && !self.loaded.has_erased("redis") {
+            let message = "the cache is shared, and there is no `redis` to share it by";
+            let help = "say where it is: `redis: { url: redis://HOST:PORT }`";
+            self.mistakes.add(Mistake::new("cache.shared:", message).help(help));
+        }
+        let (least, most) = TIMEOUTS;
+        if typed.timeout < least || typed.timeout > most {
+            let message = "cache: so long Redis is not waited for, or none could answer in so short a time";
+            self.mistakes.add(Mistake::new("cache.shared.timeout", message).expected("2ms to 1s"));
+        }
+        if !(Span::secs(1)..=Span::secs(MOST_HOURS * 3_600)).contains(&typed.max_age) {
+            let message = "cache: so long nothing is kept for others, or too short for anybody to find it";
+            self.mistakes.add(Mistake::new("cache.shared.max_age", message).expected("1s to 720h"));
+        }
     }
 
     /// What keeps the answers of a route to `origin`, if they are kept.
@@ -69,7 +103,7 @@ impl Builder<'_> {
         let cache = typed.cache.as_ref()?;
         let upstream = self.config.upstreams.get(&forward.to);
         // All that an answer may depend on, and who may have it: with another configuration, another answer.
-        let of = format!("{typed:?} {upstream:?} {:?}", self.config.identity);
+        let of = format!("{typed:?} {upstream:?} {:?} {:?}", self.config.identity, self.vouching(typed));
         let metrics = self.ground.metrics.cache(&name(typed));
         let tags = self.tags(&cache.tags, &[], typed, &below(&below(at, "cache"), "tags"));
         let keeping = self.keeping(cache, &of, typed.timeout.0, metrics)?;
@@ -96,7 +130,7 @@ impl Builder<'_> {
         // Two routes with the same part share what is kept of it; who vouches for their callers is the same, too.
         let who = match &typed.auth {
             AuthConfig::None => None,
-            AuthConfig::By(rule) => Some((&rule.provider, &rule.providers)),
+            AuthConfig::By(rule) => Some((&rule.provider, &rule.providers, self.vouching(typed))),
         };
         let of = format!("{part:?} {upstream} {of:?} {who:?} {:?}", self.config.identity);
         let metrics = self.ground.metrics.cached_part(&name(typed), name_of_part);
@@ -107,6 +141,13 @@ impl Builder<'_> {
         Some(Arc::new(Kept { service, keeping, tags, decides, falls_back, sent }))
     }
 
+    /// Who vouches for the callers of a route.
+    fn vouching(&self, typed: &RouteConfig) -> Option<&IndexMap<String, ProviderConfig>> {
+        (typed.auth != AuthConfig::None).then_some(&self.config.providers)
+    }
+
+    /// `of` is all that an answer may depend on: with another configuration, or another version of the gateway, another
+    /// answer. It comes to the same number on all instances.
     fn keeping(
         &self,
         cache: &RouteCacheConfig,
@@ -115,9 +156,9 @@ impl Builder<'_> {
         metrics: Arc<CacheMetrics>,
     ) -> Option<Keeping> {
         let store = self.store.clone()?;
-        let mut hash = DefaultHasher::new();
-        of.hash(&mut hash);
-        let (by, unkeyed, route) = (cache.by, self.unkeyed(cache.by), hash.finish());
+        let hash = digest(&SHA256, format!("{} {of}", env!("CARGO_PKG_VERSION")).as_bytes());
+        let route = hash.as_ref().first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
+        let (by, unkeyed) = (cache.by, self.unkeyed(cache.by));
         Some(Keeping { store, rules: cache.rules(), by, unkeyed, route, timeout, metrics })
     }
 

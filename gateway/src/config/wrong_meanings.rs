@@ -375,6 +375,10 @@ wrong! {
     a_loader_with_times_and_sizes_for_nothing: format!("{RIGHT}routes: []\n{}", concat!(
         "loaders:\n  a:\n    get: order/orders?ids={keys}\n    key: id\n    max_keys: 0\n    timeout: 0s\n    max_size: 0B\n",
         "    cache: { ttl: 500ms, stale_while_revalidate: 0s, stale_if_error: 1ms, tags: [orders, \"{key}-{id}\"] }\n"));
+    a_shared_cache_without_a_redis: format!("{RIGHT}cache: {{ shared: {{}} }}\nroutes: []\n");
+    a_shared_cache_out_of_bounds:
+        redis("url: \"redis://cache:6379\"").replace("routes:", "cache: { shared: { timeout: 1ms, max_age: 721h } }\nroutes:");
+    a_shared_cache_that_is_only_wanted: format!("{RIGHT}cache: {{ shared: true }}\nroutes: []\n");
     nowhere_to_listen: ["listen: []", "routes: []", ""].join("\n");
     several_wrong_meanings_at_once: format!("{}{}",
         route("path: /orders/{orderId}\nmethods: [FETCH]\nauth: { provider: nobody }\nlimits: [none]\ncompose:\n  \
@@ -433,6 +437,10 @@ fn what_is_said_of_caches_may_be_right() {
     let write = "  - path: /orders/{orderId}\n    methods: [POST]\n    auth: none\n    ask: { o: { get: \"order/{orderId}\" } }\n    \
          invalidates: [\"order:{orderId}\", \"history:{o.consumerId}\"]\n    forward: { to: order }\n";
     assert_eq!(said(&format!("{}{write}", composed(part))), "");
+    for right in ["{}", "{ timeout: 1s, max_object: 64KiB, max_age: 720h }"] {
+        let redis = redis("url: \"redis://cache:6379\"");
+        assert_eq!(said(&format!("{redis}cache: {{ shared: {right} }}\n")), "", "{right}");
+    }
     let by = "path: /orders\nauth: { provider: ftgo }\ncache: { by: everyone }\nforward: { to: order }\n";
     assert_eq!(said(&route(by)), "");
 }

@@ -204,7 +204,7 @@ impl Inner {
             location.and_then(|location| kept.draft(fetched.status, &fetched.headers, location, batch.asked));
         let mut answers = Answers::with_capacity(batch.keys.len());
         for (key, before) in batch.keys.iter().zip(before) {
-            let (value, marks) = (value(key), before.marks(&kept.store, &fetched.headers));
+            let (value, marks) = (value(key), before.marks(&kept.store, &[&fetched.headers]));
             match (&draft, &marks, &value) {
                 (Some(draft), Some(marks), Ok(Some(json))) => {
                     kept.put(key, draft, json.clone(), marks.clone());

@@ -15,10 +15,11 @@ use tokio::time::Instant;
 
 use super::{flight::Flights, refresh::Refreshing, target::KEY};
 use crate::cache::{
-    CACHE_TAG, Draft, Entry, Found, Key, SURROGATE_KEY, Stood, Store,
+    Draft, Entry, Found, Key, Stood, Store,
     control::{self, Asked, Reuse, Rules},
     entry::Arrival,
     store::Mark,
+    tags::{CACHE_TAG, SURROGATE_KEY},
 };
 
 /// What of an answer's header section each of its values needs: all that decides for how long it is good, and what it is
@@ -142,7 +143,7 @@ impl Kept {
         }
         let key = self.key(key);
         let draft = Draft { key: key.owned(), marks, ..draft.clone() };
-        self.store.put(self.store.hash(&key), Entry { draft, body });
+        _ = self.store.put_here(self.store.hash(&key), Entry { draft, body });
     }
 
     /// Forgets what is no longer known, or may no longer be kept.

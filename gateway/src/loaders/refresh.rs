@@ -131,7 +131,7 @@ fn renew(kept: &Kept, old: &Entry, told: &HeaderMap, keys: &[Arc<str>], before: 
     let draft = location.and_then(|location| kept.draft(StatusCode::OK, &headers, location, asked));
     for (key, before) in keys.iter().zip(before) {
         let Some(entry) = kept.of_the_same_call(key, old) else { continue };
-        match (&draft, before.marks(&kept.store, &headers)) {
+        match (&draft, before.marks(&kept.store, &[&headers])) {
             (Some(draft), Some(marks)) => kept.put(key, draft, entry.body.clone(), marks),
             (None, _) => kept.remove(key),
             (Some(_), None) => {} // a tag was purged meanwhile, and it may have been one of these

@@ -241,8 +241,8 @@ impl Cached {
         self: &Arc<Self>,
         look: &Look<'_>,
         lead: Lead,
-        stale: Option<Arc<Entry>>,
-        fwd: Fwd,
+        mut stale: Option<Arc<Entry>>,
+        mut fwd: Fwd,
     ) -> Result<Response, Error> {
         // Another leader may have ended between the look and the join.
         if let Found::Entry { entry, soft } =
@@ -251,6 +251,17 @@ impl Cached {
         {
             lead.end(Outcome::LookAgain);
             return Ok(self.found(look, &entry));
+        }
+        let headers = look.client.headers;
+        if let Some(entry) = self.keeping.store.look_further(look.hash, &look.key, headers).await {
+            match self.reuse(&entry, false, headers) {
+                Reuse::Fresh => return Ok(self.found_further(look, lead, &entry, Reuse::Fresh)),
+                // Who has one that is no longer good asks for it anew.
+                Reuse::WhileRevalidating if stale.is_none() => {
+                    return Ok(self.found_further(look, lead, &entry, Reuse::WhileRevalidating));
+                }
+                Reuse::WhileRevalidating | Reuse::Validate => (stale, fwd) = (Some(entry), Fwd::Stale),
+            }
         }
         let stood = self.keeping.stands(&look.key);
         let sent = self.sent(look.client.headers, stale.as_deref());
@@ -278,6 +289,24 @@ impl Cached {
                 }
             }
         }
+    }
+
+    /// An answer that another instance has kept.
+    fn found_further(
+        self: &Arc<Self>,
+        look: &Look<'_>,
+        lead: Lead,
+        entry: &Arc<Entry>,
+        reuse: Reuse,
+    ) -> Response {
+        lead.end(Outcome::LookAgain);
+        if reuse == Reuse::Fresh {
+            self.keeping.metrics.hits.inc();
+        } else {
+            self.keeping.metrics.stale.inc();
+            self.revalidate(look, entry);
+        }
+        entry.answer(look.client.method, look.client.headers, entry.shared_hit())
     }
 
     /// The header section to ask by: without the client's own conditions, which are decided here, and with those of what is
@@ -308,7 +337,8 @@ impl Cached {
         stood: &Stood,
     ) -> Response {
         self.keeping.metrics.revalidated.inc();
-        let marks = stood.marks(&self.keeping.store, response.headers());
+        // A 304 need not repeat the tags.
+        let marks = stood.marks(&self.keeping.store, &[response.headers(), &stale.draft.headers]);
         let status = Some(StatusCode::NOT_MODIFIED);
         let told = |stored| Told::Forwarded { fwd: Fwd::Stale, status, stored, collapsed: false };
         let asked = self.asked(look);
@@ -357,7 +387,7 @@ impl Cached {
         let (status, headers) = (response.status(), response.headers());
         let replaced = self.origin.fallback.as_ref().is_some_and(|fallback| fallback.replaces(status));
         let small = self.is_small(headers) && !replaced;
-        let draft = stood.marks(&self.keeping.store, headers).filter(|_| small).and_then(|marks| {
+        let draft = stood.marks(&self.keeping.store, &[headers]).filter(|_| small).and_then(|marks| {
             Draft::of(look.key.owned(), &asked, status, headers, arrival, &self.keeping.rules, marks).ok()
         });
         let status_of = |stored| Told::Forwarded { fwd, status: None, stored, collapsed: false };

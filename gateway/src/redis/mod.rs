@@ -7,7 +7,7 @@
 //! A connection is driven by the runtime that made it, so each worker has its own, and the circuit with it. To be asked on
 //! workers only.
 //!
-//! Not here: what is kept there (`rate_limit/redis_counter.rs`). TLS and clusters are not spoken; keys are made for clusters.
+//! Not here: what is kept there (`rate_limit/redis_counter.rs`, `cache/shared/`). TLS and clusters are not spoken; keys are made for clusters.
 
 pub mod config;
 mod link;
@@ -22,7 +22,7 @@ use std::{
 };
 
 use ::redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, FromRedisValue, IntoConnectionInfo, RedisResult,
+    AsyncConnectionConfig, Client, ConnectionAddr, FromRedisValue, IntoConnectionInfo, Pipeline, RedisResult,
     aio::MultiplexedConnection,
 };
 use futures_util::FutureExt;
@@ -38,7 +38,7 @@ use crate::{
 /// Connecting may take longer than an answer: nobody waits for it.
 const CONNECT_AT_MOST: Duration = Duration::from_millis(500);
 /// The least and the most that an answer may be waited for.
-const TIMEOUTS: (Span, Span) = (Span::millis(2), Span::secs(1));
+pub(crate) const TIMEOUTS: (Span, Span) = (Span::millis(2), Span::secs(1));
 /// How long what is written to see whether Redis can write stays there.
 const PROBE_MILLIS: u32 = 1_000;
 
@@ -111,6 +111,16 @@ impl Redis {
         Some(Arc::new(Redis { config, client, server, links, down, metrics }))
     }
 
+    /// The same Redis by connections of their own, for what would hold up the others, or may be waited for longer. `timeout`
+    /// is within the bounds.
+    #[must_use]
+    pub(crate) fn beside(&self, timeout: Span, metrics: Arc<RedisMetrics>) -> Arc<Self> {
+        let config = RedisConfig { timeout, ..self.config.clone() };
+        let links = (0..worker::MOST).map(|_| Mutex::new(Link::new())).collect();
+        let (client, server, down) = (self.client.clone(), self.server.clone(), AtomicUsize::new(0));
+        Arc::new(Redis { config, client, server, links, down, metrics })
+    }
+
     /// What it was built from. A reload keeps a Redis whose configuration did not change, with its connections.
     #[must_use]
     pub fn config(&self) -> &RedisConfig {
@@ -131,15 +141,38 @@ impl Redis {
         key: &str,
         arguments: &[&str],
     ) -> Result<T, Away> {
-        let link = &self.links[worker::index()];
-        let (mut connection, number) = link.lock().connection().ok_or(Away)?;
+        let (mut connection, number) = self.connection()?;
         let mut invocation = script.0.key(key);
         for argument in arguments {
             invocation.arg(*argument);
         }
+        self.heard(number, self.config.timeout.0, invocation.invoke_async(&mut connection)).await
+    }
+
+    /// Runs `commands`, and waits so long for all of their answers.
+    pub(crate) async fn ask<T: FromRedisValue>(
+        &self,
+        commands: &Pipeline,
+        patience: Duration,
+    ) -> Result<T, Away> {
+        let (mut connection, number) = self.connection()?;
+        self.heard(number, patience, commands.query_async(&mut connection)).await
+    }
+
+    fn connection(&self) -> Result<(MultiplexedConnection, u64), Away> {
+        self.links[worker::index()].lock().connection().ok_or(Away)
+    }
+
+    /// What is answered on the connection of that number, and what that says of it.
+    async fn heard<T>(
+        &self,
+        number: u64,
+        patience: Duration,
+        asked: impl Future<Output = RedisResult<T>>,
+    ) -> Result<T, Away> {
+        let link = &self.links[worker::index()];
         // The timer rounds up to whole milliseconds.
-        let patience = self.config.timeout.0 - Duration::from_millis(1);
-        match in_time(patience, invocation.invoke_async(&mut connection)).await {
+        match in_time(patience.saturating_sub(Duration::from_millis(1)), asked).await {
             Some(Ok(answer)) => {
                 link.lock().answered();
                 return Ok(answer);
@@ -149,6 +182,22 @@ impl Redis {
             None => {}
         }
         Err(Away)
+    }
+
+    /// A connection that is no worker's, for who waits without anybody waiting for it.
+    ///
+    /// # Errors
+    /// Why there is none, for the log.
+    pub(crate) async fn connect_apart(&self) -> Result<MultiplexedConnection, String> {
+        match tokio::time::timeout(CONNECT_AT_MOST, self.open()).await {
+            Ok(connected) => connected.map_err(|error| error.to_string()),
+            Err(_elapsed) => Err("it does not answer".to_owned()),
+        }
+    }
+
+    async fn open(&self) -> RedisResult<MultiplexedConnection> {
+        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        self.client.get_multiplexed_async_connection_with_config(&config).await
     }
 
     async fn connect(self: Arc<Self>, worker: usize) {
@@ -172,9 +221,7 @@ impl Redis {
     /// A connection on which something could be written in time: a Redis that is full, only read from or too far away
     /// would otherwise come and go all the time.
     async fn try_to_connect(&self) -> Result<MultiplexedConnection, String> {
-        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-        let connected = self.client.get_multiplexed_async_connection_with_config(&config).await;
-        let mut connection = connected.map_err(|error| error.to_string())?;
+        let mut connection = self.open().await.map_err(|error| error.to_string())?;
         let mut probe = ::redis::cmd("SET");
         probe.arg(format!("{}:probe", self.config.prefix)).arg(1).arg("PX").arg(PROBE_MILLIS);
         let written = probe.query_async::<()>(&mut connection);

@@ -10,7 +10,7 @@ mod writes;
 
 use std::{net::SocketAddr, time::Duration};
 
-use service::{Service, ok};
+pub(crate) use service::{Service, ok};
 
 use crate::{
     client::Answer,
@@ -52,7 +52,7 @@ async fn outcome(gate: &Gate, outcome: &str) -> u64 {
     .await
 }
 
-fn told(answer: &Answer) -> &str {
+pub(crate) fn told(answer: &Answer) -> &str {
     answer.header("cache-status")
 }
 
