@@ -82,6 +82,9 @@ pub struct ClientsConfig {
 pub struct AdminConfig {
     /// `127.0.0.1:9087`.
     pub address: SocketAddr,
+    /// The names with dots that operators ask for it by; addresses, and names without, always do.
+    #[serde(default)]
+    pub hosts: Vec<String>,
 }
 
 /// How connections are served.
