@@ -195,6 +195,7 @@ fn waiting(running: &Config, after: &Config) -> Vec<&'static str> {
         ("`access_log`", running.access_log != after.access_log),
         ("`server.workers`", one.workers != other.workers),
         ("`server.header_timeout`", one.header_timeout != other.header_timeout),
+        ("`server.min_progress`", one.min_progress != other.min_progress),
         ("`server.drain_timeout`", one.drain_timeout != other.drain_timeout),
         ("`server.max_connections`", one.max_connections != other.max_connections),
         (
