@@ -75,11 +75,14 @@ pub struct Activity {
     since: AtomicU32,
     /// Whether an answer waits for the client to read.
     blocked: AtomicBool,
+    /// Whether it has not taken all that it was given since it was waited for, and the bytes of that since `since`.
+    behind: AtomicBool,
+    taken: AtomicU32,
     /// Whether an answer broke off that only the end of the connection ends: then the end must not look like one.
     cut: AtomicBool,
     /// Whether all that was answered has been handed to the system.
     flushed: AtomicBool,
-    /// How often a client was given something of an answer, to tell one time from another; it wraps.
+    /// How many bytes of answers a client was given, to tell one time from another; it wraps.
     gifts: AtomicU32,
     /// Set while an answer ends because its client takes nothing of it.
     ending: AtomicBool,
@@ -100,12 +103,12 @@ pub struct Given {
 }
 
 impl Given {
-    /// Whether the answer of the stream that ran since `before` waits for its client now, if it `waited` then; and whether for
-    /// something new.
+    /// Whether the answer of the stream that ran since `before` waits for its client now, if it `waited` then; and for how many
+    /// new bytes.
     #[must_use]
-    pub fn since(self, before: Given, waited: bool) -> (bool, bool) {
+    pub fn since(self, before: Given, waited: bool) -> (bool, u32) {
         let waits = (u32::from(waited) + self.waiting).saturating_sub(before.waiting) > 0;
-        (waits, waits && self.gifts != before.gifts)
+        (waits, if waits { self.gifts.wrapping_sub(before.gifts) } else { 0 })
     }
 }
 
@@ -114,13 +117,15 @@ impl Default for Activity {
         let (answering, given) = (AtomicU32::new(0), AtomicU32::new(0));
         let since = AtomicU32::new(worker::ticks());
         let flushed = AtomicBool::new(true);
-        let (blocked, cut, ending, restless) = Default::default();
-        let (gifts, left, left_since, told) = Default::default();
+        let (blocked, behind, cut, ending, restless) = Default::default();
+        let (taken, gifts, left, left_since, told) = Default::default();
         Activity {
             answering,
             given,
             since,
             blocked,
+            behind,
+            taken,
             cut,
             flushed,
             gifts,
@@ -146,10 +151,11 @@ impl Activity {
         self.since.store(worker::ticks(), Relaxed);
     }
 
-    /// Something of an answer is there for the client to take.
-    pub fn given(&self) {
+    /// So many bytes of an answer are there for the client to take. What has none, such as trailers, counts as one.
+    pub fn given(&self, bytes: usize) {
+        let bytes = u32::try_from(bytes.max(1)).unwrap_or(u32::MAX);
         self.given.store(self.given.load(Relaxed) + 1, Relaxed);
-        self.gifts.store(self.gifts.load(Relaxed).wrapping_add(1), Relaxed);
+        self.gifts.store(self.gifts.load(Relaxed).wrapping_add(bytes), Relaxed);
         self.since.store(worker::ticks(), Relaxed);
     }
 
@@ -204,9 +210,23 @@ impl Activity {
         self.since.store(worker::ticks(), Relaxed);
     }
 
+    /// The client has taken so many bytes: nothing to speak of while it is behind and they are not `least` together.
+    pub fn took(&self, bytes: usize, least: usize) {
+        self.blocked.store(false, Relaxed);
+        let taken = (self.taken.load(Relaxed) as usize).saturating_add(bytes);
+        if taken < least && self.behind.load(Relaxed) {
+            self.taken.store(taken as u32, Relaxed);
+        } else {
+            self.taken.store(0, Relaxed);
+            self.since.store(worker::ticks(), Relaxed);
+        }
+    }
+
     /// The client takes no more bytes.
     pub fn blocked(&self) {
-        if !self.blocked.swap(true, Relaxed) {
+        self.blocked.store(true, Relaxed);
+        if !self.behind.swap(true, Relaxed) {
+            self.taken.store(0, Relaxed);
             self.since.store(worker::ticks(), Relaxed);
         }
     }
@@ -225,6 +245,7 @@ impl Activity {
     /// All that was written has been handed to the system.
     pub fn flushed(&self) {
         self.flushed.store(true, Relaxed);
+        self.behind.store(false, Relaxed);
     }
 
     /// Whether the next byte cannot belong to an answer.
@@ -327,18 +348,43 @@ mod tests {
     #[test]
     fn a_stream_tells_its_own_answer_from_the_others_by_what_changes_while_it_runs() {
         let activity = Activity::default();
-        activity.given(); // another stream's
+        activity.given(7); // another stream's
         let before = activity.gave();
-        assert_eq!(activity.gave().since(before, false), (false, false));
-        activity.given();
-        assert_eq!(activity.gave().since(before, false), (true, true));
+        assert_eq!(activity.gave().since(before, false), (false, 0));
+        activity.given(10);
+        assert_eq!(activity.gave().since(before, false), (true, 10));
         let before = activity.gave();
-        assert_eq!(activity.gave().since(before, true), (true, false), "it still waits for the same");
+        assert_eq!(activity.gave().since(before, true), (true, 0), "it still waits for the same");
         activity.wanted();
-        activity.given();
-        assert_eq!(activity.gave().since(before, true), (true, true), "some of it was taken");
+        activity.given(0);
+        assert_eq!(activity.gave().since(before, true), (true, 1), "some of it was taken");
         activity.wanted();
-        assert_eq!(activity.gave().since(before, true), (false, false));
+        assert_eq!(activity.gave().since(before, true), (false, 0));
+    }
+
+    #[test]
+    fn a_client_that_takes_drops_while_it_is_behind_is_as_quiet_as_one_that_takes_nothing() {
+        const LEAST: usize = 1_000;
+        let activity = Activity::default();
+        activity.begin();
+        let drops = |bytes, times| {
+            for _ in 0..times {
+                activity.blocked();
+                worker::tick();
+                activity.took(bytes, LEAST);
+            }
+            activity.blocked();
+            activity.quiet()
+        };
+        assert_eq!(drops(10, 50), 50);
+        assert_eq!(drops(500, 1), 0, "with those before it is enough");
+        assert_eq!(drops(500, 3), 1);
+        activity.flushed();
+        assert_eq!(drops(10, 5), 5, "it had caught up, and begins anew");
+        activity.took(1, LEAST);
+        activity.flushed();
+        (0..9).for_each(|_| worker::tick());
+        assert_eq!(activity.quiet(), 0, "it waits for the service");
     }
 
     #[tokio::test]

@@ -163,8 +163,24 @@ pub fn stays_here(name: &str) -> bool {
             | "forwarded"
             | "traceparent"
             | "tracestate"
-            // Another address than that of the connection.
+            // Another address than that of the connection, as other proxies write it.
             | "x-real-ip"
+            | "x-client-ip"
+            | "client-ip"
+            | "true-client-ip"
+            | "x-cluster-client-ip"
+            | "cf-connecting-ip"
+            | "fastly-client-ip"
+            | "x-forwarded"
+            | "forwarded-for"
+            | "x-original-forwarded-for"
+            // Another host or scheme, by which services would write links, which may be kept for others.
+            | "x-host"
+            | "x-original-host"
+            | "x-http-host-override"
+            | "x-scheme"
+            | "x-url-scheme"
+            | "front-end-https"
             // Another path or method than what was authorized (CVE-2018-14773).
             | "x-original-url"
             | "x-rewrite-url"

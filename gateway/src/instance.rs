@@ -8,7 +8,7 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::task::JoinHandle;
 
 use crate::{
-    admin,
+    admin::{self, Names},
     auth::Provider,
     config::{
         AccessLogTarget, Config,
@@ -77,6 +77,7 @@ impl Instance {
         watch.beside(certificates(&snapshot));
         let listeners = server::bind(&config.listen, &snapshot.tls, &config.server)?;
         let operators = config.admin.as_ref().map(|typed| admin::bind(typed.address)).transpose()?;
+        let names = config.admin.as_ref().map(|typed| Names::new(&typed.hosts)).unwrap_or_default();
         let gateway = Arc::new(Gateway::new(Arc::new(snapshot), log, metrics));
         let server = Server::start(gateway.clone(), listeners)?;
         gateway.metrics.tell_certificates(server.tls().expiries());
@@ -85,7 +86,7 @@ impl Instance {
         let mut admin = None;
         if let Some(listener) = operators {
             admin = Some(listener.local_addr()?);
-            let serving = admin::serve(listener, gateway.clone());
+            let serving = admin::serve(listener, names, gateway.clone());
             tasks.push(tokio::spawn(async move { drop(serving.await) }));
         }
         Ok(Instance { gateway, server, admin, tasks })
@@ -194,6 +195,7 @@ fn waiting(running: &Config, after: &Config) -> Vec<&'static str> {
         ("`access_log`", running.access_log != after.access_log),
         ("`server.workers`", one.workers != other.workers),
         ("`server.header_timeout`", one.header_timeout != other.header_timeout),
+        ("`server.min_progress`", one.min_progress != other.min_progress),
         ("`server.drain_timeout`", one.drain_timeout != other.drain_timeout),
         ("`server.max_connections`", one.max_connections != other.max_connections),
         (

@@ -35,7 +35,7 @@ use crate::{
         trace::Trace,
     },
     overload::Overload,
-    proxy::headers::codings_are_known,
+    proxy::headers::{self, codings_are_known},
     rate_limit::{Asker, Tally},
     route::Route,
     routing::{Found, Params, path},
@@ -169,6 +169,7 @@ impl Gateway {
         // Everything below spends it: 400 when a client's own is none, 504 when it is over already.
         let deadline = route.budget.deadline(record.begun(), request.headers(), route.timeout)?;
         *until = Some(deadline);
+        headers::remove_named(request.headers_mut()); // what no service is told decides nothing here
         identity::strip(request.headers_mut(), &route.budget.ours); // nobody but us says who the caller is
         let asker =
             Asker { address: from.peer.ip(), sub: None, headers: request.headers(), params: Some(&params) };

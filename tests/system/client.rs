@@ -52,6 +52,12 @@ impl Ask {
         self
     }
 
+    /// By another name than usual.
+    pub(crate) fn host(mut self, host: &str) -> Ask {
+        self.request.headers_mut().insert(header::HOST, HeaderValue::from_str(host).unwrap());
+        self
+    }
+
     pub(crate) fn token(self, token: &str) -> Ask {
         self.header("authorization", &format!("Bearer {token}"))
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     task::JoinSet,
     time::timeout,
@@ -291,7 +291,7 @@ async fn a_stream_of_http2_whose_body_stands_still_ends_and_the_others_go_on() {
 }
 
 /// The next frame, or none at the end: its kind, its stream and what is in it.
-async fn next_frame(stream: &mut TcpStream) -> Option<(u8, u32, Vec<u8>)> {
+async fn next_frame(stream: &mut (impl AsyncRead + Unpin)) -> Option<(u8, u32, Vec<u8>)> {
     let mut head = [0; 9];
     stream.read_exact(&mut head).await.ok()?;
     let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
@@ -349,6 +349,58 @@ async fn an_answer_that_nobody_takes_ends_though_others_of_its_connection_go_on(
     assert_eq!(resets, [(1, vec![0, 0, 0, 8]), (3, vec![0, 0, 0, 8])], "CANCEL");
     gate.get("/large").send().await.expect(200);
     drop(held);
+}
+
+/// A service that sends small pieces, and two clients: one takes a piece now and then, the other is slow and means it.
+#[tokio::test]
+async fn an_answer_that_is_taken_in_drops_ends_and_one_that_is_taken_slowly_does_not() {
+    let drops = service(|mut stream| async move {
+        drop(read_head(&mut stream).await);
+        let mut answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
+        answer.extend(
+            b"64\r\n".iter().chain(&[b'x'; 100]).chain(b"\r\n").copied().collect::<Vec<_>>().repeat(10_000),
+        );
+        drop(stream.write_all(&answer).await);
+        drop(stream.read_u8().await);
+    })
+    .await;
+    let gate = Gate::start(&format!(
+        "server: {{ workers: 1, header_timeout: 1s, min_progress: 4KiB }}\nupstreams:\n  it: {{ url: \"http://{drops}\" }}\nroutes:\n  \
+         - {{ path: /it, auth: none, timeout: 60s, forward: {{ to: it }} }}\n"
+    ));
+    let mut held = http2(gate.address(), &[0, 4, 0, 0, 0, 0]).await; // a window of none
+    for stream in [1, 3] {
+        held.write_all(&frame(HEADERS, END | WHOLE, stream, &request(b"GET", b"/it"))).await.unwrap();
+    }
+    let (mut reader, mut writer) = held.into_split();
+    let opening = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            ticks.tick().await;
+            for (stream, bytes) in [(0, 2_100_u32), (1, 100), (3, 2_000)] {
+                writer.write_all(&frame(WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes())).await.unwrap();
+            }
+        }
+    };
+    let mut taken = [0; 2];
+    let reading = async {
+        loop {
+            match next_frame(&mut reader).await.expect("the connection stays open") {
+                (RST_STREAM, stream, reason) => return (stream, reason),
+                (DATA, stream, bytes) => taken[stream as usize / 2] += bytes.len(),
+                _ => {}
+            }
+        }
+    };
+    let until_reset = async {
+        tokio::select! {
+            reset = reading => reset,
+            () = opening => unreachable!("it never ends"),
+        }
+    };
+    let reset = timeout(LONG, until_reset).await.expect("one ends in time");
+    assert_eq!(reset, (1, vec![0, 0, 0, 8]), "CANCEL");
+    assert!(taken[0] > 100 && taken[0] < 4 << 10 && taken[1] > 4 << 10, "{taken:?}");
 }
 
 /// CVE-2023-44487, slowly enough that each request has begun, and fast enough to keep services busy with nothing.

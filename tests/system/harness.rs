@@ -118,7 +118,7 @@ impl Gate {
 
     /// Asks it for something else than to be told.
     pub(crate) fn admin_ask(&self, method: &str, path: &str) -> Ask {
-        ask(self.admin, method, path)
+        ask(self.admin, method, path).host("127.0.0.1")
     }
 
     /// Edits the configuration file, as an editor does: the whole of it, at once.

@@ -2,8 +2,9 @@
 //!
 //! It is served by the control thread, not by the workers: it answers also when they are busy, and while they drain.
 //! The one thing that it changes is what is kept of answers (`purge.rs`).
-//! Not here: any authentication. The address is not for clients.
+//! Not here: any authentication. The address is not for clients; `names.rs` keeps pages away that operators look at.
 
+mod names;
 mod purge;
 
 use std::{
@@ -26,7 +27,7 @@ use tokio::{
     time::sleep,
 };
 
-pub use self::purge::Purging;
+pub use self::{names::Names, purge::Purging};
 use crate::pipeline::Gateway;
 
 /// Connections at a time: some operators and what watches over the gateway. Others wait.
@@ -99,18 +100,18 @@ pub fn bind(address: SocketAddr) -> io::Result<StdListener> {
     Ok(listener)
 }
 
-/// Answers operators until it is dropped.
+/// Answers operators, who call it by `names`, until it is dropped.
 ///
 /// # Errors
 /// When the runtime cannot take the socket.
-pub async fn serve<S: Status>(listener: StdListener, status: Arc<S>) -> io::Result<Infallible> {
+pub async fn serve<S: Status>(listener: StdListener, names: Names, status: Arc<S>) -> io::Result<Infallible> {
     let listener = TcpListener::from_std(listener)?;
-    let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let (names, room) = (Arc::new(names), Arc::new(Semaphore::new(MOST_CONNECTIONS)));
     loop {
         let permit = room.clone().acquire_owned().await.expect("the semaphore is never closed");
         match listener.accept().await {
             Ok((stream, _)) => {
-                let connection = connection(stream, status.clone());
+                let connection = connection(stream, names.clone(), status.clone());
                 tokio::spawn(async move {
                     connection.await;
                     drop(permit);
@@ -124,10 +125,17 @@ pub async fn serve<S: Status>(listener: StdListener, status: Arc<S>) -> io::Resu
     }
 }
 
-fn connection<S: Status>(stream: TcpStream, status: Arc<S>) -> impl Future<Output = ()> + Send {
+fn connection<S: Status>(
+    stream: TcpStream,
+    names: Arc<Names>,
+    status: Arc<S>,
+) -> impl Future<Output = ()> + Send {
     let service = service_fn(move |request: Request<Incoming>| {
-        let status = status.clone();
-        async move { Ok::<_, Infallible>(answer(request.method(), request.uri(), &*status).await) }
+        let (status, ours) = (status.clone(), names.fit(request.headers()));
+        async move {
+            let (method, uri) = (request.method(), request.uri());
+            Ok::<_, Infallible>(if ours { answer(method, uri, &*status).await } else { misdirected() })
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -152,6 +160,14 @@ async fn answer<S: Status>(method: &Method, target: &Uri, status: &S) -> Respons
         return offered(status);
     }
     refused(r#"{"offered":["GET","HEAD"]}"#, HeaderValue::from_static("GET, HEAD"))
+}
+
+/// RFC 9110 section 15.5.20.
+fn misdirected() -> Response<Full<Bytes>> {
+    json(
+        StatusCode::MISDIRECTED_REQUEST,
+        r#"{"reasons":["operators ask by an address, a name without dots, or one of `admin.hosts`"]}"#,
+    )
 }
 
 async fn purged<S: Status>(method: &Method, query: &str, status: &S) -> Response<Full<Bytes>> {
@@ -229,11 +245,15 @@ mod tests {
     }
 
     async fn asked(request: &str, waiting: &'static [&'static str], draining: bool) -> String {
+        asked_at("127.0.0.1:9087", request, waiting, draining).await
+    }
+
+    async fn asked_at(host: &str, request: &str, waiting: &'static [&'static str], draining: bool) -> String {
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
-        let serving = tokio::spawn(serve(listener, Arc::new(Told { waiting, draining })));
+        let serving = tokio::spawn(serve(listener, Names::default(), Arc::new(Told { waiting, draining })));
         let mut client = TcpStream::connect(address).await.unwrap();
-        let request = format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let request = format!("{request} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
         client.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.unwrap();
@@ -279,6 +299,14 @@ mod tests {
         assert!(asked("GET /admin", &[], false).await.starts_with("HTTP/1.1 404 "));
         let post = asked("POST /readyz", &[], false).await;
         assert!(post.starts_with("HTTP/1.1 405 ") && post.contains("allow: GET, HEAD\r\n"), "{post}");
+    }
+
+    #[tokio::test]
+    async fn a_page_whose_own_name_leads_here_learns_and_purges_nothing() {
+        for request in ["GET /metrics", "GET /readyz", "DELETE /cache?all"] {
+            let answer = asked_at("evil.example:9087", request, &[], false).await;
+            assert!(answer.starts_with("HTTP/1.1 421 "), "{request}: {answer}");
+        }
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! Which of several answers for one URL fits a request (RFC 9111 section 4.1): the fields that `Vary` names, compared.
 //!
-//! Compared after what cannot matter is taken away: lines are joined, blanks around commas go, and the case of languages and
-//! codings. The order of languages stays: many services prefer the first.
+//! Compared after what cannot matter is taken away: lines are joined, blanks around commas go, but not of fields that are no
+//! lists, and so does the case of languages and codings. The order of languages stays: many services prefer the first.
 //! Not here: choosing among those that fit (`store.rs`).
 
 use http::{HeaderMap, HeaderName, header};
@@ -114,9 +114,14 @@ fn normalized(request: &HeaderMap, name: &HeaderName) -> Value {
     if lines.is_empty() {
         return None;
     }
+    if *name == header::COOKIE {
+        return Some(lines.join(&b"; "[..]).into()); // as services are told pieces of HTTP/2 (RFC 9113 section 8.2.3)
+    }
     let mut joined = lines.join(&b","[..]);
-    if joined.contains(&b'"') {
-        return Some(joined.into()); // what stands between quotes is nobody's to change
+    // What stands between quotes, or is no list, is nobody's to change.
+    let is_text = matches!(*name, header::AUTHORIZATION | header::REFERER | header::USER_AGENT);
+    if is_text || joined.contains(&b'"') {
+        return Some(joined.into());
     }
     let members = joined.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|one| !one.is_empty());
     joined = members.collect::<Vec<_>>().join(&b","[..]);
@@ -177,5 +182,18 @@ mod tests {
         assert!(is_star(&headers(&[("vary", "foo"), ("vary", "*")]), &[]));
         let plain = headers(&[("vary", ""), ("vary", "foo")]);
         assert!(!is_star(&plain, &[]) && is_star(&plain, &[HeaderName::from_static("foo")]));
+    }
+
+    #[test]
+    fn what_services_read_as_something_else_is_not_the_same() {
+        let answer = headers(&[("vary", "Cookie, User-Agent")]);
+        let fits = |one: &[(&'static str, &'static str)], other: &[(&'static str, &'static str)]| {
+            Selection::of(&answer, &headers(one)).unwrap().fits(&headers(other))
+        };
+        let pieces = [("cookie", "a=1"), ("cookie", "b=2")];
+        assert!(fits(&pieces, &[("cookie", "a=1; b=2")]), "that is what the service is told");
+        assert!(!fits(&pieces, &[("cookie", "a=1,b=2")]));
+        assert!(!fits(&[("cookie", "a=1, b=2")], &[("cookie", "a=1,b=2")]));
+        assert!(!fits(&[("user-agent", "A (B, C)")], &[("user-agent", "A (B,C)")]));
     }
 }

@@ -64,7 +64,13 @@ impl Builder<'_> {
                     .add(mistake.expected("each address once").other(format!("listen[{first}].address")));
             }
         }
-        let Some(admin) = self.config.admin.as_ref().map(|admin| admin.address) else { return };
+        let Some(typed) = self.config.admin.as_ref() else { return };
+        for (index, host) in typed.hosts.iter().enumerate().filter(|(_, host)| !is_name(host)) {
+            let wrong = format!("`{host}` is no name of a host");
+            let mistake = Mistake::new(format!("admin.hosts[{index}]"), wrong);
+            self.mistakes.add(mistake.expected("a name without scheme and port, like `gateway.internal`"));
+        }
+        let admin = typed.address;
         if let Some(taken) = listeners.iter().position(|other| collide(other.address, admin)) {
             let wrong = format!("{admin} is for clients and for operators");
             let mistake = Mistake::new("admin.address", wrong).expected("an address of its own");
@@ -162,6 +168,12 @@ impl Builder<'_> {
             }
         }
     }
+}
+
+/// Labels of letters, digits and `-`: what a host can be asked for by, without a port.
+fn is_name(text: &str) -> bool {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    text.split('.').all(|label| !label.is_empty() && label.bytes().all(known))
 }
 
 /// Whether whoever listens on one leaves nothing for the other.

@@ -346,6 +346,7 @@ wrong! {
     an_address_that_is_listened_on_twice: [
         "listen: [{ address: 127.0.0.1:0 }, { address: 127.0.0.1:0 }, { address: 127.0.0.1:80 }, { address: 127.0.0.1:80 }]",
         "admin: { address: 0.0.0.0:80 }", "routes: []", ""].join("\n");
+    a_host_of_operators_that_is_none: format!("{RIGHT}admin: {{ address: 127.0.0.1:90, hosts: [gateway.internal, \"http://gateway:90\"] }}\nroutes: []\n");
     more_workers_than_there_can_be: format!("{RIGHT}server: {{ workers: 100 }}\nroutes: []\n");
     the_only_address_is_wrong: ["listen: [{ address: nowhere }]", "routes: []", ""].join("\n");
     an_upstream_beside_one_that_cannot_be_read: ["listen: [{ address: 127.0.0.1:80 }]", "upstreams: { order: { url: [] } }",

@@ -350,7 +350,8 @@ impl http_body::Body for Recorded {
         };
         self.note_frame(&frame);
         self.record.0.given = true;
-        self.record.0.from.activity.given();
+        let bytes = frame.as_ref().ok().and_then(Frame::data_ref).map_or(0, Bytes::len);
+        self.record.0.from.activity.given(bytes);
         Poll::Ready(Some(frame))
     }
 

@@ -59,9 +59,9 @@ pub fn reframe(response: &mut Response) -> bool {
 
 /// Copies what a client sent and a service should know. Not what concerns one connection only, what the gateway says itself,
 /// trailers, which go no further (`body.rs`), credentials, which are meant for the gateway, and what some services would
-/// obey instead of what was authorized.
+/// obey instead of what was authorized. What `Connection` names has been removed ([`remove_named`]).
 pub fn pass_on(client: &HeaderMap, sent: &mut Fields) {
-    let (mut cookies, mut names_others) = (false, false);
+    let mut cookies = false;
     for (name, value) in client {
         if *name == header::COOKIE {
             if !std::mem::replace(&mut cookies, true) {
@@ -69,12 +69,15 @@ pub fn pass_on(client: &HeaderMap, sent: &mut Fields) {
             }
         } else if !stays_here(name.as_str()) {
             sent.push(name.clone(), value.clone());
-        } else {
-            names_others |= *name == header::CONNECTION;
         }
     }
-    if names_others {
-        named(client).iter().for_each(|name| sent.remove(name));
+}
+
+/// Removes the fields that a client's `Connection` names (RFC 9110 section 7.6.1), before anything goes by them: no rule, limit
+/// or kept answer is then about what the service is not told. What stays here anyway is still for the gateway.
+pub fn remove_named(client: &mut HeaderMap) {
+    for name in named(client).into_iter().filter(|name| !stays_here(name.as_str())) {
+        client.remove(name);
     }
 }
 
@@ -144,12 +147,16 @@ mod tests {
         ]);
         client.append(header::CONNECTION, HeaderValue::from_static("close, X-Mine"));
         client.append(header::CONNECTION, HeaderValue::from_static("te"));
-        let mut sent = Fields::default();
+        client.append(header::CONNECTION, HeaderValue::from_static("host"));
+        client.append(header::HOST, HeaderValue::from_static("ftgo.example"));
+        let (mut answer, mut sent) = (client.clone(), Fields::default());
+        remove_named(&mut client);
+        assert_eq!(client["host"], "ftgo.example", "it is still for the gateway");
         pass_on(&client, &mut sent);
         let sent = HeaderMap::from(&sent);
         assert_eq!(sent, headers(&[("accept", "*/*")]));
-        remove_hop_by_hop(&mut client);
-        assert_eq!(client, sent);
+        remove_hop_by_hop(&mut answer);
+        assert_eq!(answer, sent);
     }
 
     #[test]

@@ -82,6 +82,9 @@ pub struct ClientsConfig {
 pub struct AdminConfig {
     /// `127.0.0.1:9087`.
     pub address: SocketAddr,
+    /// The names with dots that operators ask for it by; addresses, and names without, always do.
+    #[serde(default)]
+    pub hosts: Vec<String>,
 }
 
 /// How connections are served.
@@ -97,6 +100,8 @@ pub struct ServerConfig {
     /// How long a client may take to send its header section, may take nothing of an answer that waits for it, and may stay
     /// idle between requests.
     pub header_timeout: Span,
+    /// What a client takes of an answer that waits for it within `header_timeout`, or it is as if it took nothing.
+    pub min_progress: Size,
     /// How long a client may send nothing of a body that is waited for (408 after it).
     pub body_timeout: Span,
     /// Connections at a time, of all clients; one more is closed at once.
@@ -123,6 +128,8 @@ impl Default for ServerConfig {
             drain_timeout: Span::secs(30),
             // Slow-header attacks hold a connection no longer than this.
             header_timeout: Span::secs(30),
+            // Half a kilobyte a second: the slowest lines of today take several.
+            min_progress: Size::kib(16),
             // A slow line still sends something now and then; who sends nothing holds a place at a service.
             body_timeout: Span::secs(10),
             // What a few hundred MiB hold.

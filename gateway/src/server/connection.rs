@@ -71,6 +71,8 @@ pub(super) struct Serving<S> {
     /// The largest header list of HTTP/2.
     largest_list: u32,
     header_timeout: Duration,
+    /// What a client takes of an answer in that time, or it counts as nothing.
+    min_progress: usize,
     caps: Arc<Caps>,
     pub(super) draining: Draining,
     /// Closed when the last connection ends.
@@ -117,7 +119,8 @@ impl<S: Serve> Serving<S> {
     ) -> Self {
         let header_timeout = settings.header_timeout.0;
         let (http1, largest_list) = (http1(read_buffer(settings)), largest_list(settings));
-        Serving { gateway, http1, largest_list, header_timeout, caps, draining, _open: open }
+        let min_progress = usize::try_from(settings.min_progress.0).unwrap_or(usize::MAX);
+        Serving { gateway, http1, largest_list, header_timeout, min_progress, caps, draining, _open: open }
     }
 
     /// A place for one more connection, unless that is one too many.
@@ -192,7 +195,7 @@ impl<S: Serve> Serving<S> {
     where
         I: AsyncRead + AsyncWrite + Reset + Unpin + Send + 'static,
     {
-        let io = TokioIo::new(Watched::new(Gathered(io), peer.clone()));
+        let io = TokioIo::new(Watched::new(Gathered(io), peer.clone(), self.min_progress));
         let mut connection = pin!(self.http1.serve_connection(io, answers(peer)));
         let idle_too_long = async {
             self.draining.begun().await;
@@ -232,7 +235,7 @@ impl<S: Serve> Serving<S> {
     {
         let io = TokioIo::new(Taken::new(io, peer.downstream.clone()));
         let activity = &peer.downstream.activity;
-        let streams = Streams::new(activity.clone(), self.header_timeout);
+        let streams = Streams::new(activity.clone(), self.header_timeout, self.min_progress);
         let mut connection = pin!(http2(streams, self.largest_list).serve_connection(io, answers(peer)));
         let idle = || activity.quiet_over_http2();
         // A proxy gives up for all of its clients: many of them may leave at once.

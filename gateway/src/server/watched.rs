@@ -59,6 +59,8 @@ impl<I: Reset> Reset for Opened<I> {
 pub(super) struct Watched<I: Reset, S> {
     io: I,
     peer: Arc<Peer<S>>,
+    /// The least of an answer that counts as taking something of it.
+    least: usize,
     /// Our own answer instead of hyper's, as far as it is not written yet.
     refusal: Vec<u8>,
 }
@@ -72,8 +74,8 @@ impl<I: Reset, S> Drop for Watched<I, S> {
 }
 
 impl<I: AsyncWrite + Reset + Unpin, S: Serve> Watched<I, S> {
-    pub(super) fn new(io: I, peer: Arc<Peer<S>>) -> Self {
-        Watched { io, peer, refusal: Vec::new() }
+    pub(super) fn new(io: I, peer: Arc<Peer<S>>, least: usize) -> Self {
+        Watched { io, peer, least, refusal: Vec::new() }
     }
 
     /// Takes hyper's refusal away, if that is what `first` begins.
@@ -86,10 +88,12 @@ impl<I: AsyncWrite + Reset + Unpin, S: Serve> Watched<I, S> {
         true
     }
 
-    fn noted<T>(&self, written: Poll<T>) -> Poll<T> {
-        match written {
+    fn noted(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &written {
             Poll::Pending => self.peer.downstream.activity.blocked(),
-            Poll::Ready(_) => self.peer.downstream.activity.written(),
+            Poll::Ready(count) => {
+                self.peer.downstream.activity.took(*count.as_ref().unwrap_or(&0), self.least);
+            }
         }
         written
     }

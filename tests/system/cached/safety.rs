@@ -122,3 +122,16 @@ async fn what_a_proxy_or_the_gateway_itself_says_is_never_kept() {
     let other = gate.get("/b").send_h2().await.expect(200);
     assert!(other.header("cache-status").starts_with("gateway;hit"), "the same host over HTTP/2: {other:?}");
 }
+
+/// A field that `Connection` names does not reach the service (RFC 9110 section 7.6.1), so nothing is kept as its answer to it.
+#[tokio::test]
+async fn what_the_service_was_not_told_is_not_kept_as_its_answer_to_that() {
+    let service = echo().await;
+    let gate = cached(service.address, "{}");
+    let german = || gate.get("/it").header("accept-language", "de");
+    let untold = german().header("connection", "Accept-Language").send().await.expect(200);
+    assert_eq!(untold.bytes(), " ");
+    assert_eq!(german().send().await.expect(200).bytes(), " de");
+    let conditional = gate.get("/it").header("if-none-match", "*").header("connection", "if-none-match");
+    assert_eq!(conditional.send().await.expect(200).bytes(), " ", "no condition either");
+}

@@ -30,6 +30,13 @@ pub(super) fn cases() -> Vec<Case> {
         stays("a user in X-Forwarded-User", "RFC 3875 section 4.1.18", "x-forwarded-user: 31337\r\nx-forwarded-email: 31337"),
         stays("forwarded fields with underscores", "RFC 3875 section 4.1.18", "x_forwarded_for: 31337\r\nx_forwarded-host: 31337"),
         stays("another address in X-Real-IP", "RFC 7239 section 8.1", "x-real-ip: 31337"),
+        stays("another address in fields of other proxies", "RFC 7239 section 8.1",
+            "x-client-ip: 31337\r\nclient-ip: 31337\r\ntrue-client-ip: 31337\r\nx-cluster-client-ip: 31337\r\ncf-connecting-ip: 31337\r\n\
+             fastly-client-ip: 31337\r\nx-forwarded: 31337\r\nforwarded-for: 31337\r\nx-original-forwarded-for: 31337\r\nX_Client_IP: 31337"),
+        stays("another host in fields that frameworks obey", "RFC 9110 section 7.2",
+            "x-host: 31337\r\nx-original-host: 31337\r\nx-http-host-override: 31337"),
+        stays("another scheme in fields that frameworks obey", "RFC 9110 section 4.2",
+            "x-scheme: 31337\r\nx-url-scheme: 31337\r\nfront-end-https: 31337"),
         stays("another path in X-Original-URL", "CVE-2018-14773", "x-original-url: /31337"),
         stays("another path in X-Rewrite-URL", "CVE-2018-14773", "x-rewrite-url: /31337"),
         stays("another method in X-HTTP-Method-Override", "RFC 9110 section 9.1", "x-http-method-override: 31337\r\nx-http-method: 31337\r\nx-method-override: 31337"),
