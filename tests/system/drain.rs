@@ -109,7 +109,7 @@ async fn before_the_drain_it_is_not_ready_and_lets_clients_in_for_as_long_as_it_
     let (address, admin) = (gate.address(), gate.admin_address());
     let begun = std::time::Instant::now();
     let ending = tokio::spawn(async move { gate.drain().await });
-    while ask(admin, "GET", "/readyz").send().await.status != 503 {
+    while ask(admin, "GET", "/readyz").host("localhost").send().await.status != 503 {
         assert!(begun.elapsed().as_secs() < 2, "it is still ready");
     }
     let answer = whole(connect(address).await.send_request(request()).await.unwrap()).await.expect(200);
