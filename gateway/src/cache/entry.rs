@@ -98,13 +98,13 @@ impl Draft {
         !self.terms.always_validate && self.terms.lifetime > self.initial_age
     }
 
-    /// The head for a client: how old it is, and what became of its request.
+    /// The head for a client: `age`, how old it is, and what became of its request.
     #[must_use]
-    pub fn head(&self, told: Told) -> http::response::Parts {
+    pub fn head(&self, told: Told, age: Duration) -> http::response::Parts {
         let (mut parts, ()) = http::Response::new(()).into_parts();
         parts.status = self.status;
         parts.headers = self.headers.clone();
-        parts.headers.insert(header::AGE, HeaderValue::from(self.age().as_secs()));
+        parts.headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
         told.tell(&mut parts.headers);
         parts
     }
@@ -184,11 +184,17 @@ impl Entry {
         }
     }
 
+    /// The answer to a request that says nothing to caches, `age` after it was made.
+    #[must_use]
+    pub fn whole(&self, told: Told, age: Duration) -> Response {
+        http::Response::from_parts(self.draft.head(told, age), Body::Full(self.body.clone()))
+    }
+
     /// The answer to `request`.
     #[must_use]
     pub fn answer(&self, method: &Method, request: &HeaderMap, told: Told) -> Response {
         let length = self.body.len();
-        let mut parts = self.draft.head(told);
+        let mut parts = self.draft.head(told, self.draft.age());
         // A range is for GET only (RFC 9110 section 14.2).
         let known = (*method == Method::GET).then_some(length);
         let portion = conditional::portion(request, parts.status, &self.draft.headers, known);
@@ -201,10 +207,10 @@ impl Entry {
         http::Response::from_parts(parts, body)
     }
 
-    /// `Told` for an answer out of the cache.
+    /// `Told` for an answer out of the cache that is so old.
     #[must_use]
-    pub fn hit(&self) -> Told {
-        Told::Hit { ttl: status::ttl(self.draft.terms.lifetime, self.draft.age()) }
+    pub fn hit(&self, age: Duration) -> Told {
+        Told::Hit { ttl: status::ttl(self.draft.terms.lifetime, age) }
     }
 
     /// The same where another instance had kept it.

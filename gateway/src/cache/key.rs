@@ -87,10 +87,10 @@ impl Key<'_> {
     /// One number for it.
     pub fn hash(&self, with: &impl BuildHasher) -> u64 {
         let mut state = with.build_hasher();
-        state.write_u64(self.route);
-        state.write_u8(u8::from(self.tls));
-        part(&mut state, self.host);
-        part(&mut state, self.target.as_bytes());
+        state.write_u64(self.route ^ u64::from(self.tls));
+        state.write_u64((self.host.len() as u64) << 32 | self.target.len() as u64);
+        state.write(self.host);
+        state.write(self.target.as_bytes());
         if let Some(whose) = &self.whose {
             whose.parts().for_each(|bytes| part(&mut state, bytes));
         }

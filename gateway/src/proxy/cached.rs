@@ -101,7 +101,10 @@ impl Cached {
 
     /// The answer, if it is there and may be given out.
     pub(super) fn hit(self: &Arc<Self>, request: &Request, admitted: &Admitted) -> Option<Response> {
-        if Cached::bypassed(request).is_some() {
+        let plain = *request.method() == Method::GET
+            && request.body().is_empty()
+            && conditional::is_plain(request.headers());
+        if !plain && Cached::bypassed(request).is_some() {
             return None;
         }
         let tags = self.tags.lines(&admitted.caller, &admitted.params)?;
@@ -110,7 +113,9 @@ impl Cached {
         else {
             return None;
         };
-        match self.reuse(&entry, soft, request.headers()) {
+        let age = entry.draft.age();
+        let asked = if plain { None } else { self.directives(request.headers()) };
+        match control::reuse(&entry.draft.terms, age, soft, asked.as_ref()) {
             Reuse::Fresh => self.keeping.metrics.hits.inc(),
             Reuse::WhileRevalidating => {
                 self.keeping.metrics.stale.inc();
@@ -119,7 +124,12 @@ impl Cached {
             }
             Reuse::Validate => return None,
         };
-        Some(entry.answer(request.method(), request.headers(), entry.hit()))
+        let told = entry.hit(age);
+        Some(if plain {
+            entry.whole(told, age)
+        } else {
+            entry.answer(request.method(), request.headers(), told)
+        })
     }
 
     /// Asks the service, or waits for who already does.
@@ -185,7 +195,7 @@ impl Cached {
     /// An answer that came to be there while this request looked for it.
     fn found(&self, look: &Look<'_>, entry: &Entry) -> Response {
         self.keeping.metrics.coalesced.inc();
-        entry.answer(look.client.method, look.client.headers, entry.hit())
+        entry.answer(look.client.method, look.client.headers, entry.hit(entry.draft.age()))
     }
 
     /// What another request's asking is to this one.
@@ -221,7 +231,7 @@ impl Cached {
 
     /// An answer whose body is still coming.
     fn stream(&self, look: &Look<'_>, filling: &Arc<Filling>, told: Told) -> Option<Response> {
-        let mut parts = filling.draft.head(told);
+        let mut parts = filling.draft.head(told, filling.draft.age());
         let portion = conditional::portion(look.client.headers, parts.status, &filling.draft.headers, None);
         if portion == Portion::NotModified {
             conditional::reshape(&portion, &mut parts.status, &mut parts.headers, 0);
@@ -233,7 +243,7 @@ impl Cached {
 
     fn stand_in(&self, look: &Look<'_>, stale: &Entry) -> Response {
         self.keeping.metrics.stale.inc();
-        stale.answer(look.client.method, look.client.headers, stale.hit())
+        stale.answer(look.client.method, look.client.headers, stale.hit(stale.draft.age()))
     }
 
     /// Asks the service for all who want the same.
