@@ -420,14 +420,20 @@ fn check_host(request: &Request) -> Result<(), Error> {
 
 /// `uri-host [ ":" port ]` (RFC 3986 section 3.2.2), as far as a service could be misled by it.
 fn is_host(host: &[u8]) -> bool {
-    let known = |byte: &u8| {
-        byte.is_ascii_alphanumeric()
-            || matches!(
-                byte,
-                b'-' | b'.' | b'_' | b'~' | b'!' | b'$'..=b',' | b';' | b'=' | b':' | b'[' | b']'
-            )
+    const KNOWN: [bool; 256] = {
+        let (mut known, mut byte) = ([false; 256], 0);
+        while byte < 256 {
+            known[byte] = (byte as u8).is_ascii_alphanumeric();
+            byte += 1;
+        }
+        let (others, mut at) = (b"-._~%!$&'()*+,;=:[]", 0);
+        while at < others.len() {
+            known[others[at] as usize] = true;
+            at += 1;
+        }
+        known
     };
-    !host.is_empty() && host[0] != b':' && host.iter().all(known)
+    !host.is_empty() && host[0] != b':' && host.iter().all(|byte| KNOWN[usize::from(*byte)])
 }
 
 #[cfg(test)]

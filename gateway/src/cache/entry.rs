@@ -121,7 +121,8 @@ pub fn is_framed(response: &Response) -> bool {
         || response.body().is_empty()
 }
 
-/// What of a header section is kept, copied out of the connection's read buffer, which each value would keep alive.
+/// What of a header section is kept, copied out of the connection's read buffer, which each value would keep alive. With room
+/// for what each client is told: a map that grows is copied once more.
 fn kept(headers: &HeaderMap, told: &Directives, received: SystemTime) -> HeaderMap {
     let mut kept = headers.clone();
     control::remove_unstored(&mut kept, told);
@@ -130,14 +131,17 @@ fn kept(headers: &HeaderMap, told: &Directives, received: SystemTime) -> HeaderM
         let date = HeaderValue::try_from(httpdate::fmt_http_date(received));
         kept.insert(header::DATE, date.expect("a date is text"));
     }
-    compact(&kept)
+    let mut kept = compact(&kept);
+    kept.insert(header::AGE, HeaderValue::from_static("0"));
+    status::make_room(&mut kept);
+    kept
 }
 
 fn compact(headers: &HeaderMap) -> HeaderMap {
     let mut text = BytesMut::with_capacity(headers.values().map(HeaderValue::len).sum());
     headers.values().for_each(|value| text.extend_from_slice(value.as_bytes()));
     let text = text.freeze();
-    let mut copy = HeaderMap::with_capacity(headers.len() + 2); // Age and Cache-Status are added for each client
+    let mut copy = HeaderMap::with_capacity(headers.len() + 2);
     let mut at = 0;
     for (name, value) in headers {
         let own = HeaderValue::from_maybe_shared(text.slice(at..at + value.len()));
@@ -226,7 +230,7 @@ impl Entry {
         const FIELD: usize = 130;
         let draft = &self.draft;
         let values: usize = draft.headers.values().map(HeaderValue::len).sum();
-        let fields = (draft.headers.len() + 2) * FIELD;
+        let fields = draft.headers.len() * FIELD;
         AROUND + self.body.len() + values + fields + draft.selection.size() + draft.marks.len() * 16
     }
 }

@@ -2,10 +2,14 @@
 
 use std::{fmt::Write as _, time::Duration};
 
+use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 /// `Cache-Status`.
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// Nothing yet: it is never sent.
+const ROOM: HeaderValue = HeaderValue::from_static("gateway");
 
 /// Why a request was sent on (RFC 9211 section 2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,10 +84,13 @@ impl Told {
     pub fn tell(self, headers: &mut HeaderMap) {
         let value = match self {
             Told::Hit { ttl } | Told::SharedHit { ttl } => {
-                let mut text = String::with_capacity(40);
-                write!(text, "gateway;hit;ttl={ttl}").expect("writing to a string cannot fail");
-                text.push_str(if matches!(self, Told::Hit { .. }) { "" } else { ";detail=shared" });
-                HeaderValue::try_from(text).expect("a token and a number")
+                let mut text = BytesMut::with_capacity(64);
+                text.extend_from_slice(b"gateway;hit;ttl=");
+                text.extend_from_slice(itoa::Buffer::new().format(ttl).as_bytes());
+                if matches!(self, Told::SharedHit { .. }) {
+                    text.extend_from_slice(b";detail=shared");
+                }
+                HeaderValue::from_maybe_shared(text.freeze()).expect("a token and a number")
             }
             Told::Forwarded { fwd, status, stored, collapsed } => {
                 let mut text = format!("gateway;fwd={}", fwd.name());
@@ -96,7 +103,17 @@ impl Told {
                 HeaderValue::try_from(text).expect("tokens and a number")
             }
         };
-        headers.append(CACHE_STATUS, value);
+        match headers.get_mut(CACHE_STATUS) {
+            Some(room) if *room == ROOM => *room = value,
+            _ => _ = headers.append(CACHE_STATUS, value),
+        }
+    }
+}
+
+/// Where [`Told::tell`] will write in copies of `headers`.
+pub(super) fn make_room(headers: &mut HeaderMap) {
+    if !headers.contains_key(CACHE_STATUS) {
+        headers.insert(CACHE_STATUS, ROOM);
     }
 }
 

@@ -112,7 +112,7 @@ fn kept(rest: &mut Rest) -> Option<Kept> {
     let terms = Terms { lifetime, always_validate, never_stale, while_revalidate, if_error };
     let status = StatusCode::from_u16(u16::from_be_bytes(rest.take()?)).ok()?;
     let fields = rest.count()?;
-    let mut headers = HeaderMap::with_capacity(fields + 2); // Age and Cache-Status are added for each client
+    let mut headers = HeaderMap::with_capacity(fields);
     for _ in 0..fields {
         let name = rest.name()?;
         headers.append(name, HeaderValue::from_maybe_shared(rest.part()?).ok()?);
