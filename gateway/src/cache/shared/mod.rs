@@ -207,7 +207,7 @@ impl Shared {
         };
         let left = ::redis::from_redis_value(left).unwrap_or(0_i64);
         let text: Option<Vec<u8>> = ::redis::from_redis_value(text).ok(); // none of what is no text
-        if left <= 0 || text.as_ref().is_some_and(Vec::is_empty) {
+        if text.as_ref().is_some_and(|text| text.is_empty() || left <= 0) {
             return Some((None, Duration::ZERO));
         }
         let value = text.and_then(|text| encoding::decode(Bytes::from(text))).filter(|value| match value {
