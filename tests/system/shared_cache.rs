@@ -269,6 +269,83 @@ async fn what_cannot_be_read_is_a_miss() {
         assert_eq!(service.seen(), asked + 1);
         assert_eq!(counted(&other, "lookups", "unreadable").await, number as u64 + 1);
     }
+    // What is of another kind ends nobody's connection.
+    get(&one, "/list").await;
+    until_counted(&one, "writes", "written", 4).await;
+    let replace = "for _, key in ipairs(redis.call('KEYS', 'gateway:cache1:*')) do \
+                   redis.call('DEL', key) redis.call('RPUSH', key, 'x') end return 1";
+    redis.run(&["EVAL", replace, "0"]).await;
+    assert_ne!(get(&other, "/list").await.bytes(), get(&one, "/list").await.bytes());
+    assert_eq!(counted(&other, "lookups", "unreadable").await, 4);
+    until_counted(&other, "writes", "written", 4).await;
+    let late = gate(&yaml(&redis, service.address, PATIENT, "{}")).await;
+    assert!(is_shared(&get(&late, "/list").await), "it was replaced");
+    get(&late, "/other").await;
+    assert_eq!(counted(&late, "lookups", "away").await, 0);
+}
+
+#[tokio::test]
+async fn what_its_service_has_ended_does_not_come_back_from_redis() {
+    let redis = Redis::start().await;
+    let service = Service::start(|_, number| match number {
+        1 => ok(&[("cache-control", "max-age=1, stale-while-revalidate=60, stale-if-error=60")], "1"),
+        _ => ok(&[("cache-control", "no-store")], format!("{number}")),
+    })
+    .await;
+    let [one, other] = two(&redis, service.address).await;
+    get(&one, "/a").await;
+    until_counted(&one, "writes", "written", 1).await;
+    sleep(Duration::from_millis(1_100)).await; // ages are counted by the clock
+    assert_eq!(get(&one, "/a").await.bytes(), "1", "while it is asked for anew");
+    let ended = async {
+        while get(&one, "/a").await.bytes() == "1" || get(&other, "/a").await.bytes() == "1" {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), ended).await.expect("it is gone everywhere");
+}
+
+#[tokio::test]
+async fn what_is_newer_here_is_not_replaced_by_what_is_older_in_redis() {
+    let redis = Redis::start().await;
+    let large = 200_000;
+    let service = Service::start(move |_, number| match number {
+        1 => ok(&[("cache-control", "max-age=1, stale-if-error=60")], "old"),
+        2 => ok(&[("cache-control", "max-age=1, stale-if-error=60")], "x".repeat(large)),
+        _ => http::Response::builder().status(503).body(Body::empty()).unwrap(),
+    })
+    .await;
+    let gate = gate(&yaml(&redis, service.address, "{ timeout: 900ms, max_object: 1KiB }", "{}")).await;
+    get(&gate, "/a").await;
+    until_counted(&gate, "writes", "written", 1).await;
+    for _ in 0..2 {
+        sleep(Duration::from_millis(1_100)).await; // ages are counted by the clock
+        assert_eq!(get(&gate, "/a").await.bytes().len(), large);
+    }
+    assert_eq!(service.seen(), 3);
+}
+
+#[tokio::test]
+async fn parts_are_shared_and_a_write_at_one_ends_them_at_all() {
+    let redis = Redis::start().await;
+    let service =
+        Service::start(|_, number| ok(&[("content-type", "application/json")], format!("{number}"))).await;
+    let yaml = after_listen(&format!(
+        "redis: {{ url: \"{}\" }}\ncache: {{ shared: {PATIENT} }}\nupstreams:\n  it: {{ url: \"http://{}\" }}\nroutes:\n  \
+         - path: /{{id}}\n    auth: none\n    compose:\n      a: {{ get: \"it/a/{{id}}\", cache: {{ ttl: 60s, tags: [\"a:{{id}}\"] }} }}\n  \
+         - path: /{{id}}/done\n    methods: [POST]\n    auth: none\n    invalidates: [\"a:{{id}}\"]\n    forward: {{ to: it }}\n",
+        redis.url(),
+        service.address
+    ));
+    let [one, other] = [gate(&yaml).await, gate(&yaml).await];
+    let first = get(&one, "/7").await;
+    until_counted(&one, "writes", "written", 1).await;
+    let same = get(&other, "/7").await;
+    assert_eq!((same.json(), service.seen()), (first.json(), 1));
+    assert!(same.header("composition-status").starts_with("a;s=hit;age="), "{same:?}");
+    one.ask("POST", "/7/done").send().await.expect(200);
+    until_counted(&other, "purges", "heard", 2).await; // the tag, and the URL of the write
+    assert_eq!(get(&other, "/7").await.json()["a"], 3);
 }
 
 #[tokio::test]

@@ -72,7 +72,8 @@ impl Purging {
 }
 
 fn url(text: &str) -> Result<Uri, String> {
-    let absolute = text.parse::<Uri>().ok().filter(|url| url.authority().is_some());
+    let web = |url: &Uri| matches!(url.scheme_str(), Some("http" | "https"));
+    let absolute = text.parse::<Uri>().ok().filter(|url| web(url) && url.authority().is_some());
     absolute
         .ok_or_else(|| format!("`{text}` is no URL with a host, such as https://api.example/menu?lang=en"))
 }
@@ -111,7 +112,18 @@ mod tests {
         ] {
             assert_eq!(Purging::parse(query), Ok(Purging { what, how }), "{query}");
         }
-        for wrong in ["", "soft", "tag=", "url=/menu", "url=", "everything", "all=1", "tag=%ff"] {
+        for wrong in [
+            "",
+            "soft",
+            "tag=",
+            "url=/menu",
+            "url=menu",
+            "url=api.example",
+            "url=",
+            "everything",
+            "all=1",
+            "tag=%ff",
+        ] {
             assert!(Purging::parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -140,6 +140,8 @@ pub enum Refused {
     Authorization,
     /// It sets a cookie, and nothing says that it is for everybody.
     SetCookie,
+    /// Asked for with a cookie, and nothing but the route or a guess says that it may be kept.
+    Cookie,
     /// It varies by what no request repeats, or by what is not the client's to say (RFC 9111 section 4.1).
     VaryStar,
     /// A status that is not understood, with `must-understand` (RFC 9111 section 5.2.2.3).
@@ -148,6 +150,14 @@ pub enum Refused {
     NoLifetime,
     /// Its end could not be told from a broken connection.
     Unframed,
+}
+
+impl Refused {
+    /// Whether another request for the same may have had an answer that is kept: this one says nothing of what is kept.
+    #[must_use]
+    pub fn is_of_the_request(self) -> bool {
+        matches!(self, Refused::Authorization | Refused::Cookie)
+    }
 }
 
 /// Whether an answer may be kept for other requests (RFC 9111 section 3).
@@ -164,8 +174,7 @@ pub fn storable(
     if *asked.method != Method::GET {
         return Err(Refused::Method);
     }
-    // Final, whole, and by itself: no 206, whose parts are not put together here, and no 304.
-    if matches!(status.as_u16(), 100..=199 | 206 | 304) {
+    if !is_storable(status) {
         return Err(Refused::Status);
     }
     let understood = is_understood(status);
@@ -189,7 +198,7 @@ pub fn storable(
     // Stricter than section 3: what only the route or a guess makes cacheable may be one user's, if that one sent a cookie.
     let cookie = asked.headers.contains_key(header::COOKIE);
     if cookie && matches!(freshness.source, Source::Route | Source::Guess) {
-        return Err(Refused::SetCookie);
+        return Err(Refused::Cookie);
     }
     if super::vary::is_star(headers, asked.unkeyed) {
         return Err(Refused::VaryStar);
@@ -200,6 +209,12 @@ pub fn storable(
     let good = !freshness.lifetime.is_zero() && !each_time;
     let of_use = good || validated && (each_time || freshness.source != Source::None);
     if of_use { Ok(()) } else { Err(Refused::NoLifetime) }
+}
+
+/// Whether it is final, whole, and by itself: no 206, whose parts are not put together here, and no 304.
+#[must_use]
+pub fn is_storable(status: StatusCode) -> bool {
+    !matches!(status.as_u16(), 100..=199 | 206 | 304)
 }
 
 /// RFC 9111 section 7.3 lets a cache keep `Set-Cookie`. Here that takes a service that has said, in words for shared caches,
@@ -216,10 +231,20 @@ fn is_understood(status: StatusCode) -> bool {
     )
 }
 
-/// Removes what is not kept with an answer (RFC 9111 section 3.1), besides what concerns one connection, which the proxy has
-/// removed: what a proxy says for itself, and what its directives exclude (sections 5.2.2.4 and 5.2.2.7).
+/// What concerns one connection. The proxy has removed it and what `Connection` names; of parts it is still there.
+pub(super) const OF_A_CONNECTION: [HeaderName; 6] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Removes what is not kept with an answer (RFC 9111 section 3.1): what concerns one connection, what a proxy says for
+/// itself, and what its directives exclude (sections 5.2.2.4 and 5.2.2.7).
 pub fn remove_unstored(headers: &mut HeaderMap, told: &Directives) {
-    for name in [
+    for name in OF_A_CONNECTION.into_iter().chain([
         header::PROXY_AUTHENTICATE,
         header::PROXY_AUTHORIZATION,
         HeaderName::from_static("proxy-authentication-info"),
@@ -227,7 +252,7 @@ pub fn remove_unstored(headers: &mut HeaderMap, told: &Directives) {
         header::AGE,
         // It is said to this cache; those before it would take it for theirs.
         SURROGATE_CONTROL,
-    ] {
+    ]) {
         headers.remove(name);
     }
     for about in [&told.no_cache, &told.private] {

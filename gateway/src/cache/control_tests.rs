@@ -187,7 +187,7 @@ fn what_only_the_route_makes_cacheable_is_not_kept_for_those_with_a_cookie() {
     let rules = Rules { ttl: Some(secs(30)), ..Rules::default() };
     let cookie: &Lines = &[("cookie", "a=b")];
     assert_eq!(kept(&Method::GET, false, &[], 200, &[], &rules), Ok(()));
-    assert_eq!(kept(&Method::GET, false, cookie, 200, &[], &rules), Err(Refused::SetCookie));
+    assert_eq!(kept(&Method::GET, false, cookie, 200, &[], &rules), Err(Refused::Cookie));
     assert_eq!(
         kept(&Method::GET, false, &[], 200, &[("set-cookie", "a=b")], &rules),
         Err(Refused::SetCookie)

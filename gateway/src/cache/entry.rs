@@ -231,6 +231,6 @@ impl Entry {
         let draft = &self.draft;
         let values: usize = draft.headers.values().map(HeaderValue::len).sum();
         let fields = draft.headers.len() * FIELD;
-        AROUND + self.body.len() + values + fields + draft.selection.size() + draft.marks.len() * 16
+        AROUND + self.body.len() + values + fields + draft.selection.size() + size_of_val(&*draft.marks)
     }
 }

@@ -1,9 +1,10 @@
 //! Answers of services, kept for the next one who asks: a shared HTTP cache (RFC 9111).
 //!
 //! The rules are pure functions: `control.rs` over `directives.rs`, `vary.rs`, `conditional.rs`. What is kept is in
-//! `store.rs`, by `key.rs`; `flight.rs` sees to it that of many who miss the same only one asks, and `filling.rs` gives all
-//! of them one body while it comes; `shared/` is a second tier in Redis. It stands behind the guard: nobody is answered from
-//! here who may not ask. `keeping.rs` is what routes and parts of compositions do alike.
+//! `store.rs`, by `key.rs`, until `marks.rs` says that it is invalid; `flight.rs` sees to it that of many who miss the same
+//! only one asks, and `filling.rs` gives all of them one body while it comes; `shared/` is a second tier in Redis. It stands
+//! behind the guard: nobody is answered from here who may not ask. `keeping.rs` is what routes and parts of compositions do
+//! alike.
 //! Not here: asking services (`proxy/cached.rs` and `composition/kept.rs` put both together).
 
 pub mod conditional;
@@ -16,6 +17,7 @@ pub mod filling;
 pub mod flight;
 mod keeping;
 pub mod key;
+mod marks;
 pub mod metrics;
 pub mod shared;
 pub mod status;

@@ -1,10 +1,6 @@
 //! Where answers are kept: bounded by bytes, several variants of a URL side by side.
 //!
-//! What makes an answer invalid is a *mark*: two of a fixed number of counters that its URL, and each of its tags, falls on.
-//! An answer remembers what they stood at before it was asked for; once both have moved, it is not found any more, wherever
-//! it is and even if it is still coming. Others may happen to move both: then it goes with them, which costs one request. So
-//! writes and purges take the same short time however much is kept.
-//! Not here: whether an answer may be kept and given out (`control.rs`).
+//! Not here: whether an answer may be kept and given out (`control.rs`), what makes it invalid (`marks.rs`).
 
 use std::{
     hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState},
@@ -19,49 +15,23 @@ use http::HeaderMap;
 use moka::sync::Cache;
 use tokio::time::Instant;
 
+pub use super::marks::{Before, Mark, Purge};
 use super::{
     config::CacheConfig,
     entry::Entry,
     flight::Flights,
     keeping::Stood,
     key::{Key, OwnedKey},
+    marks::Marks,
     metrics::StoreMetrics,
     shared::{Purged, Shared, What},
     vary::Selection,
 };
 
-/// 8 MiB of them, so that few URLs share one.
-pub(super) const MARKS: usize = 1 << 20;
 /// Of one URL and one caller. More would make each look a long one.
 const MOST_VARIANTS: usize = 32;
 /// How long a URL whose answers cannot be kept is not waited for.
 const PASS: Duration = Duration::from_secs(10);
-/// The low half of a mark counts what is marked as no longer good, the high half what is gone.
-const GONE: u64 = 1 << 32;
-
-/// What a counter stood at when an answer was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
-    at: [u32; 2],
-    stood: [u64; 2],
-}
-
-/// How things stood before an answer was asked for.
-#[derive(Debug, Clone, Copy)]
-pub struct Before {
-    url: Mark,
-    tag_purges: u64,
-}
-
-/// How a purge treats what it meets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Purge {
-    /// It is gone.
-    Hard,
-    /// It is no longer good: it may still stand in where that is allowed.
-    Soft,
-}
-
 /// All variants of what is kept under one key.
 #[derive(Debug, Clone)]
 struct Shelf {
@@ -78,11 +48,6 @@ impl Shelf {
         let variants: usize = self.variants.iter().map(|entry| entry.size()).sum();
         AROUND + self.key.size() + variants
     }
-}
-
-/// The two counters of what has this hash.
-pub(super) fn two(hash: u64) -> [u32; 2] {
-    [hash as u32, (hash >> 32) as u32].map(|half| half % MARKS as u32)
 }
 
 /// What is there for a request.
@@ -105,9 +70,7 @@ pub enum Found {
 pub struct Store {
     config: CacheConfig,
     shelves: Cache<u64, Arc<Shelf>, BuildHasherDefault<Hashed>>,
-    marks: Box<[AtomicU64]>,
-    /// How often a tag was purged.
-    tag_purges: AtomicU64,
+    marks: Marks,
     random: RandomState,
     /// Bytes of bodies that are still coming.
     pub(super) coming: AtomicU64,
@@ -164,8 +127,7 @@ impl Store {
         Arc::new(Store {
             config: config.clone(),
             shelves,
-            marks: (0..MARKS).map(|_| AtomicU64::new(0)).collect(),
-            tag_purges: AtomicU64::new(0),
+            marks: Marks::new(),
             random: RandomState::new(),
             coming: AtomicU64::new(0),
             flights: Flights::default(),
@@ -242,11 +204,16 @@ impl Store {
         Some(entry)
     }
 
-    /// What another instance keeps for this request, from now on here as well.
+    /// What another instance keeps for this request, from now on here as well; nothing where what is kept here is newer.
     pub async fn look_further(&self, hash: u64, key: &Key<'_>, request: &HeaderMap) -> Option<Arc<Entry>> {
         let shared = self.shared.as_ref()?;
         let stood = Stood::of_key(self, key);
         let mut entry = shared.look(key, request).await?;
+        if let Found::Entry { entry: known, .. } = self.find(hash, key, request)
+            && known.draft.age() <= entry.draft.age()
+        {
+            return None;
+        }
         entry.draft.marks = stood.marks(self, &[&entry.draft.headers])?;
         let entry = Arc::new(entry);
         self.keep(hash, &entry);
@@ -274,9 +241,17 @@ impl Store {
         self.change(hash, key, |shelf| shelf.pass_until = Some(Instant::now() + PASS));
     }
 
-    /// Takes an answer away that has been replaced by one that cannot be kept.
+    /// Whether that was noted of late.
+    #[must_use]
+    pub fn passes(&self, hash: u64, key: &Key<'_>) -> bool {
+        let shelf = self.shelves.get(&hash).filter(|shelf| shelf.key.is(key));
+        shelf.is_some_and(|shelf| shelf.pass_until.is_some_and(|until| until > Instant::now()))
+    }
+
+    /// Takes an answer away that has been replaced by one that cannot be kept. Where others may still find it, good or not,
+    /// they are told.
     pub fn remove(&self, hash: u64, gone: &Arc<Entry>) {
-        if gone.draft.age() < gone.draft.terms.lifetime {
+        if self.shared.as_ref().is_some_and(|shared| shared.may_have(gone)) {
             let (host, target) = gone.draft.key.url();
             self.tell(Purge::Hard, || What::Url { host: host.into(), target: target.into() });
         }
@@ -299,52 +274,23 @@ impl Store {
     /// How things stand before a URL is asked for.
     #[must_use]
     pub fn before(&self, host: &[u8], target: &str) -> Before {
-        let tag_purges = self.tag_purges.load(Ordering::Acquire);
-        Before { url: self.mark(self.url_mark(host, target)), tag_purges }
+        self.marks.before(host, target)
     }
 
-    /// The marks of an answer with these tags. None if it has any and a tag was purged since: it may have been one of these.
+    /// The marks of an answer with these tags. None if one of them was purged since, or may have been.
     #[must_use]
     pub fn marks<'a>(&self, before: Before, tags: impl Iterator<Item = &'a str>) -> Option<Box<[Mark]>> {
-        let tags = tags.map(|tag| self.mark(self.tag_mark(tag)));
-        let marks: Box<[Mark]> = std::iter::once(before.url).chain(tags).collect();
-        (marks.len() == 1 || self.tag_purges.load(Ordering::Acquire) == before.tag_purges).then_some(marks)
+        self.marks.since(before, tags)
     }
 
     /// The mark of a tag that is known before what carries it is asked for.
     pub(super) fn tag(&self, tag: &str) -> Mark {
-        self.mark(self.tag_mark(tag))
-    }
-
-    fn mark(&self, at: [u32; 2]) -> Mark {
-        Mark { at, stood: at.map(|at| self.marks[at as usize].load(Ordering::Acquire)) }
-    }
-
-    /// Hosts are the same however they are written.
-    fn url_mark(&self, host: &[u8], target: &str) -> [u32; 2] {
-        let mut state = self.random.build_hasher();
-        host.iter().for_each(|byte| state.write_u8(byte.to_ascii_lowercase()));
-        state.write_u8(b'/');
-        state.write(target.as_bytes());
-        two(state.finish())
-    }
-
-    fn tag_mark(&self, tag: &str) -> [u32; 2] {
-        two(self.random.hash_one(("tag", tag)))
+        self.marks.of_tag(tag)
     }
 
     /// Whether nothing has made it invalid; then whether something has marked it as no longer good.
     fn stands(&self, marks: &[Mark]) -> Option<bool> {
-        let mut soft = false;
-        for mark in marks {
-            let now = self.mark(mark.at).stood;
-            let both = |moved: fn(u64, u64) -> bool| (0..2).all(|one| moved(now[one], mark.stood[one]));
-            if both(|now, stood| now / GONE != stood / GONE) {
-                return None;
-            }
-            soft |= both(|now, stood| now != stood);
-        }
-        Some(soft)
+        self.marks.stands(marks)
     }
 
     /// Whether an answer that is still coming may be given to those who ask now.
@@ -356,18 +302,13 @@ impl Store {
     /// Makes invalid what is kept for a URL, for whomever.
     pub fn purge_url(&self, host: &[u8], target: &str, how: Purge) {
         self.tell(how, || What::Url { host: host.into(), target: target.into() });
-        self.bump(self.url_mark(host, target), how);
+        self.marks.purge_url(host, target, how);
     }
 
     /// Makes invalid what carries a tag.
     pub fn purge_tag(&self, tag: &str, how: Purge) {
         self.tell(how, || What::Tag(tag.into()));
-        self.bump_tag(tag, how);
-    }
-
-    fn bump_tag(&self, tag: &str, how: Purge) {
-        self.bump(self.tag_mark(tag), how);
-        self.tag_purges.fetch_add(1, Ordering::AcqRel);
+        self.marks.purge_tag(tag, how);
     }
 
     /// Makes everything invalid.
@@ -386,8 +327,8 @@ impl Store {
     /// Makes invalid what another instance has made so.
     pub(super) fn apply(&self, purged: &Purged) {
         match &purged.what {
-            What::Url { host, target } => self.bump(self.url_mark(host, target), purged.how),
-            What::Tag(tag) => self.bump_tag(tag, purged.how),
+            What::Url { host, target } => self.marks.purge_url(host, target, purged.how),
+            What::Tag(tag) => self.marks.purge_tag(tag, purged.how),
             What::All => self.bump_all(purged.how),
         }
     }
@@ -402,17 +343,9 @@ impl Store {
     }
 
     fn bump_all(&self, how: Purge) {
-        (0..MARKS as u32).for_each(|at| self.bump([at], how));
+        self.marks.purge_all(how);
         if how == Purge::Hard {
             self.shelves.invalidate_all();
-        }
-    }
-
-    fn bump<const N: usize>(&self, at: [u32; N], how: Purge) {
-        // The low half comes round after four thousand million purges.
-        let step = if how == Purge::Hard { GONE } else { 1 };
-        for at in at {
-            self.marks[at as usize].fetch_add(step, Ordering::AcqRel);
         }
     }
 

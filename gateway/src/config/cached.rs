@@ -236,7 +236,9 @@ impl Builder<'_> {
         let at = below(at, "cache");
         if typed.forward.is_none() && !self.loaded.has_erased(&at.replace("cache", "forward")) {
             let mistake = Mistake::new(format!("{at}:"), format!("{place}: only forwarded answers are kept"));
-            self.mistakes.add(mistake.expected("with `forward`"));
+            let mistake = mistake.expected("with `forward`");
+            let parts = "what is composed is not kept, but each part may have a `cache` of its own";
+            self.mistakes.add(if typed.compose.is_none() { mistake } else { mistake.help(parts) });
         } else if !typed.methods.iter().any(|method| method == "GET") {
             let mistake =
                 Mistake::new(format!("{at}:"), format!("{place}: it has no answers that could be kept"));

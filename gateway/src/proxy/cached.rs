@@ -32,6 +32,10 @@ use crate::{
 /// Who has waited so often for others asks alone.
 const ROUNDS: usize = 4;
 
+/// Sets those apart whose answers may be kept for nobody else, by what they send: nobody else waits for these, or does without
+/// the cache since these must.
+const APART: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// A route's answers, kept.
 pub struct Cached {
     /// Whom it forwards to.
@@ -85,6 +89,14 @@ impl Cached {
         }
         let asks = headers.contains_key(header::CACHE_CONTROL) && Directives::of(headers).no_store;
         asks.then_some(Fwd::Request)
+    }
+
+    /// What is to be added to the number of a flight or of a pass.
+    fn apart(&self, look: &Look<'_>) -> u64 {
+        let rules = &self.keeping.rules;
+        let cookie = look.client.headers.contains_key(header::COOKIE);
+        let asked = self.asked(look);
+        if asked.authorized || cookie && (rules.ttl.is_some() || rules.heuristic) { APART } else { 0 }
     }
 
     /// What the client asks of caches, where that is done.
@@ -181,8 +193,11 @@ impl Cached {
         }
         let of_near =
             |entry: Arc<Entry>| self.keeping.store.variant(look.hash, &entry.draft.selection.again(headers));
-        let at = variant.or_else(|| near.map(of_near)).unwrap_or(look.hash);
-        match self.keeping.store.join(at) {
+        let (at, apart) = (variant.or_else(|| near.map(of_near)).unwrap_or(look.hash), self.apart(look));
+        if apart != 0 && self.keeping.store.passes(look.hash ^ apart, &look.key) {
+            return Ok(Round::Pass(fwd));
+        }
+        match self.keeping.store.join(at ^ apart) {
             Joined::Lead(lead) => self.lead(look, lead, stale, fwd).await.map(Round::Answer),
             Joined::Follow(flight) => {
                 let waiting = pin!(flight.outcome());
@@ -373,7 +388,9 @@ impl Cached {
                 entry.answer(method, headers, told(false))
             }
             Err(refused) => {
-                self.keeping.store.remove(look.hash, stale);
+                if !refused.1.is_of_the_request() {
+                    self.keeping.store.remove(look.hash, stale);
+                }
                 lead.end(Outcome::Pass);
                 refused.0.answer(method, headers, told(false))
             }
@@ -397,19 +414,24 @@ impl Cached {
         let (status, headers) = (response.status(), response.headers());
         let replaced = self.origin.fallback.as_ref().is_some_and(|fallback| fallback.replaces(status));
         let small = self.is_small(headers) && !replaced;
-        let draft = stood.marks(&self.keeping.store, &[headers]).filter(|_| small).and_then(|marks| {
-            Draft::of(look.key.owned(), &asked, status, headers, arrival, &self.keeping.rules, marks).ok()
+        let marks = stood.marks(&self.keeping.store, &[headers]);
+        let overtaken = marks.is_none();
+        let draft = marks.filter(|_| small).map(|marks| {
+            Draft::of(look.key.owned(), &asked, status, headers, arrival, &self.keeping.rules, marks)
         });
         let status_of = |stored| Told::Forwarded { fwd, status: None, stored, collapsed: false };
-        let Some(draft) = draft else {
-            if let Some(stale) = stale.filter(|_| !control::is_error(status)) {
+        let Some(Ok(draft)) = draft else {
+            let own = matches!(&draft, Some(Err(refused)) if refused.is_of_the_request());
+            if let Some(stale) = stale.filter(|_| !own && !control::is_error(status)) {
                 self.keeping.store.remove(look.hash, &stale);
             }
             if control::is_error(status) {
                 lead.end(Outcome::Failed);
+            } else if overtaken {
+                lead.end(Outcome::LookAgain); // a purge was faster: those who wait ask anew, one for all
             } else {
                 if lead.is_followed() {
-                    self.keeping.store.pass(look.hash, &look.key.owned());
+                    self.keeping.store.pass(look.hash ^ self.apart(look), &look.key.owned());
                 }
                 lead.end(Outcome::Pass);
             }
@@ -439,7 +461,7 @@ impl Cached {
     fn revalidate(self: &Arc<Self>, look: &Look<'_>, entry: &Arc<Entry>) {
         let headers = look.client.headers;
         let at = self.keeping.store.variant(look.hash, &entry.draft.selection.again(headers));
-        let Joined::Lead(lead) = self.keeping.store.join(at) else { return };
+        let Joined::Lead(lead) = self.keeping.store.join(at ^ self.apart(look)) else { return };
         let mut headers = headers.clone();
         conditional::remove(&mut headers);
         let (uri, version) = (look.client.uri.clone(), look.client.version);

@@ -14,15 +14,19 @@ use crate::client::{connect, connect_h2};
 const CLIENTS: usize = 1_000;
 const STREAMS: usize = 50;
 
-/// So many GETs of `/a`, over HTTP/2.
-async fn herd(to: SocketAddr, clients: usize) -> JoinSet<(u16, Result<Bytes, hyper::Error>)> {
+/// So many GETs of a path, over HTTP/2.
+pub(super) async fn herd(
+    to: SocketAddr,
+    path: &str,
+    clients: usize,
+) -> JoinSet<(u16, Result<Bytes, hyper::Error>)> {
     let mut asking = JoinSet::new();
     for begin in (0..clients).step_by(STREAMS) {
         let sender = connect_h2(to).await;
         for _ in begin..clients.min(begin + STREAMS) {
-            let mut sender = sender.clone();
+            let (mut sender, url) = (sender.clone(), format!("http://ftgo.example{path}"));
             asking.spawn(async move {
-                let request = Request::get("http://ftgo.example/a").body(Body::empty()).unwrap();
+                let request = Request::get(url).body(Body::empty()).unwrap();
                 let response = sender.send_request(request).await.expect("an answer");
                 let status = response.status().as_u16();
                 (status, response.into_body().collect().await.map(|body| body.to_bytes()))
@@ -33,12 +37,16 @@ async fn herd(to: SocketAddr, clients: usize) -> JoinSet<(u16, Result<Bytes, hyp
 }
 
 /// Waits until so many requests are in the gateway.
-async fn in_flight(gate: &Gate, count: u64) {
+pub(super) async fn in_flight(gate: &Gate, count: u64) {
     let waiting = async { while metric(gate, "gateway_requests_in_flight").await < count {} };
     tokio::time::timeout(Duration::from_secs(30), waiting).await.expect("all are in flight");
 }
 
-async fn all_answered(asking: JoinSet<(u16, Result<Bytes, hyper::Error>)>, count: usize, body: &str) {
+pub(super) async fn all_answered(
+    asking: JoinSet<(u16, Result<Bytes, hyper::Error>)>,
+    count: usize,
+    body: &str,
+) {
     let answers = tokio::time::timeout(Duration::from_secs(30), asking.join_all()).await.expect("in time");
     assert_eq!(answers.len(), count);
     let wrong = answers
@@ -51,7 +59,7 @@ async fn all_answered(asking: JoinSet<(u16, Result<Bytes, hyper::Error>)>, count
 async fn of_a_thousand_who_miss_the_same_one_asks() {
     let service = Service::holding(|_, _| ok(&[("cache-control", "max-age=60")], "it")).await;
     let gate = cached(service.address, "{}");
-    let asking = herd(gate.address(), CLIENTS).await;
+    let asking = herd(gate.address(), "/a", CLIENTS).await;
     in_flight(&gate, CLIENTS as u64).await;
     service.answer(usize::MAX);
     all_answered(asking, CLIENTS, "it").await;
@@ -67,7 +75,7 @@ async fn a_leader_that_goes_away_is_replaced() {
     let request = Request::get("/a").header(header::HOST, "ftgo.example").body(Body::empty()).unwrap();
     let leading = tokio::spawn(async move { leader.send_request(request).await.map(drop) });
     service.sees(1).await;
-    let asking = herd(gate.address(), CLIENTS - 1).await;
+    let asking = herd(gate.address(), "/a", CLIENTS - 1).await;
     in_flight(&gate, CLIENTS as u64).await;
     leading.abort();
     service.sees(2).await;
@@ -80,12 +88,12 @@ async fn a_leader_that_goes_away_is_replaced() {
 async fn none_waits_for_another_if_the_answer_cannot_be_kept() {
     let service = Service::holding(|_, _| ok(&[("cache-control", "no-store")], "it")).await;
     let gate = cached(service.address, "{}");
-    let asking = herd(gate.address(), CLIENTS).await;
+    let asking = herd(gate.address(), "/a", CLIENTS).await;
     in_flight(&gate, CLIENTS as u64).await;
     assert_eq!(service.seen(), 1);
     service.answer(1);
     service.sees(CLIENTS).await; // all at once, while none of them is answered
-    let late = herd(gate.address(), 20).await;
+    let late = herd(gate.address(), "/a", 20).await;
     service.sees(CLIENTS + 20).await; // nor do those who come later
     service.answer(usize::MAX);
     all_answered(asking, CLIENTS, "it").await;
@@ -104,7 +112,7 @@ async fn a_body_that_turns_out_to_be_too_large_is_passed_on_whole_and_not_kept()
     let service = Service::start(|_, _| ok(&[("cache-control", "max-age=60")], chunks(100))).await;
     let gate = sized(service.address, "{ max_size: 4MiB, max_object: 64KiB }");
     for _ in 0..2 {
-        let asking = herd(gate.address(), 20).await;
+        let asking = herd(gate.address(), "/a", 20).await;
         let answers =
             tokio::time::timeout(Duration::from_secs(30), asking.join_all()).await.expect("in time");
         let whole =

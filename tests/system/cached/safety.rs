@@ -7,7 +7,11 @@ use http::Request;
 use http_body_util::BodyExt;
 use tokio::task::JoinSet;
 
-use super::{Service, cached, ok};
+use super::{
+    Service, cached,
+    herds::{all_answered, herd, in_flight},
+    ok,
+};
 use crate::{
     client::{ask, connect_h2},
     harness::{Gate, JOHN, MARY, stubs, until},
@@ -35,6 +39,50 @@ async fn echo() -> Service {
         ok(&[("cache-control", control), ("vary", vary)], body)
     })
     .await
+}
+
+/// What makes a client's answers nobody else's, so that they are not kept.
+const OWN: [(&str, &str); 2] = [("cookie", "a=b"), ("authorization", "Bearer x")];
+
+#[tokio::test]
+async fn who_sends_what_is_not_kept_takes_the_cache_from_nobody() {
+    for (name, value) in OWN {
+        let service = Service::holding(|_, number| ok(&[], format!("{number}"))).await;
+        let gate = cached(service.address, "{ ttl: 60s }");
+        let one = tokio::spawn(gate.get("/a").header(name, value).send());
+        service.sees(1).await;
+        let others = herd(gate.address(), "/a", 2).await;
+        service.sees(2).await;
+        in_flight(&gate, 3).await;
+        service.answer(usize::MAX);
+        assert_eq!(one.await.unwrap().expect(200).bytes(), "1");
+        all_answered(others, 2, "2").await;
+        assert_eq!(gate.get("/a").send().await.expect(200).bytes(), "2", "it is kept beside {name}");
+    }
+}
+
+#[tokio::test]
+async fn who_sends_what_is_not_kept_does_not_end_what_is() {
+    for ((name, value), status) in OWN.into_iter().flat_map(|own| [(own, 200), (own, 304)]) {
+        let service = Service::start(move |request, number| {
+            let mut answer = ok(&[("etag", "\"a\"")], format!("{number}"));
+            *answer.status_mut() = match number {
+                1 => 200,
+                2 if request.headers().contains_key("if-none-match") => status,
+                _ => 503,
+            }
+            .try_into()
+            .unwrap();
+            answer
+        })
+        .await;
+        let gate = cached(service.address, "{ ttl: 1s, stale_if_error: 60s }");
+        gate.get("/a").send().await.expect(200);
+        tokio::time::sleep(Duration::from_millis(1_100)).await; // ages are counted by the clock
+        gate.get("/a").header(name, value).send().await.expect(200);
+        assert_eq!(gate.get("/a").send().await.expect(200).bytes(), "1", "after {name} and a {status}");
+        assert_eq!(service.seen(), 3);
+    }
 }
 
 #[tokio::test]

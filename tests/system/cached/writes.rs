@@ -9,7 +9,9 @@ use axum::body::Body;
 use http::{Method, Response};
 
 use super::{
-    Service, metric, ok,
+    Service, cached,
+    herds::{all_answered, herd, in_flight},
+    metric, ok,
     parts::{composed, status},
 };
 use crate::harness::{Gate, until, until_answer};
@@ -185,4 +187,43 @@ async fn what_was_asked_for_during_a_write_is_not_kept() {
     for _ in 0..2 {
         assert_eq!(gate.get("/list?consumerId=5").send().await.expect(200).json()["number"], 6);
     }
+}
+
+#[tokio::test]
+async fn a_write_ends_what_is_kept_of_its_url_however_it_is_written() {
+    let service =
+        Service::start(|_, number| ok(&[("cache-control", "max-age=60")], format!("{number}"))).await;
+    let gate = cached(service.address, "{}");
+    assert_eq!(gate.get("/orders/9").send().await.expect(200).bytes(), "1");
+    gate.ask("POST", "/orders/%39").send().await.expect(200);
+    assert_eq!(gate.get("/orders/9").send().await.expect(200).bytes(), "3");
+    gate.admin_ask("DELETE", "/cache?url=https://FTGO.example:443/%6frders/9").send().await.expect(200);
+    assert_eq!(gate.get("/orders/9").send().await.expect(200).bytes(), "4");
+}
+
+#[tokio::test]
+async fn purges_of_other_tags_leave_what_is_on_its_way_alone_and_those_of_its_own_only_end_that_one() {
+    let service = Service::holding(|request, number| {
+        let tag = request.uri().path().trim_start_matches('/').to_owned();
+        ok(&[("cache-control", "max-age=60"), ("cache-tag", &tag)], format!("{number}"))
+    })
+    .await;
+    let gate = cached(service.address, "{}");
+    let asking = herd(gate.address(), "/a", 2).await;
+    in_flight(&gate, 2).await;
+    service.sees(1).await;
+    gate.admin_ask("DELETE", "/cache?tag=other").send().await.expect(200);
+    service.answer(1);
+    all_answered(asking, 2, "1").await;
+    assert_eq!(gate.get("/a").send().await.expect(200).bytes(), "1", "it is kept");
+
+    let asking = herd(gate.address(), "/b", 3).await;
+    in_flight(&gate, 3).await;
+    service.sees(2).await;
+    gate.admin_ask("DELETE", "/cache?tag=b").send().await.expect(200);
+    service.answer(3);
+    let mut bodies: Vec<_> = asking.join_all().await.into_iter().map(|(_, body)| body.unwrap()).collect();
+    bodies.sort_unstable();
+    assert_eq!(bodies, ["2", "3", "3"], "one asked anew for all");
+    assert_eq!(gate.get("/b").send().await.expect(200).bytes(), "3", "that one is kept");
 }

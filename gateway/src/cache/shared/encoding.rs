@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use crate::cache::control::Terms;
+use crate::cache::control::{OF_A_CONNECTION, Terms, is_storable};
 
 /// Of what is written; in the keys as well, so that versions do not meet. To be counted up with every change here, and with
 /// every change of what an answer means.
@@ -60,6 +60,18 @@ impl Kept {
         const FIXED: usize = 128;
         let fields: usize = headers.iter().map(|(name, value)| 8 + name.as_str().len() + value.len()).sum();
         FIXED + fields + body.len()
+    }
+
+    /// Whether it could have been kept anywhere: whoever writes into Redis decides about data, not about framing.
+    pub(super) fn is_an_answer(&self) -> bool {
+        let mut lengths = self.headers.get_all(header::CONTENT_LENGTH).iter();
+        let length = lengths.next().is_none_or(|told| *told == HeaderValue::from(self.body.len()));
+        let empty = self.status != StatusCode::NO_CONTENT || self.body.is_empty();
+        let own = OF_A_CONNECTION.iter().all(|name| !self.headers.contains_key(name));
+        (200..600).contains(&self.status.as_u16())
+            && is_storable(self.status)
+            && (length && lengths.next().is_none())
+            && (empty && own)
     }
 
     /// As it stands in Redis.
@@ -255,6 +267,47 @@ mod tests {
                 prop_assert_eq!(decode(written.slice(..end)), None);
             }
             prop_assert_eq!(decode(written), Some(Value::Names(all)));
+        }
+    }
+
+    #[test]
+    fn what_no_service_could_have_said_is_no_answer() {
+        let kept = |status: u16, fields: &[(HeaderName, &'static str)], body: &'static str| Kept {
+            digest: [0; 32],
+            as_of: 0,
+            lasts: Duration::ZERO,
+            age: Duration::ZERO,
+            status: StatusCode::from_u16(status).unwrap(),
+            terms: Terms {
+                lifetime: Duration::ZERO,
+                always_validate: false,
+                never_stale: false,
+                while_revalidate: Duration::ZERO,
+                if_error: Duration::ZERO,
+            },
+            headers: fields
+                .iter()
+                .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))
+                .collect(),
+            body: Bytes::from_static(body.as_bytes()),
+        };
+        let length = |value| (header::CONTENT_LENGTH, value);
+        for answer in [kept(200, &[], "it"), kept(404, &[length("2")], "it"), kept(204, &[length("0")], "")] {
+            assert!(answer.is_an_answer(), "{answer:?}");
+        }
+        for none in [
+            kept(101, &[], ""),
+            kept(206, &[], "it"),
+            kept(304, &[], ""),
+            kept(999, &[], "it"),
+            kept(204, &[], "it"),
+            kept(200, &[length("1")], "it"),
+            kept(200, &[length("+2")], "it"),
+            kept(200, &[length("2"), length("2")], "it"),
+            kept(200, &[(header::TRANSFER_ENCODING, "chunked")], "it"),
+            kept(200, &[(header::CONNECTION, "close")], "it"),
+        ] {
+            assert!(!none.is_an_answer(), "{none:?}");
         }
     }
 }

@@ -158,6 +158,11 @@ impl Shared {
         }
     }
 
+    /// Whether an answer may stand there, and be given out.
+    pub(super) fn may_have(&self, entry: &Entry) -> bool {
+        lasts(entry, self.config.max_age.0).is_some()
+    }
+
     /// The answer for this request, if one stands there that may be believed. It has no marks yet.
     pub(super) async fn look(&self, key: &Key<'_>, request: &HeaderMap) -> Option<Entry> {
         if !self.is_trusted() {
@@ -193,16 +198,22 @@ impl Shared {
     async fn get(&self, name: &str, begun: Instant) -> Option<(Option<Value>, Duration)> {
         let mut commands = ::redis::pipe();
         commands.cmd("GETRANGE").arg(name).arg(0).arg(self.config.max_object.0 + HEAD);
-        commands.cmd("PTTL").arg(name);
+        commands.cmd("PTTL").arg(name).ignore_errors();
         let patience = self.config.timeout.0.saturating_sub(begun.elapsed());
-        let Ok((text, left)) = self.redis.ask::<(Vec<u8>, i64)>(&commands, patience).await else {
+        let Ok((text, left)) = self.redis.ask::<(::redis::Value, ::redis::Value)>(&commands, patience).await
+        else {
             self.metrics.late.inc();
             return None;
         };
-        if text.is_empty() || left <= 0 {
+        let left = ::redis::from_redis_value(left).unwrap_or(0_i64);
+        let text: Option<Vec<u8>> = ::redis::from_redis_value(text).ok(); // none of what is no text
+        if text.as_ref().is_some_and(|text| text.is_empty() || left <= 0) {
             return Some((None, Duration::ZERO));
         }
-        let value = encoding::decode(Bytes::from(text));
+        let value = text.and_then(|text| encoding::decode(Bytes::from(text))).filter(|value| match value {
+            Value::Kept(kept) => kept.is_an_answer(),
+            Value::Names(_) => true,
+        });
         if value.is_none() {
             self.metrics.unreadable.inc();
         }

@@ -14,7 +14,7 @@ use std::{
 use indexmap::IndexSet;
 use parking_lot::Mutex;
 
-use crate::cache::store::{MARKS, Purge, two};
+use crate::cache::marks::{self, Purge, feed_url, two};
 
 /// What was made invalid here and not told yet, at most. Beyond that everything is said to be.
 const MOST_UNTOLD: usize = 10_000;
@@ -64,7 +64,7 @@ impl Purges {
     pub(super) fn new() -> Self {
         Purges {
             random: RandomState::new(),
-            last: (0..MARKS).map(|_| AtomicU64::new(0)).collect(),
+            last: (0..marks::COUNT).map(|_| AtomicU64::new(0)).collect(),
             since: AtomicU64::new(u64::MAX),
             untold: Mutex::default(),
         }
@@ -72,9 +72,7 @@ impl Purges {
 
     fn url(&self, host: &[u8], target: &str) -> u64 {
         let mut state = self.random.build_hasher();
-        host.iter().for_each(|byte| state.write_u8(byte.to_ascii_lowercase()));
-        state.write_u8(b'/');
-        state.write(target.as_bytes());
+        feed_url(&mut state, host, target);
         state.finish()
     }
 
