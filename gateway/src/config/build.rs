@@ -308,30 +308,6 @@ impl Builder<'_> {
         built
     }
 
-    fn check_default_limits(&mut self, services: &Services) {
-        for (index, name) in self.config.default_limits.iter().enumerate() {
-            self.limit(name, "`default_limits`", &format!("default_limits[{index}]"), services);
-        }
-    }
-
-    pub(super) fn limit(
-        &mut self,
-        name: &str,
-        place: &str,
-        at: &str,
-        services: &Services,
-    ) -> Option<Arc<RateLimit>> {
-        let found = services.limits.get(name).cloned();
-        if found.is_none()
-            && !self.loaded.has_erased(&below("limits", name))
-            && !self.config.limits.contains_key(name)
-        {
-            let mistake = Mistake::new(at, format!("{place}: there is no limit `{name}`"));
-            self.mistakes.add(mistake.one_of("limits", self.loaded.source.keys("limits"), name));
-        }
-        found
-    }
-
     fn add_route(
         &mut self,
         routes: &mut Router<Arc<Route>>,
