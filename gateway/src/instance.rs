@@ -74,7 +74,7 @@ impl Instance {
             AccessLogTarget::Stdout => AccessLog::to(io::stdout()),
             AccessLogTarget::Off => AccessLog::nowhere(),
         };
-        watch.beside(certificates(&snapshot));
+        watch.beside(beside(&snapshot));
         let listeners = server::bind(&config.listen, &snapshot.tls, &config.server)?;
         let operators = config.admin.as_ref().map(|typed| admin::bind(typed.address)).transpose()?;
         let names = config.admin.as_ref().map(|typed| Names::new(&typed.hosts)).unwrap_or_default();
@@ -156,7 +156,7 @@ async fn reload(file: String, mut watch: Watch, gateway: Arc<Gateway>, tls: Live
                 told_to_restart(&running, &snapshot.config);
                 told_of_certificates(&before, &snapshot);
                 keep_fresh(&snapshot, Some(&before));
-                watch.beside(certificates(&snapshot));
+                watch.beside(beside(&snapshot));
                 tls.replace(&snapshot.config.listen, &snapshot.tls);
                 gateway.metrics.tell_certificates(tls.expiries());
                 gateway.swap(Arc::new(snapshot));
@@ -175,9 +175,10 @@ async fn reload(file: String, mut watch: Watch, gateway: Arc<Gateway>, tls: Live
     }
 }
 
-/// The files of certificates, and what was in them.
-fn certificates(snapshot: &Snapshot) -> impl Iterator<Item = (Vec<PathBuf>, u64)> {
-    snapshot.tls.iter().flatten().map(|tls| tls.made_of())
+/// The files that belong to a configuration, those of certificates and of descriptors, and what was in them.
+fn beside(snapshot: &Snapshot) -> impl Iterator<Item = (Vec<PathBuf>, u64)> {
+    let certificates = snapshot.tls.iter().flatten().map(|tls| tls.made_of());
+    certificates.chain(snapshot.descriptors.iter().map(|descriptors| descriptors.made_of()))
 }
 
 /// The listeners without what can be replaced while they listen: what is in their `tls`, but not whether there is any.

@@ -23,7 +23,7 @@
 //! | [`upstream`] | A service behind the gateway: connections, deadlines, faults. |
 //! | [`observability`], [`histogram`] | The access log, metrics, the trace. |
 //! | [`error`] | The one error, and its problem document. |
-//! | [`body`], `gathered`, [`deadline`], [`template`], [`tags`], [`units`], [`mistake`] | What all of the above is made of. |
+//! | [`body`], `files`, `gathered`, [`deadline`], [`template`], [`tags`], [`units`], [`mistake`] | What all of the above is made of. |
 //!
 //! A mistake in a configuration is told with its place, and with what was probably meant:
 //!
@@ -53,6 +53,7 @@ pub mod config;
 pub mod deadline;
 pub mod downstream;
 pub mod error;
+mod files;
 mod gathered;
 pub mod graphql;
 pub mod guard;

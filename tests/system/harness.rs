@@ -187,6 +187,9 @@ pub(crate) fn web_yaml(stubs: &Stubs) -> String {
         let reference = format!("127.0.0.1:{} }}", service.port());
         yaml = replaced(&yaml, &reference, &format!("{} }}", stubs.address(service)));
     }
+    yaml = replaced(&yaml, "127.0.0.1:50051", &stubs.grpc().to_string());
+    let descriptors = config_folder().join("order.binpb");
+    yaml = replaced(&yaml, "[order.binpb]", &format!("[{}]", descriptors.display()));
     yaml = replaced(&yaml, "127.0.0.1:8090", &stubs.identity().to_string());
     yaml = replaced(&yaml, "${WEB_ADDRESS:-127.0.0.1:8087}", "127.0.0.1:0");
     yaml = replaced(&yaml, "127.0.0.1:9087", "127.0.0.1:0");

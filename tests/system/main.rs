@@ -31,6 +31,7 @@ mod encodings;
 mod fallbacks;
 mod floods;
 mod forwarding;
+mod grpc;
 mod identity_headers;
 mod limits;
 mod loaders;

@@ -24,6 +24,7 @@ use crate::{
     mistake::{Mistake, Mistakes, below},
     observability::metrics::Metrics,
     overload::Shares,
+    proxy::grpc::Descriptors,
     rate_limit::RateLimit,
     redis::Redis,
     route::Route,
@@ -46,6 +47,8 @@ pub struct Snapshot {
     pub redis: Option<Arc<Redis>>,
     /// The answers that routes and loaders keep, if any does.
     pub cache: Option<Arc<Store>>,
+    /// What can be called by gRPC, if anything.
+    pub descriptors: Option<Arc<Descriptors>>,
     /// What the listeners speak, in their order; none where it is plaintext.
     pub tls: Vec<Option<Arc<Tls>>>,
     /// What browsers are told where no route was found.
@@ -87,6 +90,7 @@ pub fn build(loaded: &mut Loaded, ground: &Ground<'_>) -> Option<Snapshot> {
         credentials: Arc::default(),
         sets: Sets::default(),
         store: None,
+        descriptors: None,
         invalidated: Tags::default(),
     };
     let snapshot = builder.snapshot();
@@ -110,6 +114,8 @@ pub(super) struct Builder<'a> {
     pub(super) sets: Sets,
     /// Where answers are kept.
     pub(super) store: Option<Arc<Store>>,
+    /// What can be called by gRPC.
+    pub(super) descriptors: Option<Arc<Descriptors>>,
     /// What writes of the route being built make invalid.
     pub(super) invalidated: Tags,
 }
@@ -142,6 +148,7 @@ impl Builder<'_> {
         self.sets = self.sets();
         let browsers = self.default_browsers();
         self.store = self.store(redis.as_ref());
+        self.descriptors = self.descriptors();
         services.loaders = self.loaders(&services);
         let mut routes = Router::default();
         for (index, typed) in self.config.routes.iter().enumerate() {
@@ -152,13 +159,14 @@ impl Builder<'_> {
         let max_header_size = self.config.server.max_header_size.0 as usize;
         let max_uri = self.config.server.max_uri.0 as usize;
         let (has_cors, config) = (!self.config.cors.is_empty(), Arc::default());
-        let cache = self.store.clone();
+        let (cache, descriptors) = (self.store.clone(), self.descriptors.clone());
         Snapshot {
             routes,
             providers,
             services,
             redis,
             cache,
+            descriptors,
             tls,
             browsers,
             has_cors,
@@ -298,30 +306,6 @@ impl Builder<'_> {
             built.extend(limit.map(|limit| (name.clone(), limit)));
         }
         built
-    }
-
-    fn check_default_limits(&mut self, services: &Services) {
-        for (index, name) in self.config.default_limits.iter().enumerate() {
-            self.limit(name, "`default_limits`", &format!("default_limits[{index}]"), services);
-        }
-    }
-
-    pub(super) fn limit(
-        &mut self,
-        name: &str,
-        place: &str,
-        at: &str,
-        services: &Services,
-    ) -> Option<Arc<RateLimit>> {
-        let found = services.limits.get(name).cloned();
-        if found.is_none()
-            && !self.loaded.has_erased(&below("limits", name))
-            && !self.config.limits.contains_key(name)
-        {
-            let mistake = Mistake::new(at, format!("{place}: there is no limit `{name}`"));
-            self.mistakes.add(mistake.one_of("limits", self.loaded.source.keys("limits"), name));
-        }
-        found
     }
 
     fn add_route(

@@ -101,7 +101,7 @@ impl Builder<'_> {
         at: &str,
     ) -> Option<Arc<Cached>> {
         let cache = typed.cache.as_ref()?;
-        let upstream = self.config.upstreams.get(&forward.to);
+        let upstream = self.config.upstreams.get(forward.upstream());
         // All that an answer may depend on, and who may have it: with another configuration, another answer.
         let of = format!("{typed:?} {upstream:?} {:?} {:?}", self.config.identity, self.vouching(typed));
         let metrics = self.ground.metrics.cache(&name(typed));

@@ -2,7 +2,7 @@
 //!
 //! Not here: finding mistakes, colours. Key paths are the only way in, so whoever finds a mistake needs no file.
 
-use std::ops::Range;
+use std::{ops::Range, path::Path};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
@@ -32,6 +32,11 @@ impl Source {
         // Longest first: one may hold another.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         Source { file: file.to_owned(), text: text.to_owned(), tree, secrets, hidden: Vec::new() }
+    }
+
+    /// The folder of the file.
+    pub(super) fn folder(&self) -> &Path {
+        Path::new(&self.file).parent().unwrap_or(Path::new(""))
     }
 
     /// Shows nothing of what stands there.

@@ -68,8 +68,14 @@ impl Builder<'_> {
         services: &Services,
     ) -> Option<Arc<dyn Handler>> {
         let (of_route, at) = (at, &*below(at, "forward"));
-        let place = format!("route `{}`: it forwards to", typed.path);
-        let upstream = self.upstream(&forward.to, &place, &below(at, "to"), services);
+        let called = match &forward.grpc {
+            Some(method) => self.grpc(method, forward, typed, at, services),
+            None => None,
+        };
+        let upstream = match &called {
+            Some((upstream, _)) => Some(upstream.clone()),
+            None => self.forwarded_to(forward, typed, at, services),
+        };
         if forward.token && typed.auth == AuthConfig::None {
             let message = format!(
                 "route `{}`: `auth: none` looks at no token, so there is none to send on",
@@ -86,10 +92,39 @@ impl Builder<'_> {
             None => None,
             Some(fallback) => Some(self.fallback(fallback, typed, &below(at, "fallback"))?),
         };
-        let origin = Arc::new(Origin::new(upstream?, path, forward.token, fallback));
+        let origin = Origin::new(upstream?, path, forward.token, fallback);
+        let origin = Arc::new(match called {
+            Some((_, grpc)) => origin.by(grpc),
+            None => origin,
+        });
         let cached = self.cached(&origin, forward, typed, of_route);
         let invalidates = self.invalidates(typed);
         Some(Arc::new(Forward::new(origin, cached, self.store.clone(), invalidates)))
+    }
+
+    /// Whom a route forwards to that calls nobody by gRPC. It does the one or the other.
+    fn forwarded_to(
+        &mut self,
+        forward: &ForwardConfig,
+        typed: &RouteConfig,
+        at: &str,
+        services: &Services,
+    ) -> Option<Arc<Upstream>> {
+        if let Some(to) = forward.to.as_ref().filter(|_| forward.grpc.is_none()) {
+            for (name, _) in &forward.fields {
+                let message = format!("route `{}`: `{name}` is written into no message", typed.path);
+                let mistake = Mistake::new(below(&below(at, "fields"), name), message);
+                self.mistakes.add(mistake.expected("only with `grpc`"));
+            }
+            let place = format!("route `{}`: it forwards to", typed.path);
+            return self.upstream(to, &place, &below(at, "to"), services);
+        }
+        let erased = ["to", "grpc"].iter().any(|key| self.loaded.has_erased(&below(at, key)));
+        if forward.grpc.is_none() && !erased {
+            let message = format!("route `{}` forwards to nobody", typed.path);
+            self.mistakes.add(Mistake::new(format!("{at}:"), message).expected("exactly one of: to, grpc"));
+        }
+        None
     }
 
     fn fallback(&mut self, fallback: &FallbackConfig, typed: &RouteConfig, at: &str) -> Option<Fallback> {

@@ -1,6 +1,6 @@
-//! The limits of routes: what they count by must be there, and what a route costs must be let in at all.
+//! The limits of routes: they must be there, as must what they count by, and what a route costs must be let in at all.
 //!
-//! Not here: what belongs to a limit alone (`rate_limit/`), names that there are none of (`build.rs`).
+//! Not here: what belongs to a limit alone (`rate_limit/`).
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -17,6 +17,30 @@ use crate::{
 };
 
 impl Builder<'_> {
+    pub(super) fn check_default_limits(&mut self, services: &Services) {
+        for (index, name) in self.config.default_limits.iter().enumerate() {
+            self.limit(name, "`default_limits`", &format!("default_limits[{index}]"), services);
+        }
+    }
+
+    pub(super) fn limit(
+        &mut self,
+        name: &str,
+        place: &str,
+        at: &str,
+        services: &Services,
+    ) -> Option<Arc<RateLimit>> {
+        let found = services.limits.get(name).cloned();
+        if found.is_none()
+            && !self.loaded.has_erased(&below("limits", name))
+            && !self.config.limits.contains_key(name)
+        {
+            let mistake = Mistake::new(at, format!("{place}: there is no limit `{name}`"));
+            self.mistakes.add(mistake.one_of("limits", self.loaded.source.keys("limits"), name));
+        }
+        found
+    }
+
     /// A limit that is shared needs something to share it by.
     pub(super) fn check_shared(&mut self, name: &str, typed: &LimitConfig, at: &str) {
         if typed.shared && self.config.redis.is_none() && !self.loaded.has_erased("redis") {

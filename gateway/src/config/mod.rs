@@ -12,6 +12,7 @@ pub mod diagnostics;
 #[cfg(test)]
 mod documented;
 mod fault;
+mod grpc;
 mod handlers;
 pub mod interpolate;
 mod limits;
@@ -26,6 +27,8 @@ pub mod watch;
 #[cfg(test)]
 mod wrong_configs;
 #[cfg(test)]
+mod wrong_grpc;
+#[cfg(test)]
 mod wrong_meanings;
 
 use indexmap::IndexMap;
@@ -39,7 +42,7 @@ use crate::{
     deadline::config::DeadlineConfig,
     loaders::LoaderConfig,
     overload::Priority,
-    proxy::config::ForwardConfig,
+    proxy::{config::ForwardConfig, grpc::GrpcConfig},
     rate_limit::config::LimitConfig,
     redis::config::RedisConfig,
     server::config::{AdminConfig, ListenerConfig, ServerConfig},
@@ -74,6 +77,9 @@ pub struct Config {
     /// How values of one kind are had in bulk, by name, for handlers that a binary brings along.
     #[serde(default)]
     pub loaders: IndexMap<String, LoaderConfig>,
+    /// What is the same for all calls of gRPC.
+    #[serde(default)]
+    pub grpc: Option<GrpcConfig>,
     /// Rate limits, by name.
     #[serde(default)]
     pub limits: IndexMap<String, LimitConfig>,

@@ -21,7 +21,7 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval_at, sleep},
 };
 
-use crate::server::tls::fingerprint;
+use crate::files::fingerprint;
 
 /// A save is several events: write, rename, permissions. Below the 300 ms in which a change is to be noticed.
 const SETTLE: Duration = Duration::from_millis(100);

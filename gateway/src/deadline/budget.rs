@@ -16,7 +16,8 @@ use crate::{
     upstream::Fields,
 };
 
-const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+/// `grpc-timeout`: the time left, in the form of gRPC.
+pub(crate) const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// How time is told, in both directions.
 #[derive(Debug, Clone, Default)]
@@ -83,6 +84,12 @@ impl BudgetField {
     fn new(name: HeaderName) -> Self {
         let form = if name == GRPC_TIMEOUT { Form::Grpc } else { Form::Millis };
         BudgetField { name, form }
+    }
+
+    /// That of gRPC.
+    #[must_use]
+    pub fn grpc() -> Self {
+        BudgetField::new(GRPC_TIMEOUT)
     }
 
     /// Adds the field, with the time left. At least a millisecond: zero would say that there is no limit, or none left to try

@@ -9,8 +9,8 @@ use std::{future::Future, pin::Pin, time::Duration};
 
 use tokio::time::{Instant, error::Elapsed};
 
-pub(crate) use self::budget::is_taken;
 pub use self::budget::{Budget, BudgetField};
+pub(crate) use self::budget::{GRPC_TIMEOUT, is_taken};
 
 /// An absolute point in time; cheap to copy into every call made for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

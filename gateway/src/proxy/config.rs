@@ -1,5 +1,6 @@
 //! What one types under a route's `forward:`.
 
+use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -8,7 +9,14 @@ use serde_json::Value;
 #[serde(deny_unknown_fields)]
 pub struct ForwardConfig {
     /// A name under `upstreams:`.
-    pub to: String,
+    #[serde(default)]
+    pub to: Option<String>,
+    /// Instead of `to`: a method of gRPC, `UPSTREAM/PACKAGE.SERVICE/METHOD`, that answers requests in JSON.
+    #[serde(default)]
+    pub grpc: Option<String>,
+    /// Fields of its message that are written from the path: `{ orderId: "{orderId}" }`.
+    #[serde(default)]
+    pub fields: IndexMap<String, String>,
     /// The path to ask there, e.g. `/v2/orders/{orderId}`; the client's own path unless given. The query always goes on.
     #[serde(default)]
     pub path: Option<String>,
@@ -18,6 +26,15 @@ pub struct ForwardConfig {
     /// What is answered when the service does not; an error of the gateway's own unless given.
     #[serde(default)]
     pub fallback: Option<FallbackConfig>,
+}
+
+impl ForwardConfig {
+    /// The name of the upstream, wherever it was typed.
+    #[must_use]
+    pub fn upstream(&self) -> &str {
+        let of_grpc = || self.grpc.as_deref().and_then(|typed| typed.split('/').next());
+        self.to.as_deref().or_else(of_grpc).unwrap_or_default()
+    }
 }
 
 /// What is answered in a service's place: either `value` or `problem`.

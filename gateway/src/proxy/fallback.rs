@@ -83,6 +83,11 @@ impl Fallback {
                 let cause = format!("status {}", status.as_u16());
                 Ok(self.answer(&Fault::new(upstream.name(), Reason::Status(status), cause), upstream))
             }
+            Err(Fault { reason: Reason::Grpc(status), .. })
+                if status.is_answer() && !self.replaces(status.code().status()) =>
+            {
+                outcome
+            }
             Err(fault) if !matches!(fault.reason, Reason::Request(_)) => Ok(self.answer(&fault, upstream)),
             outcome => outcome,
         }
@@ -108,6 +113,7 @@ fn told(reason: Reason) -> HeaderValue {
             let text = format!("gateway;received-status={}", status.as_u16());
             return HeaderValue::try_from(text).expect("a token and a number");
         }
+        Reason::Grpc(_) => "gateway",
         Reason::Timeout => "gateway;error=http_response_timeout",
         Reason::Refused => "gateway;error=connection_refused",
         Reason::Reset | Reason::CutShort => "gateway;error=connection_terminated",

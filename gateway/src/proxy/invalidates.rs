@@ -15,7 +15,7 @@ use crate::{
     handler::Admitted,
     observability::record::Note,
     tags::Tags,
-    upstream::Fault,
+    upstream::{Fault, Reason},
 };
 
 /// What the writes of a route make invalid.
@@ -51,6 +51,10 @@ impl Pending<'_> {
     pub(super) fn end(mut self, outcome: &mut Result<Response, Fault>) {
         match outcome {
             Ok(response) if response.status().is_client_error() => {
+                self.tags.clear();
+                self.missing.clear();
+            }
+            Err(Fault { reason: Reason::Grpc(status), .. }) if status.is_answer() => {
                 self.tags.clear();
                 self.missing.clear();
             }

@@ -6,6 +6,7 @@
 mod cached;
 pub mod config;
 mod fallback;
+pub mod grpc;
 pub mod headers;
 mod invalidates;
 
@@ -13,7 +14,7 @@ use std::{pin::pin, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header, uri::PathAndQuery};
 
-pub use self::{cached::Cached, fallback::Fallback, invalidates::Invalidates};
+pub use self::{cached::Cached, fallback::Fallback, grpc::Grpc, invalidates::Invalidates};
 use crate::{
     body::{Body, Request, Response},
     cache::{Store, control, store::Purge},
@@ -52,6 +53,8 @@ pub struct Origin {
     /// The path there, when it is not the client's own.
     path: Option<Template>,
     token: bool,
+    /// Which method is called, where the service speaks gRPC and clients do not.
+    grpc: Option<Box<Grpc>>,
     /// What is answered when the service does not.
     fallback: Option<Fallback>,
 }
@@ -105,7 +108,13 @@ impl Origin {
         token: bool,
         fallback: Option<Fallback>,
     ) -> Self {
-        Origin { upstream, path, token, fallback }
+        Origin { upstream, path, token, grpc: None, fallback }
+    }
+
+    /// The same by a method of gRPC.
+    #[must_use]
+    pub fn by(self, grpc: Grpc) -> Self {
+        Origin { grpc: Some(Box::new(grpc)), ..self }
     }
 
     /// What the service is asked: what the client asked for, with our header fields.
@@ -139,6 +148,10 @@ impl Origin {
 
     /// The service's answer, made one of ours.
     async fn call(&self, request: &mut Request, admitted: &Admitted) -> Result<Response, Fault> {
+        if let Some(grpc) = &self.grpc {
+            // On the heap, since most routes have no such call, and all would carry the room for it.
+            return Box::pin(grpc.call(&self.upstream, self.token, request, admitted)).await;
+        }
         let key = self.upstream.path_key(&admitted.params);
         let body = std::mem::take(request.body_mut());
         let client = Head::of(request);

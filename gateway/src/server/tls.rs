@@ -9,7 +9,6 @@
 
 use std::{
     collections::HashMap,
-    hash::{DefaultHasher, Hash, Hasher},
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -32,6 +31,7 @@ use tokio_rustls::TlsAcceptor;
 use super::config::{ClientsConfig, ListenerConfig, TlsConfig, TlsVersion};
 use crate::{
     auth::{certificate_names as names, certificate_not_after as not_after, install_crypto},
+    files::fingerprint,
     observability::metrics::Expiry,
 };
 
@@ -213,13 +213,6 @@ fn files(config: &TlsConfig) -> Vec<PathBuf> {
     let others = config.sni.iter().flat_map(|other| [&other.cert, &other.key]);
     let clients = config.clients.iter().map(|clients| &clients.ca);
     [&config.cert, &config.key].into_iter().chain(others).chain(clients).cloned().collect()
-}
-
-/// What is in these files; one that cannot be read is like no other content.
-pub(crate) fn fingerprint(files: &[PathBuf]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    files.iter().for_each(|file| std::fs::read(file).ok().hash(&mut hasher));
-    hasher.finish()
 }
 
 /// Checks who signed the certificates of clients.

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::response::Parts;
+use http::{StatusCode, response::Parts};
 
 use super::{
     Ask, Fault, Outcome, Reason,
@@ -58,6 +58,8 @@ pub(super) struct Answered {
     pub(super) head: Box<Parts>,
     pub(super) body: Incoming,
     pub(super) ticket: Ticket,
+    /// The status that it counts as.
+    pub(super) seen: StatusCode,
     /// What it says about the endpoint.
     pub(super) verdict: Verdict,
 }
@@ -148,7 +150,7 @@ impl Endpoint {
             failed.weigh(upload, begun.elapsed());
         }
         let verdict = match &sent {
-            Ok(answer) => self.breaker.verdict(answer.head.status),
+            Ok(answer) => self.breaker.verdict(answer.seen),
             Err(failed) => failed.verdict,
         };
         let now = Instant::now();
@@ -160,7 +162,7 @@ impl Endpoint {
             ticket.outrun(took, millis(now));
         }
         ticket.end(outcome(&sent), took, millis(now));
-        sent.map(|Answer { head, body, .. }| Answered { head, body, ticket, verdict })
+        sent.map(|Answer { head, body, seen, .. }| Answered { head, body, ticket, seen, verdict })
     }
 
     async fn send(&self, ask: &Ask<'_>, mut request: Box<Outgoing>) -> Result<Answer, Failed> {
@@ -300,7 +302,7 @@ fn again(failed: &Unanswered, spare: Option<Body>, ask: &Ask<'_>) -> Option<Box<
 
 fn outcome(sent: &Result<Answer, Failed>) -> Outcome {
     match sent {
-        Ok(answer) => Outcome::of_status(answer.head.status),
+        Ok(answer) => Outcome::of_status(answer.seen),
         Err(failed) if failed.verdict == Verdict::Nothing => Outcome::Cancelled,
         Err(failed) => Outcome::of_reason(failed.fault.reason),
     }

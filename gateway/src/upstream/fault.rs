@@ -6,7 +6,7 @@ use std::{error::Error as _, io, time::Duration};
 
 use http::StatusCode;
 
-use super::{http1::Broken, http2};
+use super::{grpc::GrpcStatus, http1::Broken, http2};
 use crate::{
     body::BodyError,
     error::{Code, Error},
@@ -35,6 +35,8 @@ pub enum Reason {
     CircuitOpen,
     /// As many calls as may be are under way: nothing was sent.
     Limit,
+    /// The service says so in the way of gRPC.
+    Grpc(GrpcStatus),
     /// The request's own body failed: the client sent too much, or stopped.
     Request(Code),
 }
@@ -51,6 +53,8 @@ pub struct Fault {
     pub upstream: Box<str>,
     /// For the log only.
     pub cause: Box<str>,
+    /// What the client is told, where more can be said than the reason does. Names nothing inside.
+    pub detail: Option<Box<str>>,
 }
 
 impl Reason {
@@ -62,7 +66,7 @@ impl Reason {
             Reason::Refused => "refused",
             Reason::Reset => "reset",
             Reason::Status(StatusCode::NOT_FOUND) => "not-found",
-            Reason::Status(_) => "status",
+            Reason::Status(_) | Reason::Grpc(_) => "status",
             Reason::CutShort => "cut-short",
             Reason::Malformed => "malformed",
             Reason::WrongType => "wrong-type",
@@ -79,6 +83,7 @@ impl Reason {
             Reason::Timeout => Code::UpstreamTimeout,
             Reason::CircuitOpen | Reason::Limit => Code::UpstreamUnavailable,
             Reason::Request(code) => code,
+            Reason::Grpc(status) => status.code(),
             Reason::Status(status) => match status.as_u16() {
                 400 => Code::BadRequest,
                 404 => Code::NotFound,
@@ -96,7 +101,13 @@ impl Reason {
 impl Fault {
     /// A fault of `upstream`.
     pub fn new(upstream: &str, reason: Reason, cause: impl Into<String>) -> Self {
-        Fault { reason, retry_after: None, upstream: upstream.into(), cause: cause.into().into() }
+        Fault {
+            reason,
+            retry_after: None,
+            upstream: upstream.into(),
+            cause: cause.into().into(),
+            detail: None,
+        }
     }
 
     /// What became of a request that hyper could not get answered.
@@ -143,8 +154,14 @@ impl Fault {
         /// When the service did not say: soon, but not at once.
         const LATER: Duration = Duration::from_secs(1);
         let error = Error::new(self.reason.code(), self.to_string());
+        let error = match self.detail {
+            Some(detail) => error.detail(detail.into_string()),
+            None => error,
+        };
         match error.code() {
-            Code::UpstreamUnavailable => error.retry_after(self.retry_after.unwrap_or(LATER)),
+            Code::UpstreamUnavailable | Code::RateLimited => {
+                error.retry_after(self.retry_after.unwrap_or(LATER))
+            }
             _ => error,
         }
     }

@@ -16,7 +16,7 @@ use http::StatusCode;
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 
-use super::{Fault, Reason, circuit_breaker::State, endpoint::millis, in_flight::InFlight};
+use super::{Fault, Reason, circuit_breaker::State, endpoint::millis, grpc, in_flight::InFlight};
 use crate::{body::Response, histogram::Histogram};
 
 /// The kinds of outcome that calls are counted by: label values are fixed here, never taken from traffic.
@@ -82,7 +82,12 @@ impl Outcome {
 
     fn of(result: &Result<Response, Fault>) -> Self {
         match result {
-            Ok(response) => Outcome::of_status(response.status()),
+            Ok(response) => Outcome::of_status(grpc::seen(
+                response.version(),
+                response.status(),
+                response.headers(),
+                response.body().is_empty(),
+            )),
             Err(fault) => Outcome::of_reason(fault.reason),
         }
     }

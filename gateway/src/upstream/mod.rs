@@ -16,6 +16,7 @@ mod endpoint;
 mod endpoints;
 pub mod fault;
 mod follow;
+mod grpc;
 pub mod health;
 pub mod hedge;
 mod http1;
@@ -59,6 +60,7 @@ use self::{
 };
 pub use self::{
     fault::{Fault, Reason},
+    grpc::{GRPC_STATUS, GrpcStatus, Whole},
     json::{Anew, Fetched},
     metrics::{EndpointMetrics, Outcome, Slots, Spoken, UpstreamMetrics},
     outgoing::{Fields, Outgoing},
@@ -439,7 +441,7 @@ impl Call<'_> {
 }
 
 fn is_of_use(outcome: &Result<Answered, Failed>) -> bool {
-    outcome.as_ref().is_ok_and(|answered| !answered.head.status.is_server_error())
+    outcome.as_ref().is_ok_and(|answered| !answered.seen.is_server_error())
 }
 
 /// What the adaptive limit is told of an outcome: whether the service was overloaded, or that the time of the answer says
@@ -447,7 +449,7 @@ fn is_of_use(outcome: &Result<Answered, Failed>) -> bool {
 /// queue.
 fn dropped(outcome: &Outcomes) -> Option<bool> {
     match outcome {
-        Ok((_, answered)) => match answered.head.status {
+        Ok((_, answered)) => match answered.seen {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
                 Some(true)
             }
@@ -462,7 +464,7 @@ fn dropped(outcome: &Outcomes) -> Option<bool> {
 fn failure(outcome: &Outcomes) -> Option<Failure> {
     match outcome {
         Ok((_, answered)) => {
-            let status = answered.head.status;
+            let status = answered.seen;
             (!status.is_success()).then_some(Failure::Status(status))
         }
         Err(failed) => failed.failure,

@@ -18,7 +18,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::response::Parts;
+use http::{StatusCode, response::Parts};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::client::conn::TrySendError;
 use parking_lot::Mutex;
@@ -33,7 +33,7 @@ use super::{
     discovery::Target,
     endpoint::Endpoint,
     fault::Fault,
-    http1,
+    grpc, http1,
     http2::{self, Connections, Stream},
     in_flight::Slot,
     load::Ticket,
@@ -88,6 +88,8 @@ struct Http2 {
 pub(super) struct Answer {
     pub(super) head: Box<Parts>, // it goes up through many hands
     pub(super) body: Incoming,
+    /// The status that it counts as.
+    pub(super) seen: StatusCode,
     /// Its connection, if another request may follow already.
     pub(super) free: Option<Box<http1::Connection>>,
 }
@@ -183,14 +185,17 @@ impl Pool {
                     http1::Body::Whole(bytes, free) => (Incoming::Whole(bytes), free),
                     http1::Body::Coming(coming) => (Incoming::Http1(Box::new(coming)), None),
                 };
-                Ok(Answer { head: Box::new(head), body, free })
+                let seen = head.status;
+                Ok(Answer { head: Box::new(head), body, seen, free })
             }
             Connection::Http2(stream) => {
                 let request = request.into_http2(&self.naming);
                 // On the heap: most upstreams speak HTTP/1.1, and all calls would carry the room for this.
                 let sent = Box::pin(stream.sender().try_send_request(request)).await;
                 let (head, body) = sent.map_err(|failed| Unanswered::Http2(Box::new(failed)))?.into_parts();
-                Ok(Answer { head: Box::new(head), body: Incoming::Http2(body, Some(stream)), free: None })
+                let seen = grpc::seen(head.version, head.status, &head.headers, body.is_end_stream());
+                let body = Incoming::Http2(body, Some(stream));
+                Ok(Answer { head: Box::new(head), body, seen, free: None })
             }
         }
     }
@@ -371,6 +376,12 @@ impl http_body::Body for Pooled {
             self.broken = Some(why);
             cx.waker().wake_by_ref();
             return Poll::Pending;
+        }
+        if let Some(Ok(frame)) = &frame
+            && frame.trailers_ref().is_some_and(grpc::says_failure)
+            && let Some(home) = &self.home
+        {
+            home.endpoint.broke_off();
         }
         if frame.is_none() || self.is_end_stream() {
             self.put_back();
