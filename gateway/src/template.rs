@@ -21,6 +21,9 @@ pub struct Template {
     own: Vec<String>,
 }
 
+/// What stands between two braces, in the query or before it; or why not, and what could.
+type ReadPiece<'a> = dyn Fn(&str, bool) -> Result<Piece, (String, String)> + 'a;
+
 /// Words of a template that are wrong, why, and what would be right (may be empty).
 pub type Wrong = (String, String, String);
 
@@ -94,10 +97,7 @@ impl Template {
         Ok(template)
     }
 
-    fn read(
-        text: &str,
-        piece: &dyn Fn(&str, bool) -> Result<Piece, (String, String)>,
-    ) -> Result<Self, Wrong> {
+    fn read(text: &str, piece: &ReadPiece<'_>) -> Result<Self, Wrong> {
         let wrong = |words: &str, why: &str| (words.to_owned(), why.to_owned(), String::new());
         if !text.starts_with('/') {
             return Err(wrong(text, "the path must begin with `/`"));

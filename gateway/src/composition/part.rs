@@ -105,7 +105,6 @@ pub(super) struct Standing {
 }
 
 /// What became of a part.
-#[expect(clippy::large_enum_variant, reason = "nearly all are asked, and each is there once")]
 pub(super) enum Fate {
     /// It was asked for.
     Asked(Asked),

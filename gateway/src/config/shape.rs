@@ -46,10 +46,7 @@ impl Builder<'_> {
         at: &str,
     ) -> Option<(Respond, Vec<Input>)> {
         let (mut used, said) = (BTreeSet::new(), self.mistakes.0.len());
-        let body = match &typed.body {
-            None => None,
-            Some(tree) => Some(self.shape(tree, parts, &below(at, "body"), &mut used)),
-        };
+        let body = typed.body.as_ref().map(|tree| self.shape(tree, parts, &below(at, "body"), &mut used));
         let place = format!("route `{}`", parts.typed.path);
         let status = StatusCode::from_u16(typed.status).ok().filter(|_| (200..=203).contains(&typed.status));
         if status.is_none() {
