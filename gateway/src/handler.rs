@@ -51,6 +51,15 @@ impl Handler for InTime {
     }
 }
 
+/// What stands in the place of a handler that could not be built; such a configuration never runs.
+pub(crate) struct Nothing;
+
+impl Handler for Nothing {
+    fn answer<'a>(&'a self, _request: &'a mut Request, _admitted: &'a Admitted) -> Answer<'a> {
+        Box::pin(async { Err(Error::new(Code::NotFound, "a route without a handler")) })
+    }
+}
+
 /// Looks at what a request is known by: for rules, and for what is written from the same. `part` is one that was read, by its
 /// name.
 pub(crate) fn with_facts<R>(
@@ -60,12 +69,24 @@ pub(crate) fn with_facts<R>(
     part: Option<(&str, &Value)>,
     look: impl FnOnce(&Facts<'_>) -> R,
 ) -> R {
+    let part = |name: &str| part.filter(|(known, _)| *known == name).map(|(_, value)| value);
+    with_parts(caller, params, body, &part, look)
+}
+
+/// The same where several parts may have been read.
+pub(crate) fn with_parts<'v, R>(
+    caller: &Caller,
+    params: &Params,
+    body: Option<&Value>,
+    part: &dyn Fn(&str) -> Option<&'v Value>,
+    look: impl FnOnce(&Facts<'_>) -> R,
+) -> R {
     look(&Facts {
         claims: caller.principal.as_deref().map(|principal| &principal.claims),
         path: &|name| params.get(name).and_then(path::decode),
         query: params.query(),
         body,
-        part: &|name| part.filter(|(known, _)| *known == name).map(|(_, value)| value),
+        part: &|name| part(name),
     })
 }
 

@@ -87,7 +87,17 @@ impl Tag {
         Ok(Tag { typed: text.into(), pieces: pieces.into() })
     }
 
-    fn write(&self, facts: &Facts<'_>) -> Option<String> {
+    /// What of the request and of parts it is written from.
+    pub fn inputs(&self) -> impl Iterator<Item = &Input> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Input(input) => Some(input),
+            Piece::Text(_) => None,
+        })
+    }
+
+    /// The text for one request. None if something that it is written from is not there.
+    #[must_use]
+    pub fn write(&self, facts: &Facts<'_>) -> Option<String> {
         let mut text = String::with_capacity(self.typed.len() + 16);
         for piece in &self.pieces {
             match piece {
@@ -101,7 +111,7 @@ impl Tag {
 }
 
 /// What is named between two braces, or why not and what could be.
-fn input(name: &str, known: &Known<'_>) -> Result<Input, (String, String)> {
+pub(crate) fn input(name: &str, known: &Known<'_>) -> Result<Input, (String, String)> {
     let input = match name.contains('.') {
         false => Input::Path(name.to_owned()),
         true => Input::parse(name).map_err(|wrong| (wrong.message, wrong.expected))?,
@@ -113,7 +123,7 @@ fn input(name: &str, known: &Known<'_>) -> Result<Input, (String, String)> {
         Input::Claim(_) if !known.callers => {
             Err(("`auth: none` knows no callers and no claims".to_owned(), known.told()))
         }
-        Input::Body(_) => Err(("no body is read for a tag".to_owned(), known.told())),
+        Input::Body(_) => Err(("no body is read for this".to_owned(), known.told())),
         Input::Part { part, .. } if !known.parts.contains(&part.as_str()) => {
             Err((format!("nothing called `{part}` is there by then"), known.told()))
         }
@@ -144,11 +154,7 @@ impl Tags {
 
     /// What of parts they are written from.
     pub fn of_parts(&self) -> impl Iterator<Item = &Input> {
-        let inputs = self.0.iter().flat_map(|tag| &tag.pieces).filter_map(|piece| match piece {
-            Piece::Input(input) => Some(input),
-            Piece::Text(_) => None,
-        });
-        inputs.filter(|input| matches!(input, Input::Part { .. }))
+        self.0.iter().flat_map(Tag::inputs).filter(|input| matches!(input, Input::Part { .. }))
     }
 
     /// All of them for one request, a line each; empty where there are none. None if something that one is written from

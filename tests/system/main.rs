@@ -24,6 +24,7 @@ mod certificates;
 mod client_certificates;
 mod client_deadlines;
 mod composition;
+mod composition_graph;
 mod cors;
 mod csrf;
 mod drain;

@@ -52,12 +52,13 @@ async fn an_optional_part_that_fails_is_left_out_and_told() {
             (Service::Kitchen, "ticketInfo"),
             (Service::Delivery, "deliveryInfo"),
             (Service::Accounting, "billInfo"),
+            (Service::Restaurant, "restaurantInfo"),
         ] {
             let (answer, _) = order_while(&ftgo, service, &fault).await;
             assert_eq!(answer.status, 200, "{part} with {fault}: {answer:?}");
             assert_eq!(member(&answer, part), format!("{part};s=missing;{told}"), "with {fault}");
             let body = answer.json();
-            assert_eq!(body.as_object().unwrap().len(), 3, "{body}");
+            assert_eq!(body.as_object().unwrap().len(), 4, "{body}");
             assert!(body.get(part).is_none() && body["orderInfo"]["orderId"] == 99, "{body}");
         }
     }

@@ -1,6 +1,14 @@
-//! What one types under a route's `compose:` and `ask:`.
+//! What one types under a route's `compose:`, `ask:` and `respond:`.
+//!
+//! Not here: what of it makes sense together (`config/graph.rs`).
 
-use serde::Deserialize;
+use std::fmt;
+
+use indexmap::IndexMap;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::Value;
 
 use crate::{
@@ -12,8 +20,33 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PartConfig {
-    /// The upstream and the path to GET, e.g. `order/orders/{orderId}`.
-    pub get: String,
+    /// The upstream and the path to GET, e.g. `order/orders/{orderId}`; with `each`, once for each `{key}`.
+    #[serde(default)]
+    pub get: Option<String>,
+    /// Parts that must be there before, besides those that it is written from.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// A condition in the language of rules. Where it does not hold, nothing is asked.
+    #[serde(default)]
+    pub when: Option<String>,
+    /// A list in an earlier part, for whose elements something is looked up: `history.orders`.
+    #[serde(default)]
+    pub each: Option<String>,
+    /// The member of an element that holds its key: `restaurantId`, or `info.id`.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// The name of a loader that is asked for the keys, instead of `get`.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// The member of an element that what was found becomes.
+    #[serde(default)]
+    pub into: Option<String>,
+    /// How many keys are asked for at once, with `get`.
+    #[serde(default)]
+    pub at_once: Option<usize>,
+    /// The most elements that the list may have.
+    #[serde(default)]
+    pub max_items: Option<usize>,
     /// Whether the answer may do without this part.
     #[serde(default)]
     pub optional: bool,
@@ -41,7 +74,138 @@ pub enum PartFallbackConfig {
     Value(Value),
 }
 
+/// How what was composed is answered.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RespondConfig {
+    /// The body: members of parts by reference, in objects, `{ value: JSON }` and `{ merge: [a, b] }`. An object with a
+    /// member for each part unless given.
+    #[serde(default)]
+    pub body: Option<Tree>,
+    /// The status.
+    #[serde(default = "ok")]
+    pub status: u16,
+    /// Header fields, written from what the request and the parts hold.
+    #[serde(default)]
+    pub headers: IndexMap<String, String>,
+    /// The most calls that one request may make for its parts.
+    #[serde(default = "max_calls")]
+    pub max_calls: usize,
+    /// The most bytes of all parts together.
+    #[serde(default = "max_held")]
+    pub max_held: Size,
+}
+
+impl Default for RespondConfig {
+    fn default() -> Self {
+        let (headers, max_calls) = (IndexMap::new(), max_calls());
+        RespondConfig { body: None, status: ok(), headers, max_calls, max_held: max_held() }
+    }
+}
+
+/// JSON as typed, with its members in order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Tree {
+    /// A text: a reference, where it is none of a literal.
+    Text(String),
+    /// Members in order.
+    Object(IndexMap<String, Tree>),
+    /// Items.
+    List(Vec<Tree>),
+    /// A number, `true`, `false`, null.
+    Other(Value),
+}
+
+impl Tree {
+    /// As JSON text.
+    #[must_use]
+    pub fn json(&self) -> String {
+        let joined = |items: Vec<String>| items.join(",");
+        match self {
+            Tree::Text(text) => Value::from(text.as_str()).to_string(),
+            Tree::Other(value) => value.to_string(),
+            Tree::List(items) => format!("[{}]", joined(items.iter().map(Tree::json).collect())),
+            Tree::Object(members) => {
+                let member = |(name, value): (&String, &Tree)| {
+                    format!("{}:{}", Value::from(name.as_str()), value.json())
+                };
+                format!("{{{}}}", joined(members.iter().map(member).collect()))
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TreeVisitor)
+    }
+}
+
+struct TreeVisitor;
+
+impl<'de> Visitor<'de> for TreeVisitor {
+    type Value = Tree;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("references to members of parts, like `order.state`")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Tree, E> {
+        Ok(Tree::Other(Value::Null))
+    }
+
+    fn visit_bool<E: Error>(self, truth: bool) -> Result<Tree, E> {
+        Ok(Tree::Other(truth.into()))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Tree, E> {
+        Ok(Tree::Other(number.into()))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Tree, E> {
+        Ok(Tree::Other(number.into()))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Tree, E> {
+        Ok(Tree::Other(number.into()))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Tree, E> {
+        Ok(Tree::Text(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Tree, A::Error> {
+        let mut all = Vec::new();
+        while let Some(item) = items.next_element()? {
+            all.push(item);
+        }
+        Ok(Tree::List(all))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Tree, A::Error> {
+        let mut all = IndexMap::new();
+        while let Some((name, member)) = members.next_entry::<String, Tree>()? {
+            all.insert(name, member);
+        }
+        Ok(Tree::Object(all))
+    }
+}
+
 /// A part is held in memory until the answer is put together.
 fn max_size() -> Size {
     Size::mib(4)
+}
+
+/// More than any page needs; a single request must not become a flood.
+fn max_calls() -> usize {
+    32
+}
+
+/// All parts are held until the answer is put together.
+fn max_held() -> Size {
+    Size::mib(32)
+}
+
+fn ok() -> u16 {
+    200
 }

@@ -1,32 +1,48 @@
-//! One answer from many services: parts are asked at once, each required or optional, and their JSON is spliced together
-//! without being parsed and written again.
+//! One answer from many services: each part is asked for as soon as what it needs is there, required or optional, and their
+//! JSON is put together without being parsed and written again.
 //!
 //! A required part that fails decides the answer, and all other calls stop. An optional part that fails is left out, or its
 //! fallback stands in its place; either is told in `Composition-Status` (a structured-field list, RFC 9651, in the manner of
-//! RFC 9211). A rule over a part's
-//! answer is decided as soon as that part is there, so that a refusal takes as long as "there is no such thing" does.
+//! RFC 9211). A rule over a part's answer is decided as soon as that part is there, so that a refusal takes as long as
+//! "there is no such thing" does, and before anything is asked for by that answer.
 //! What is put together is never kept here; its parts may be, each by itself (`kept.rs`).
-//! Not here: parts that need another part's answer.
+//! Not here: what is wrong with a composition that is typed (`config/graph.rs`).
 
 pub mod config;
+pub mod each;
+mod graph;
+mod json;
 pub mod kept;
 pub mod part;
+pub mod plan;
+pub mod shape;
 mod status;
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::future::try_join_all;
-use http::{HeaderValue, header};
+use http::{HeaderValue, header, uri::PathAndQuery};
+use serde_json::Value;
 
 pub use self::{
+    each::Join,
     kept::Kept,
     part::{Part, Service},
+    plan::{Node, Plan},
+    shape::Respond,
 };
-use self::{part::Asked, status::Status};
+use self::{
+    json::Edit,
+    part::{Asked, Fate, Got},
+    status::Status,
+};
 use crate::{
     body::{Body, Request, Response},
     deadline::Deadline,
@@ -34,90 +50,173 @@ use crate::{
     guard::Guard,
     handler::{Admitted, Answer, Handler},
     observability::record::Note,
+    upstream::{Fault, Reason},
 };
 
 /// Composes the answers of one route.
 pub struct Compose {
-    parts: Vec<Part>,
+    plan: Plan,
+    respond: Respond,
     /// The part that the route's rule speaks of, and the rule.
     decides: Option<(usize, Arc<Guard>)>,
     /// Whether not everybody may have the answer.
     guarded: bool,
+    /// The most bytes of all parts, where they could be more.
+    max_held: Option<u64>,
+}
+
+/// What all parts came to.
+struct Composed {
+    /// In the order typed.
+    fates: Vec<Fate>,
+    /// What of their answers was looked at, by index; empty where nothing is.
+    views: Vec<Option<Value>>,
+}
+
+/// What one request is composed under.
+#[derive(Clone, Copy)]
+struct Under<'a> {
+    admitted: &'a Admitted,
+    /// By when optional parts must be there.
+    latest: Deadline,
+    /// The bytes of all parts so far.
+    held: &'a AtomicU64,
 }
 
 impl Compose {
-    /// Composes `parts`, in this order. `guard` is asked once the part that it speaks of is there.
+    /// Composes what is planned. `guard` is asked once the part that it speaks of is there.
     #[must_use]
-    pub fn new(parts: Vec<Part>, guard: &Arc<Guard>) -> Self {
-        let decides = guard.part().and_then(|name| parts.iter().position(|part| part.name() == name));
+    pub fn new(plan: Plan, respond: Respond, guard: &Arc<Guard>) -> Self {
+        let nodes = &plan.nodes;
+        let decides = guard.part().and_then(|name| nodes.iter().position(|node| node.part.name() == name));
         let decides = decides.map(|index| (index, guard.clone()));
-        Compose { parts, decides, guarded: guard.knows_callers() }
+        let could_be: u64 = nodes.iter().map(|node| node.part.max_size()).sum();
+        let bounded = !plan.is_flat || could_be > respond.max_held;
+        let max_held = bounded.then_some(respond.max_held);
+        Compose { plan, respond, decides, guarded: guard.knows_callers(), max_held }
     }
 
     async fn compose(&self, admitted: &Admitted) -> Result<Response, Error> {
         let latest = admitted.deadline.keeping(reserve(admitted.deadline.remaining()));
-        let parts =
-            self.parts.iter().enumerate().map(|(index, part)| self.ask(index, part, admitted, latest));
-        let asked = try_join_all(parts).await?;
-        Ok(self.join(&asked))
+        let under = Under { admitted, latest, held: &AtomicU64::new(0) };
+        let composed = if self.plan.is_flat {
+            let parts = (0..self.plan.nodes.len()).map(|index| self.ask(index, None, under));
+            Composed { fates: try_join_all(parts).await?, views: Vec::new() }
+        } else {
+            Box::pin(self.run(under)).await?
+        };
+        Ok(self.answer_with(&composed, admitted))
     }
 
-    /// One part, or the error that answers the whole request.
-    async fn ask(
-        &self,
-        index: usize,
-        part: &Part,
-        admitted: &Admitted,
-        latest: Deadline,
-    ) -> Result<Asked, Error> {
-        let begun = Instant::now();
-        let deadline = if part.optional() { latest } else { admitted.deadline };
-        let answer = part.fetch(&admitted.caller, &admitted.params, deadline).await;
-        let answer = match answer {
-            Err(fault) if !part.optional() => return Err(fault.into_error()),
-            answer => answer,
+    /// One part, asked for at `target` if that is known, or the error that answers the whole request.
+    async fn ask(&self, index: usize, target: Option<PathAndQuery>, under: Under<'_>) -> Result<Fate, Error> {
+        let (begun, part, admitted) = (Instant::now(), &self.plan.nodes[index].part, under.admitted);
+        let deadline = if part.optional() { under.latest } else { admitted.deadline };
+        let (caller, params) = (&admitted.caller, &admitted.params);
+        let answer = match target {
+            None => part.fetch(caller, params, deadline).await,
+            Some(target) => part.fetch_at(&target, caller, params, part.until(deadline)).await,
         };
+        let answer = answer.and_then(|got| self.hold(part, got, under.held));
         if let Some((deciding, guard)) = &self.decides
             && *deciding == index
             && let Ok(got) = &answer
         {
             guard.decide_by_part(part, &got.json, admitted)?;
         }
-        let fallback = answer.as_ref().err().and_then(|_| part.fall_back());
-        Ok(Asked { answer, fallback, took: begun.elapsed() })
+        self.settle(index, answer, begun.elapsed())
     }
 
-    fn join(&self, asked: &[Asked]) -> Response {
-        let size = asked.iter().map(|asked| asked.json().map_or(0, |json| json.len() + 32)).sum::<usize>();
+    /// What an answer, or none, makes of a part.
+    fn settle(&self, index: usize, answer: Result<Got, Fault>, took: Duration) -> Result<Fate, Error> {
+        let part = &self.plan.nodes[index].part;
+        match answer {
+            Err(fault) if !part.optional() => Err(fault.into_error()),
+            // The request does not hold what it would be asked for by.
+            Err(Fault { reason: Reason::Request(_), .. }) => Ok(Fate::Skipped),
+            answer => {
+                let fallback = answer.as_ref().err().and_then(|_| part.fall_back());
+                Ok(Fate::Asked(Asked { answer, fallback, took }))
+            }
+        }
+    }
+
+    /// Counts what is held until the answer is put together.
+    fn hold(&self, part: &Part, got: Got, held: &AtomicU64) -> Result<Got, Fault> {
+        let Some(most) = self.max_held else { return Ok(got) };
+        let size = got.json.len() as u64;
+        match held.fetch_add(size, Relaxed) + size > most {
+            true => Err(part.fault(Reason::TooLarge, "more than `max_held` of all parts together")),
+            false => Ok(got),
+        }
+    }
+
+    fn answer_with(&self, composed: &Composed, admitted: &Admitted) -> Response {
+        let fates = &composed.fates;
+        let mut status = Status::of(fates.len());
+        for (node, fate) in self.plan.nodes.iter().zip(fates) {
+            status.add(node.part.name(), fate);
+        }
+        let edits = self.edits(fates);
+        let body = match &self.respond.body {
+            None => self.splice(fates, &edits),
+            Some(shape) => shape.body(fates, &edits),
+        };
+        let mut response = Response::new(Body::Full(body));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response.headers_mut().insert(status::NAME, status.value());
+        response.headers_mut().insert(header::CACHE_CONTROL, control(fates, self.guarded));
+        if let Some(missing) = missing(fates) {
+            response.extensions_mut().insert(Note(missing));
+        }
+        *response.status_mut() = self.respond.status;
+        if !self.respond.headers.is_empty() {
+            self.add_headers(&mut response, composed, admitted);
+        }
+        response
+    }
+
+    /// A member for each part that is there, in the order typed.
+    fn splice(&self, fates: &[Fate], edits: &[Vec<Edit>]) -> Bytes {
+        let size = fates.iter().map(|fate| fate.json().map_or(0, |json| json.len() + 32)).sum::<usize>();
         let mut out = BytesMut::with_capacity(size + 2);
-        let mut status = Status::of(asked.len());
-        for (part, asked) in self.parts.iter().zip(asked) {
-            status.add(part.name(), asked);
-            let Some(json) = asked.json() else { continue };
+        for (index, (node, fate)) in self.plan.nodes.iter().zip(fates).enumerate() {
+            let Some(json) = fate.json() else { continue };
             out.put_u8(if out.is_empty() { b'{' } else { b',' });
-            out.put_slice(part.key());
-            out.put_slice(json);
+            out.put_slice(node.part.key());
+            match edits.get(index) {
+                None => out.put_slice(json),
+                Some(edits) => json::put(&mut out, json, 0..json.len(), edits),
+            }
         }
         if out.is_empty() {
             out.put_u8(b'{');
         }
         out.put_u8(b'}');
-        let mut response = Response::new(Body::Full(out.freeze()));
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        response.headers_mut().insert(status::NAME, status.value());
-        response.headers_mut().insert(header::CACHE_CONTROL, control(asked, self.guarded));
-        if let Some(missing) = missing(asked) {
-            response.extensions_mut().insert(Note(missing));
+        out.freeze()
+    }
+
+    /// What joins write into each part, in the order of its text; empty where nothing is joined.
+    fn edits(&self, fates: &[Fate]) -> Vec<Vec<Edit>> {
+        if self.plan.is_flat {
+            return Vec::new();
         }
-        response
+        let mut edits: Vec<Vec<Edit>> = fates.iter().map(|_| Vec::new()).collect();
+        for (node, fate) in self.plan.nodes.iter().zip(fates) {
+            if let (Some(join), Fate::Joined(joined, _)) = (&node.join, fate) {
+                edits[join.list].extend(joined.edits.iter().cloned());
+            }
+        }
+        edits.iter_mut().for_each(|edits| edits.sort_by_key(|edit| edit.at.start));
+        edits
     }
 }
 
 /// How long clients may keep what was composed: as long as the strictest of its parts says. Nobody knows that of a part
 /// that is missing, stands in for another, or is not kept here; and who may have it is decided anew each time.
-fn control(asked: &[Asked], guarded: bool) -> HeaderValue {
-    let lifetimes = asked.iter().map(|asked| asked.answer.as_ref().ok().and_then(|got| got.lifetime));
-    let strictest = lifetimes.collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().min());
+fn control(fates: &[Fate], guarded: bool) -> HeaderValue {
+    let strictest = fates.iter().map(Fate::lifetime).collect::<Option<Vec<_>>>();
+    let strictest = strictest.and_then(|all| all.into_iter().min()).filter(|least| *least < Duration::MAX);
     match strictest.filter(|_| !guarded) {
         Some(lifetime) => {
             HeaderValue::try_from(format!("max-age={}", lifetime.as_secs())).expect("a token and a number")
@@ -134,12 +233,13 @@ fn reserve(left: Duration) -> Duration {
 }
 
 /// For the log: why parts are missing.
-fn missing(asked: &[Asked]) -> Option<String> {
-    let told = |asked: &Asked| {
-        let fault = asked.fault()?;
-        Some(if asked.fell_back() { format!("{fault} (fallback)") } else { fault.to_string() })
+fn missing(fates: &[Fate]) -> Option<String> {
+    let told = |fate: &Fate| {
+        let fault = fate.fault()?;
+        let fell_back = fate.asked().is_some_and(Asked::fell_back);
+        Some(if fell_back { format!("{fault} (fallback)") } else { fault.to_string() })
     };
-    let faults: Vec<String> = asked.iter().filter_map(told).collect();
+    let faults: Vec<String> = fates.iter().filter_map(told).collect();
     (!faults.is_empty()).then(|| format!("missing parts: {}", faults.join("; ")))
 }
 
@@ -151,16 +251,12 @@ impl Handler for Compose {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        part::{From, Got},
-        *,
-    };
-    use crate::upstream::{Fault, Reason};
+    use super::{part::From, *};
 
     #[test]
     fn the_log_is_told_why_parts_are_missing_and_where_a_fallback_stands() {
         let fault = |upstream| Err(Fault::new(upstream, Reason::Timeout, "no answer in time"));
-        let asked = |answer, fallback| Asked { answer, fallback, took: Duration::ZERO };
+        let asked = |answer, fallback| Fate::Asked(Asked { answer, fallback, took: Duration::ZERO });
         let parts = [
             asked(Ok(Got { json: "{}".into(), from: From::Service, lifetime: None }), None),
             asked(fault("kitchen"), None),

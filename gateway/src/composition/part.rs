@@ -15,13 +15,18 @@ use tokio::time::Instant;
 
 use super::{
     config::{PartConfig, PartFallbackConfig},
+    each::Joined,
     kept::Kept,
 };
 use crate::{
+    auth::policy::{Facts, Input},
     body::Body,
     cache::entry::{self, Arrival},
     deadline::Deadline,
+    error::Code,
+    handler::with_facts,
     identity::Caller,
+    loaders::Loader,
     routing::Params,
     template::Template,
     upstream::{Fault, Fetched, Reason, Upstream},
@@ -33,6 +38,8 @@ pub struct Part {
     key: Box<[u8]>,
     service: Arc<Service>,
     target: Template,
+    /// Whether it is written from path parameters only.
+    is_plain: bool,
     optional: bool,
     /// The JSON that stands in its place.
     fallback: Option<Bytes>,
@@ -97,7 +104,52 @@ pub(super) struct Standing {
     pub(super) fallback: bool,
 }
 
-/// What a part came to.
+/// What became of a part.
+pub(super) enum Fate {
+    /// It was asked for.
+    Asked(Asked),
+    /// It was looked up for each element of a list.
+    Joined(Joined, Duration),
+    /// It was not asked for: its condition does not hold, or what it needs is not there.
+    Skipped,
+}
+
+impl Fate {
+    /// What came of it, if it was asked for.
+    pub(super) fn asked(&self) -> Option<&Asked> {
+        if let Fate::Asked(asked) = self { Some(asked) } else { None }
+    }
+
+    /// The JSON to deliver, if there is any.
+    pub(super) fn json(&self) -> Option<&Bytes> {
+        self.asked().and_then(Asked::json)
+    }
+
+    /// Whether those that need it can go on.
+    pub(super) fn is_there(&self) -> bool {
+        matches!(self, Fate::Joined(..)) || self.json().is_some()
+    }
+
+    /// Why the service's own answer is missing, or some of it.
+    pub(super) fn fault(&self) -> Option<&Fault> {
+        match self {
+            Fate::Asked(asked) => asked.fault(),
+            Fate::Joined(joined, _) => joined.fault.as_ref(),
+            Fate::Skipped => None,
+        }
+    }
+
+    /// How long clients may keep what it adds; as long as they like where it adds nothing.
+    pub(super) fn lifetime(&self) -> Option<Duration> {
+        match self {
+            Fate::Asked(asked) => asked.answer.as_ref().ok()?.lifetime,
+            Fate::Joined(..) => None,
+            Fate::Skipped => Some(Duration::MAX),
+        }
+    }
+}
+
+/// What a part that was asked for came to.
 pub(super) struct Asked {
     pub(super) answer: Result<Got, Fault>,
     /// What stands in the place of an answer that is missing.
@@ -146,12 +198,20 @@ impl Part {
         Part {
             key: format!("\"{}\":", service.name).into_bytes().into(),
             service,
+            is_plain: target.is_plain(),
             target,
             optional: config.optional,
             fallback,
             timeout: config.timeout.map(|timeout| timeout.0),
             kept,
         }
+    }
+
+    /// The part that asks `loader` for keys.
+    #[must_use]
+    pub fn of_loader(name: &str, config: &PartConfig, loader: &Loader) -> Self {
+        let service = Service::new(name, loader.upstream().clone(), config.max_size.0);
+        Part::new(config, Arc::new(service), Template::default(), None)
     }
 
     /// As typed.
@@ -164,6 +224,16 @@ impl Part {
     #[must_use]
     pub fn optional(&self) -> bool {
         self.optional
+    }
+
+    /// The most bytes of its answer.
+    pub(super) fn max_size(&self) -> u64 {
+        self.service.max_size
+    }
+
+    /// What it is written from besides path parameters.
+    pub fn inputs(&self) -> impl Iterator<Item = &Input> {
+        self.target.inputs()
     }
 
     /// The JSON in the place of its answer, which is counted.
@@ -180,10 +250,59 @@ impl Part {
     /// # Errors
     /// The [`Fault`] that left the gateway without it.
     pub async fn fetch(&self, caller: &Caller, params: &Params, deadline: Deadline) -> Result<Got, Fault> {
-        let deadline = self.timeout.map_or(deadline, |timeout| deadline.at_most(timeout));
-        let target = self.target.target(params, false);
+        let target = if self.is_plain {
+            self.target.target(params, false)
+        } else {
+            with_facts(caller, params, None, None, |facts| self.target(params, facts, None))?
+        };
+        self.fetch_at(&target, caller, params, self.until(deadline)).await
+    }
+
+    /// Where it is to be asked for.
+    ///
+    /// # Errors
+    /// [`Reason::Request`] for what the client did not send or is not known to be, [`Reason::Malformed`] for what another
+    /// part's answer does not hold.
+    pub(super) fn target(
+        &self,
+        params: &Params,
+        facts: &Facts<'_>,
+        key: Option<&str>,
+    ) -> Result<PathAndQuery, Fault> {
+        self.target.write(params, facts, key).map_err(|input| {
+            let reason = match input {
+                Some(Input::Claim(_)) => Reason::Request(Code::Forbidden),
+                Some(Input::Query(_)) => Reason::Request(Code::MissingInput),
+                _ => Reason::Malformed,
+            };
+            let what = input.map_or_else(|| "its key".to_owned(), ToString::to_string);
+            self.fault(reason, &format!("part {}: it cannot be asked for by {what}", self.name()))
+        })
+    }
+
+    /// Until when it may take.
+    pub(super) fn until(&self, deadline: Deadline) -> Deadline {
+        self.timeout.map_or(deadline, |timeout| deadline.at_most(timeout))
+    }
+
+    /// A fault of this part.
+    pub(super) fn fault(&self, reason: Reason, cause: &str) -> Fault {
+        self.service.fault(reason, cause)
+    }
+
+    /// The part's JSON, asked for at `target` before `deadline`.
+    ///
+    /// # Errors
+    /// As [`Part::fetch`].
+    pub(super) async fn fetch_at(
+        &self,
+        target: &PathAndQuery,
+        caller: &Caller,
+        params: &Params,
+        deadline: Deadline,
+    ) -> Result<Got, Fault> {
         let together = self.service.upstream.path_key(params);
-        let call = Call { caller, target: &target, together, deadline };
+        let call = Call { caller, target, together, deadline };
         match &self.kept {
             // On the heap: few parts are kept, and the futures of all others would be larger.
             Some(kept) => Box::pin(kept.fetch(&call, params)).await,

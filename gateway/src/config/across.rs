@@ -192,7 +192,9 @@ pub(super) fn decides(route: &RouteConfig, part: &str) -> bool {
 }
 
 fn calls(route: &RouteConfig, upstream: &str) -> bool {
-    let asked = |part: &PartConfig| part.get.split_once('/').is_some_and(|(name, _)| name == upstream);
+    let asked = |part: &PartConfig| {
+        part.get.as_deref().and_then(|get| get.split_once('/')).is_some_and(|(name, _)| name == upstream)
+    };
     route.forward.as_ref().is_some_and(|forward| forward.upstream() == upstream)
         || parts(route).any(|(_, _, part)| asked(part))
 }

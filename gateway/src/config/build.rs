@@ -17,10 +17,10 @@ use crate::{
     },
     browsers::Browsers,
     cache::Store,
-    composition::Compose,
+    composition::{Part, config::PartConfig},
     deadline::Budget,
     guard::Guard,
-    handler::{Handlers, Services},
+    handler::{Handlers, Nothing, Services},
     mistake::{Mistake, Mistakes, below},
     observability::metrics::Metrics,
     overload::Shares,
@@ -336,7 +336,7 @@ impl Builder<'_> {
             credentials: self.credentials.clone(),
             browsers: self.browsers(typed, at),
             shares: self.config.server.max_in_flight.map(|most| Shares::new(most, typed.priority)),
-            handler: handler.unwrap_or_else(|| Arc::new(Compose::new(Vec::new(), &Arc::default()))),
+            handler: handler.unwrap_or_else(|| Arc::new(Nothing)),
             metrics: self.ground.metrics.route(&name),
             name,
         });
@@ -398,8 +398,20 @@ impl Builder<'_> {
             .ask
             .iter()
             .next()
-            .and_then(|(name, part)| self.part(name, part, typed, &below(at, "ask"), services));
+            .and_then(|(name, part)| self.asked(name, part, typed, &below(at, "ask"), services));
         Guard::new(rule, ask, self.invalidated.of_parts().cloned().collect())
+    }
+
+    fn asked(
+        &mut self,
+        name: &str,
+        part: &PartConfig,
+        typed: &RouteConfig,
+        at: &str,
+        services: &Services,
+    ) -> Option<Part> {
+        self.check_alone(part, &below(at, name), &format!("route `{}`: part `{name}`", typed.path));
+        self.part(name, part, typed, at, services, &[])
     }
 
     /// What neither a rule nor `invalidates` speaks of would never be asked for.
@@ -465,8 +477,14 @@ impl Builder<'_> {
 
     fn part_of_rule(&self, part: &str, typed: &RouteConfig) -> Option<Mistake> {
         let composed = typed.compose.as_ref().and_then(|parts| parts.get(part));
-        if composed.is_some_and(|part| part.optional) {
-            let message = format!("route `{}`: its rule speaks of the optional part `{part}`", typed.path);
+        let unsure = composed.and_then(|part| match () {
+            () if part.optional => Some("optional"),
+            () if part.when.is_some() => Some("conditional"),
+            () if part.each.is_some() => Some("joined"),
+            () => None,
+        });
+        if let Some(unsure) = unsure {
+            let message = format!("route `{}`: its rule speaks of the {unsure} part `{part}`", typed.path);
             return Some(Mistake::new("", message).expected("a part that is always there"));
         }
         if composed.is_some() || typed.ask.contains_key(part) {

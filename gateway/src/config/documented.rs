@@ -16,7 +16,7 @@ use crate::{
     },
     browsers::config::{CorsConfig, SecurityHeadersConfig, StrictTransportConfig},
     cache::config::{CacheConfig, RouteCacheConfig, SharedCacheConfig},
-    composition::config::PartConfig,
+    composition::config::{PartConfig, RespondConfig},
     deadline::config::DeadlineConfig,
     loaders::config::{LoaderCacheConfig, LoaderConfig},
     proxy::{
@@ -130,6 +130,7 @@ fn every_key_has_a_row_in_the_readme() {
         missing::<FallbackConfig>("`routes[].forward.fallback`"),
         missing::<ProblemConfig>("`routes[].forward.fallback.problem`"),
         missing::<PartConfig>("`routes[].compose.PART`"),
+        missing::<RespondConfig>("`routes[].respond`"),
     ];
     assert_eq!(missing.concat(), Vec::<String>::new());
 }

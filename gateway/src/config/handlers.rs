@@ -5,19 +5,19 @@
 use std::sync::Arc;
 
 use http::Method;
-use indexmap::IndexMap;
 
 use super::{RouteConfig, across::decides, build::Builder};
 use crate::{
     auth::config::AuthConfig,
-    composition::{Compose, Part, Service, config::PartConfig},
+    composition::{Part, Service, config::PartConfig},
     guard::Guard,
     handler::{Handler, InTime, Services},
-    mistake::{Mistake, below},
+    mistake::{Mistake, below, nearest},
     proxy::{
         Fallback, Forward, Origin,
         config::{FallbackConfig, ForwardConfig},
     },
+    tags::Known,
     template::Template,
     upstream::Upstream,
 };
@@ -32,6 +32,14 @@ impl Builder<'_> {
     ) -> Option<Arc<dyn Handler>> {
         self.check_cache(typed, at);
         self.check_invalidates(typed, at);
+        if typed.respond.is_some()
+            && typed.compose.is_none()
+            && !self.loaded.has_erased(&below(at, "compose"))
+        {
+            let message = format!("route `{}` shapes an answer and composes none", typed.path);
+            let mistake = Mistake::new(format!("{}:", below(at, "respond")), message);
+            self.mistakes.add(mistake.expected("with `compose`"));
+        }
         match (&typed.forward, &typed.compose, &typed.handle) {
             (Some(forward), None, None) => self.forward(forward, typed, at, services),
             (None, Some(parts), None) => self.compose(parts, typed, &below(at, "compose"), guard, services),
@@ -132,30 +140,6 @@ impl Builder<'_> {
         Fallback::build(fallback, &typed.path, &methods, at, &mut self.mistakes)
     }
 
-    fn compose(
-        &mut self,
-        parts: &IndexMap<String, PartConfig>,
-        typed: &RouteConfig,
-        at: &str,
-        guard: &Arc<Guard>,
-        services: &Services,
-    ) -> Option<Arc<dyn Handler>> {
-        if typed.methods.iter().any(|method| method != "GET") {
-            let message = format!("route `{}`: a composition is read, not written", typed.path);
-            self.mistakes
-                .add(Mistake::new(format!("{at}:"), message).expected("with `methods: [GET]` or none"));
-        }
-        if parts.is_empty() && !self.loaded.has_erased(at) {
-            self.mistakes.add(
-                Mistake::new(at, format!("route `{}` composes nothing", typed.path))
-                    .expected("at least one part"),
-            );
-        }
-        let built: Vec<Part> =
-            parts.iter().filter_map(|(name, part)| self.part(name, part, typed, at, services)).collect();
-        (built.len() == parts.len()).then(|| Arc::new(Compose::new(built, guard)) as Arc<dyn Handler>)
-    }
-
     fn own(
         &mut self,
         name: &str,
@@ -180,6 +164,7 @@ impl Builder<'_> {
         self.mistakes.keep(made).map(|handler| Arc::new(InTime(handler)) as Arc<dyn Handler>)
     }
 
+    /// One part, which may be written from members of the parts `others`.
     pub(super) fn part(
         &mut self,
         name: &str,
@@ -187,6 +172,7 @@ impl Builder<'_> {
         typed: &RouteConfig,
         at: &str,
         services: &Services,
+        others: &[&str],
     ) -> Option<Part> {
         let at = below(at, name);
         let place = format!("route `{}`: part `{name}`", typed.path);
@@ -196,18 +182,66 @@ impl Builder<'_> {
                 Mistake::new(format!("{at}:"), format!("{place}: a part's name is told in a header field"));
             self.mistakes.add(mistake.expected("a letter, then letters, digits, `_` or `-`"));
         }
-        let get = below(&at, "get");
-        let Some((upstream, target)) = part.get.split_once('/') else {
-            let mistake = Mistake::new(&get, format!("{place}: `{}` says no path", part.get));
-            self.mistakes.add(mistake.expected("an upstream and a path, like `order/orders/{orderId}`"));
+        let (get, like) = (below(&at, "get"), "an upstream and a path, like `order/orders/{orderId}`");
+        let Some(asked) = &part.get else {
+            if part.each.is_none() && !self.loaded.has_erased(&get) {
+                self.mistakes.add(Mistake::new(&get, format!("{place} has no `get`")).expected(like));
+            }
+            return None;
+        };
+        let Some((upstream, target)) = asked.split_once('/') else {
+            let mistake = Mistake::new(&get, format!("{place}: `{asked}` says no path"));
+            self.mistakes.add(mistake.expected(like));
             return None;
         };
         let upstream = self.upstream(upstream, &format!("{place} calls"), &get, services);
-        let target = self.template(&format!("/{target}"), target, typed, &get);
+        let target = self.target(target, others, part.each.is_some(), typed, &get);
         let decides = typed.ask.contains_key(name) || decides(typed, name);
         let service = Arc::new(Service::new(name, upstream?, part.max_size.0));
-        let kept = self.kept(&service, part, decides, typed, &at, (name, part.get.split('/').next()?));
+        let kept = self.kept(&service, part, decides, typed, &at, (name, asked.split('/').next()?));
         Some(Part::new(part, service, target?, kept))
+    }
+
+    /// The target of a part.
+    fn target(
+        &mut self,
+        written: &str,
+        others: &[&str],
+        has_key: bool,
+        typed: &RouteConfig,
+        at: &str,
+    ) -> Option<Template> {
+        let known = Known { params: &self.names, callers: typed.auth != AuthConfig::None, parts: others };
+        let path = format!("/{written}");
+        let parsed = Template::of_part(&path, &known, rest(typed), has_key);
+        let parsed = parsed.map_err(|(words, why, expected)| {
+            let words = if words == path { written.to_owned() } else { words };
+            let name = words.trim_matches(['{', '}']).to_owned();
+            let help = self.help_with_reference(&name, others);
+            let wrong = Mistake::new(at, format!("route `{}`: {why}", typed.path)).words(&*words);
+            let wrong = wrong.expected(expected);
+            match name.split_once('.') {
+                Some((part, _)) if !others.is_empty() && !others.contains(&part) && !is_known(part) => {
+                    let names: Vec<&str> =
+                        others.iter().copied().chain(["claims", "path", "query"]).collect();
+                    wrong.one_of("names", names, part)
+                }
+                _ => Mistake { help, ..wrong },
+            }
+        });
+        self.mistakes.keep(parsed)
+    }
+
+    fn help_with_reference(&self, name: &str, others: &[&str]) -> Option<Box<str>> {
+        let starred = name.strip_prefix('*').filter(|name| self.names.iter().any(|known| **known == **name));
+        if let Some(name) = starred {
+            return Some(format!("write `{{{name}}}`: its slashes stay in a path").into());
+        }
+        if others.contains(&name) {
+            return Some(format!("name a member of it: `{{{name}.MEMBER}}`").into());
+        }
+        let names = self.names.iter().map(|name| &**name);
+        nearest(name, names).map(|name| format!("did you mean `{{{name}}}`?").into())
     }
 
     pub(super) fn upstream(
@@ -228,8 +262,7 @@ impl Builder<'_> {
     }
 
     fn template(&mut self, path: &str, written: &str, typed: &RouteConfig, at: &str) -> Option<Template> {
-        let rest = typed.path.split_once("{*").and_then(|(_, rest)| rest.strip_suffix('}'));
-        let parsed = Template::parse(path, &self.names, rest).map_err(|(words, why)| {
+        let parsed = Template::parse(path, &self.names, rest(typed)).map_err(|(words, why)| {
             let words = if words == path { written.to_owned() } else { words };
             let starred = words
                 .strip_prefix("{*")
@@ -240,4 +273,14 @@ impl Builder<'_> {
         });
         self.mistakes.keep(parsed)
     }
+}
+
+/// What a route's path takes whole: `{*rest}`.
+fn rest(typed: &RouteConfig) -> Option<&str> {
+    typed.path.split_once("{*").and_then(|(_, rest)| rest.strip_suffix('}'))
+}
+
+/// Whether this is what other references than those to parts begin with.
+fn is_known(first: &str) -> bool {
+    ["body", "claims", "path", "query"].contains(&first)
 }

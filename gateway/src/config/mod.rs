@@ -12,6 +12,7 @@ pub mod diagnostics;
 #[cfg(test)]
 mod documented;
 mod fault;
+mod graph;
 mod grpc;
 mod handlers;
 pub mod interpolate;
@@ -22,6 +23,7 @@ mod node;
 mod path;
 mod plans;
 mod secrets;
+mod shape;
 mod typed;
 pub mod watch;
 #[cfg(test)]
@@ -38,7 +40,7 @@ use crate::{
     auth::config::{AuthConfig, IdentityConfig, PlanConfig, ProviderConfig},
     browsers::config::{CorsConfig, SecurityHeadersConfig},
     cache::config::{CacheConfig, RouteCacheConfig},
-    composition::config::PartConfig,
+    composition::config::{PartConfig, RespondConfig},
     deadline::config::DeadlineConfig,
     loaders::LoaderConfig,
     overload::Priority,
@@ -176,6 +178,9 @@ pub struct RouteConfig {
     /// Put an answer together from parts, in the order typed.
     #[serde(default)]
     pub compose: Option<IndexMap<String, PartConfig>>,
+    /// How what was composed is answered; an object with a member for each part unless given.
+    #[serde(default)]
+    pub respond: Option<RespondConfig>,
     /// A handler that the binary brings along, by name.
     #[serde(default)]
     pub handle: Option<String>,

@@ -22,7 +22,8 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use self::{asking::Asking, kept::Kept, records::KeyPath, target::Target};
+pub(crate) use self::records::KeyPath;
+use self::{asking::Asking, kept::Kept, target::Target};
 pub use self::{build::Around, config::LoaderConfig, metrics::LoaderMetrics};
 use crate::{
     deadline::Deadline,
@@ -84,6 +85,12 @@ impl Loader {
         let mut loaded = asking.load(asked).await;
         loaded.extend(nobodys.into_iter().map(|key| (key, Ok(None))));
         loaded
+    }
+
+    /// How many calls so many keys take.
+    #[must_use]
+    pub(crate) fn calls(&self, keys: usize) -> usize {
+        keys.div_ceil(self.inner.config.max_keys)
     }
 
     /// The upstream that is asked.

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 /// Where in an element its key stands: the names of members, outermost first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct KeyPath(Box<[Box<str>]>);
+pub(crate) struct KeyPath(Box<[Box<str>]>);
 
 /// What an answer says of the keys that it was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,17 +31,21 @@ pub(super) struct Records {
 impl KeyPath {
     /// `id`, or `info.id`; none if a name between the dots is empty.
     #[must_use]
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let names: Box<[Box<str>]> = text.split('.').map(Into::into).collect();
         names.iter().all(|name| !name.is_empty()).then_some(KeyPath(names))
     }
 
     /// The key of an element: a whole number as it is written, or a text.
     #[must_use]
-    pub(super) fn of(&self, element: &RawValue) -> Option<Arc<str>> {
-        let mut deserializer = serde_json::Deserializer::from_str(element.get());
-        let leaf = Look(&self.0).deserialize(&mut deserializer).ok()?;
-        text(leaf?)
+    pub(crate) fn of(&self, element: &RawValue) -> Option<Arc<str>> {
+        text(self.find(element.get())?)
+    }
+
+    /// What the names lead to in `json`. None if one of them is not there, or is there twice.
+    #[must_use]
+    pub(crate) fn find<'j>(&self, json: &'j str) -> Option<&'j RawValue> {
+        Look(&self.0).deserialize(&mut serde_json::Deserializer::from_str(json)).ok()?
     }
 }
 

@@ -143,6 +143,14 @@ fn in_query<'a>(query: &'a str, name: &str) -> Fact<'a> {
     }
 }
 
+/// The names of the parameters in a query, as lenient readers take them: in any case, and behind a `;` too.
+pub fn names_in_query(query: &str) -> impl Iterator<Item = String> {
+    query
+        .split(['&', ';'])
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| read_leniently(pair.split_once('=').map_or(pair, |(key, _)| key)))
+}
+
 fn read_leniently(key: &str) -> String {
     let spaced = key.replace('+', " ");
     let text = percent_decode(spaced.as_bytes()).decode_utf8_lossy();

@@ -29,7 +29,7 @@ mod view;
 use std::fmt;
 
 pub use self::{
-    facts::{Decision, Facts, Why},
+    facts::{Decision, Facts, Why, names_in_query},
     json::strict_json,
     view::view,
 };
