@@ -33,6 +33,7 @@ mod floods;
 mod forwarding;
 mod identity_headers;
 mod limits;
+mod live_events;
 mod loaders;
 mod mobile_bulk;
 mod mobile_failures;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, uri::PathAndQuery};
 use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
@@ -181,7 +181,7 @@ impl Part {
     /// The [`Fault`] that left the gateway without it.
     pub async fn fetch(&self, caller: &Caller, params: &Params, deadline: Deadline) -> Result<Got, Fault> {
         let deadline = self.timeout.map_or(deadline, |timeout| deadline.at_most(timeout));
-        let target = self.target.target(params, false);
+        let target = self.target(params);
         let together = self.service.upstream.path_key(params);
         let call = Call { caller, target: &target, together, deadline };
         match &self.kept {
@@ -189,6 +189,33 @@ impl Part {
             Some(kept) => Box::pin(kept.fetch(&call, params)).await,
             None => self.service.fetch(&call).await,
         }
+    }
+
+    /// The part's JSON from its service, kept or not, unless that is still the one that has this `ETag`.
+    ///
+    /// # Errors
+    /// As [`Part::fetch`].
+    pub(crate) async fn fetch_anew(
+        &self,
+        caller: &Caller,
+        params: &Params,
+        deadline: Deadline,
+        known: Option<&HeaderValue>,
+    ) -> Result<Option<Fetched>, Fault> {
+        let deadline = self.timeout.map_or(deadline, |timeout| deadline.at_most(timeout));
+        let target = self.target(params);
+        let together = self.service.upstream.path_key(params);
+        let call = Call { caller, target: &target, together, deadline };
+        let condition = known.map(|tag| (header::IF_NONE_MATCH, tag.clone()));
+        match self.service.ask(&call, condition.as_slice()).await? {
+            Answered::Whole(fetched, _) => Ok(Some(fetched)),
+            Answered::NotModified(..) => Ok(None),
+        }
+    }
+
+    /// What its service is asked for a request with these parameters.
+    pub(crate) fn target(&self, params: &Params) -> PathAndQuery {
+        self.target.target(params, false)
     }
 
     /// A fault of this part: its JSON is none.

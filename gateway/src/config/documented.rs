@@ -18,6 +18,7 @@ use crate::{
     cache::config::{CacheConfig, RouteCacheConfig, SharedCacheConfig},
     composition::config::PartConfig,
     deadline::config::DeadlineConfig,
+    live::WatchConfig,
     loaders::config::{LoaderCacheConfig, LoaderConfig},
     proxy::config::{FallbackConfig, ForwardConfig, ProblemConfig},
     rate_limit::config::LimitConfig,
@@ -126,6 +127,7 @@ fn every_key_has_a_row_in_the_readme() {
         missing::<FallbackConfig>("`routes[].forward.fallback`"),
         missing::<ProblemConfig>("`routes[].forward.fallback.problem`"),
         missing::<PartConfig>("`routes[].compose.PART`"),
+        missing::<WatchConfig>("`routes[].watch`"),
     ];
     assert_eq!(missing.concat(), Vec::<String>::new());
 }

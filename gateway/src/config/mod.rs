@@ -15,6 +15,7 @@ mod fault;
 mod handlers;
 pub mod interpolate;
 mod limits;
+mod live;
 pub mod load;
 mod loaders;
 mod node;
@@ -37,6 +38,7 @@ use crate::{
     cache::config::{CacheConfig, RouteCacheConfig},
     composition::config::PartConfig,
     deadline::config::DeadlineConfig,
+    live::WatchConfig,
     loaders::LoaderConfig,
     overload::Priority,
     proxy::config::ForwardConfig,
@@ -119,7 +121,7 @@ pub enum AccessLogTarget {
     Off,
 }
 
-/// One route as typed. Exactly one of `forward`, `compose` and `handle` says what it does.
+/// One route as typed. Exactly one of `forward`, `compose`, `watch` and `handle` says what it does.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RouteConfig {
@@ -170,6 +172,9 @@ pub struct RouteConfig {
     /// Put an answer together from parts, in the order typed.
     #[serde(default)]
     pub compose: Option<IndexMap<String, PartConfig>>,
+    /// Tell what changes in parts while it does, by server-sent events.
+    #[serde(default)]
+    pub watch: Option<WatchConfig>,
     /// A handler that the binary brings along, by name.
     #[serde(default)]
     pub handle: Option<String>,

@@ -6,7 +6,10 @@
 use std::{
     fmt::Write as _,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::SystemTime,
 };
@@ -42,6 +45,15 @@ enum End {
 #[derive(Debug, Clone)]
 pub struct Note(pub String);
 
+/// What an answer that stays open comes to. Its handler leaves it in the answer's extensions, and counts in it.
+#[derive(Debug, Default)]
+pub struct Lasting {
+    /// Events sent.
+    pub events: AtomicU64,
+    /// Why the gateway ended it, if it did.
+    pub ended: OnceLock<&'static str>,
+}
+
 /// What is known of one request.
 pub struct Record(Box<Inner>);
 
@@ -60,6 +72,7 @@ struct Inner {
     status: Option<StatusCode>,
     failure: Option<(&'static str, String)>,
     note: Option<String>,
+    lasting: Option<Arc<Lasting>>,
     sent: u64,
     /// Whether the client has been given something and has not asked for more.
     given: bool,
@@ -94,6 +107,7 @@ impl Record {
             status: None,
             failure: None,
             note: None,
+            lasting: None,
             sent: 0,
             given: false,
             end: End::Client,
@@ -151,6 +165,14 @@ impl Record {
     /// Adds what else an operator should know, such as missing parts.
     pub fn note(&mut self, note: String) {
         self.0.note = Some(note);
+    }
+
+    /// Its answer stays open: it is not in flight, as others are that end soon.
+    pub fn lasts(&mut self, response: &mut Response) {
+        self.0.lasting = response.extensions_mut().remove();
+        if self.0.lasting.is_some() {
+            self.0.place = None;
+        }
     }
 
     /// Ends with `response`, written out whole for a connection that closes after it (RFC 9112 section 9.6).
@@ -247,11 +269,16 @@ impl Inner {
         field(r#","cause":"#, self.failure.as_ref().map(|(_, cause)| cause.as_bytes()));
         field(r#","note":"#, self.note.as_ref().map(|note| note.as_bytes()));
         field(r#","aborted":"#, self.aborted().map(str::as_bytes));
+        let lasting = self.lasting.as_deref();
+        field(r#","ended":"#, lasting.and_then(|lasting| lasting.ended.get()).map(|why| why.as_bytes()));
         let mut number = |name: &str, value: u64| {
             out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
         };
         number(r#","status":"#, self.status.map_or(0, |status| status.as_u16()).into());
+        if let Some(lasting) = lasting {
+            number(r#","events":"#, lasting.events.load(Relaxed));
+        }
         number(r#","bytes":"#, self.sent);
         number(r#","micros":"#, micros);
         out.extend_from_slice(b"}\n");
