@@ -224,8 +224,9 @@ impl Gateway {
     /// Takes a new configuration into use. Requests in flight end on the old one; answers that stay open end, unless it
     /// says the same of them.
     pub fn swap(&self, snapshot: Arc<Snapshot>) {
-        let before = self.snapshot.swap(snapshot.clone());
-        let stays = |live: &Arc<Live>| snapshot.live.values().any(|other| Arc::ptr_eq(live, other));
+        let before = self.snapshot.swap(snapshot);
+        let now = self.snapshot.load();
+        let stays = |live: &Arc<Live>| now.live.values().any(|other| Arc::ptr_eq(live, other));
         before.live.values().filter(|live| !stays(live)).for_each(|live| live.end());
         if self.draining.load(Ordering::Relaxed) {
             self.end_live();

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::body::Body;
+
 /// The id of the last event there will ever be. Who comes back with it is told not to come back.
 pub(super) const LAST: &str = "end";
 
@@ -35,6 +37,11 @@ pub(super) fn state(epoch: u64, seq: u64, json: &[u8]) -> Bytes {
 pub(super) fn retry(comment: &str) -> Bytes {
     let millis = fastrand::u128(BACK);
     format!("retry: {}\n: {comment}\n\n", Duration::from_millis(millis as u64).as_millis()).into()
+}
+
+/// All of a stream that ends before it has begun. A browser that is told anything but 200 does not come back.
+pub(super) fn ended() -> Body {
+    Body::Full(retry("drained"))
 }
 
 /// Which event an id stands for: the time of which watcher, and its place in it.

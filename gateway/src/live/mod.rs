@@ -25,7 +25,7 @@ pub use self::{config::WatchConfig, metrics::LiveMetrics};
 use self::{log::Entry, seats::Seats, stream::Stream, watch::Watch, watcher::Watcher};
 use crate::{
     auth::policy::Policy,
-    body::{Request, Response},
+    body::{Body, Request, Response},
     cache::config::By,
     composition::Part,
     error::{Code, Error},
@@ -117,9 +117,16 @@ impl Live {
             *response.status_mut() = StatusCode::NO_CONTENT;
             return Ok(response);
         }
+        if *self.ending.borrow() {
+            return Ok(answer(event::ended()));
+        }
         let seat = self.seats.take(admitted, &self.metrics)?;
         let joined = self.join(admitted)?;
-        joined.watch.first(admitted.deadline).await?;
+        let first = joined.watch.first(admitted.deadline).await;
+        if *self.ending.borrow() {
+            return Ok(answer(event::ended()));
+        }
+        first?;
         let (seen, last, took) = self.begin(&joined, seen);
         if let Err(refusal) = self.decide(&last, admitted) {
             // As long as asking takes: how soon nothing is there must not tell whether somebody else watches it.
@@ -129,13 +136,8 @@ impl Live {
         joined.watch.settle();
         let lasting = Arc::<Lasting>::default();
         let stream = Stream::new(joined, seen, admitted.again(admitted.deadline), lasting.clone(), seat);
-        let mut response = Response::new(stream.body());
+        let mut response = answer(stream.body());
         response.extensions_mut().insert(lasting);
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        // Proxies that gather answers before they pass them on would hold events back.
-        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
         Ok(response)
     }
 
@@ -215,6 +217,16 @@ impl Live {
             watches.remove(key);
         }
     }
+}
+
+fn answer(body: Body) -> Response {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Proxies that gather answers before they pass them on would hold events back.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
 }
 
 impl Drop for Joined {

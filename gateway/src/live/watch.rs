@@ -84,7 +84,7 @@ impl Watch {
         match &state.over {
             Some(Over::Failed(fault)) => Some(Err(fault.clone().into_error())),
             Some(Over::Gone) => Some(Err(Error::new(Code::NotFound, "what was watched is gone"))),
-            Some(Over::Lost) => Some(Err(Error::new(Code::Draining, "nobody watches it any more"))),
+            Some(Over::Lost) => Some(Err(Error::new(Code::Internal, "its watcher is gone"))),
             Some(Over::Done) | None => state.log.last().map(|_| Ok(())),
         }
     }

@@ -390,3 +390,50 @@ impl http_body::Body for Recorded {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::overload::{Overload, Shares};
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_stays_open_holds_no_place_and_is_told_when_it_ends() {
+        let lines = Lines::default();
+        let log = Arc::new(AccessLog::to(lines.clone()));
+        let from = Arc::new(Downstream::new("192.0.2.7:4711".parse().unwrap(), false));
+        let overload = <&Overload>::default();
+        let mut record = Record::begin(&log, &Arc::default(), &Request::default(), &from);
+        record.holds(overload.admit(Shares::new(10, None), &Method::GET).unwrap());
+        let lasting = Arc::<Lasting>::default();
+        let mut response = Response::new(Body::full("data: 1"));
+        record.lasts(&mut response);
+        assert_eq!(overload.in_flight(), 1, "an error is an answer like others");
+        response.extensions_mut().insert(lasting.clone());
+        record.lasts(&mut response);
+        assert_eq!(overload.in_flight(), 0);
+        let answer = record.over(response, None);
+        lasting.events.fetch_add(3, Relaxed);
+        lasting.ended.set("expired").unwrap();
+        drop(answer);
+        log.flush_all();
+        let told = String::from_utf8(lines.0.lock().clone()).unwrap();
+        assert!(told.contains(r#""ended":"expired","status":200,"events":3,"bytes":0"#), "{told}");
+    }
+}
