@@ -19,6 +19,7 @@
 //! | [`identity`] | What services are told about a request, and nobody else may say. |
 //! | [`proxy`] | Forwards a request to a service. |
 //! | [`composition`] | One answer from many services. |
+//! | [`live`] | What changes, told while it does: server-sent events. |
 //! | [`graphql`] | GraphQL over HTTP, for schemas that a binary brings along. |
 //! | [`upstream`] | A service behind the gateway: connections, deadlines, faults. |
 //! | [`observability`], [`histogram`] | The access log, metrics, the trace. |
@@ -61,6 +62,7 @@ pub mod handler;
 pub mod histogram;
 pub mod identity;
 pub mod instance;
+pub mod live;
 pub mod loaders;
 pub mod mistake;
 pub mod observability;

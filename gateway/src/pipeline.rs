@@ -28,6 +28,7 @@ use crate::{
     error::{Code, Error},
     handler::{Admitted, late},
     identity::{self, Caller, REQUEST_ID},
+    live::Live,
     observability::{
         access_log::AccessLog,
         metrics::{Metrics, RouteMetrics},
@@ -201,7 +202,12 @@ impl Gateway {
             Ok(admitted)
         };
         let admitted = deadline.bound(pin!(admitted)).await.unwrap_or_else(|_elapsed| Err(late()))?; // 504
-        route.handler.answer(request, &admitted).await // spends the same deadline: 502, 503, 504
+        let mut answer = route.handler.answer(request, &admitted).await; // spends the same deadline: 502, 503, 504
+        if route.lasts {
+            *until = None; // it was that of its beginning
+            answer.as_mut().into_iter().for_each(|response| record.lasts(response));
+        }
+        answer
     }
 
     /// Finds the route in the configuration in use, which stays in use for this request.
@@ -215,9 +221,26 @@ impl Gateway {
         found
     }
 
-    /// Takes a new configuration into use. Requests in flight end on the old one.
+    /// Takes a new configuration into use. Requests in flight end on the old one; answers that stay open end, unless it
+    /// says the same of them.
     pub fn swap(&self, snapshot: Arc<Snapshot>) {
-        self.snapshot.store(snapshot);
+        let before = self.snapshot.swap(snapshot);
+        let now = self.snapshot.load();
+        let stays = |live: &Arc<Live>| now.live.values().any(|other| Arc::ptr_eq(live, other));
+        before.live.values().filter(|live| !stays(live)).for_each(|live| live.end());
+        if self.draining.load(Ordering::Relaxed) {
+            self.end_live();
+        }
+    }
+
+    /// The drain begins: answers of HTTP/1.1 then carry `Connection: close`, and those that stay open end.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.end_live();
+    }
+
+    fn end_live(&self) {
+        self.snapshot.load().live.values().for_each(|live| live.end());
     }
 
     /// The configuration in use.

@@ -40,6 +40,8 @@ pub struct Route {
     pub browsers: Option<Arc<Browsers>>,
     /// How much of what may be in flight its requests get; all they want when `None`.
     pub shares: Option<Shares>,
+    /// Whether its answers stay open: then their deadline is only that of their beginning.
+    pub lasts: bool,
     /// What answers.
     pub handler: Arc<dyn Handler>,
     /// What is counted.

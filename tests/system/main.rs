@@ -35,6 +35,7 @@ mod forwarding;
 mod grpc;
 mod identity_headers;
 mod limits;
+mod live_events;
 mod loaders;
 mod mobile_bulk;
 mod mobile_failures;

@@ -30,6 +30,8 @@ pub struct Principal {
     pub told: Box<[(HeaderName, HeaderValue)]>,
     /// The plan that the caller is under: a name in `plans:`.
     pub plan: Option<Box<str>>,
+    /// The second (Unix time) from which the credential is of no more use, where it says so.
+    pub expires: Option<u64>,
 }
 
 impl Principal {
@@ -68,6 +70,7 @@ impl Principal {
             authorization,
             told: Box::default(),
             plan: None,
+            expires: None,
         })
     }
 

@@ -145,7 +145,8 @@ impl Tokens {
         }
         let claims = unverified.verify(&keys)?;
         let expires = Checks(&self.config).expiry(&claims, now).map_err(str::to_owned)?;
-        let principal = Principal::from_claims(claims, Some(token), &self.config.roles_claim)?;
+        let mut principal = Principal::from_claims(claims, Some(token), &self.config.roles_claim)?;
+        principal.expires = Some(expires);
         let principal = Arc::new(principal.telling(&self.told)?);
         let verified = Verified { principal: Arc::clone(&principal), expires, epoch: keys.epoch };
         self.verified.insert(token.to_owned(), verified);

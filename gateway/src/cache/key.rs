@@ -33,7 +33,8 @@ impl Whose<'_> {
     }
 
     /// All of it as bytes, each part behind its length: no two callers have the same.
-    fn owned(&self) -> Box<[u8]> {
+    #[must_use]
+    pub fn owned(&self) -> Box<[u8]> {
         let mut all = Vec::new();
         for part in self.parts() {
             all.extend_from_slice(&(part.len() as u32).to_be_bytes());

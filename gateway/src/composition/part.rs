@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, uri::PathAndQuery};
 use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
@@ -250,12 +250,19 @@ impl Part {
     /// # Errors
     /// The [`Fault`] that left the gateway without it.
     pub async fn fetch(&self, caller: &Caller, params: &Params, deadline: Deadline) -> Result<Got, Fault> {
-        let target = if self.is_plain {
-            self.target.target(params, false)
-        } else {
-            with_facts(caller, params, None, None, |facts| self.target(params, facts, None))?
-        };
+        let target = self.written(caller, params)?;
         self.fetch_at(&target, caller, params, self.until(deadline)).await
+    }
+
+    /// What its service is asked for on behalf of `caller`, as far as no other part's answer is needed for it.
+    ///
+    /// # Errors
+    /// As [`Part::fetch`].
+    pub(crate) fn written(&self, caller: &Caller, params: &Params) -> Result<PathAndQuery, Fault> {
+        if self.is_plain {
+            return Ok(self.target.target(params, false));
+        }
+        with_facts(caller, params, None, None, |facts| self.target(params, facts, None))
     }
 
     /// Where it is to be asked for.
@@ -307,6 +314,27 @@ impl Part {
             // On the heap: few parts are kept, and the futures of all others would be larger.
             Some(kept) => Box::pin(kept.fetch(&call, params)).await,
             None => self.service.fetch(&call).await,
+        }
+    }
+
+    /// The part's JSON from its service, kept or not, unless that is still the one that has this `ETag`.
+    ///
+    /// # Errors
+    /// As [`Part::fetch`].
+    pub(crate) async fn fetch_anew(
+        &self,
+        caller: &Caller,
+        params: &Params,
+        deadline: Deadline,
+        known: Option<&HeaderValue>,
+    ) -> Result<Option<Fetched>, Fault> {
+        let target = self.written(caller, params)?;
+        let together = self.service.upstream.path_key(params);
+        let call = Call { caller, target: &target, together, deadline: self.until(deadline) };
+        let condition = known.map(|tag| (header::IF_NONE_MATCH, tag.clone()));
+        match self.service.ask(&call, condition.as_slice()).await? {
+            Answered::Whole(fetched, _) => Ok(Some(fetched)),
+            Answered::NotModified(..) => Ok(None),
         }
     }
 

@@ -202,5 +202,7 @@ fn calls(route: &RouteConfig, upstream: &str) -> bool {
 /// The parts of a route, each with the key that it stands under and its name.
 pub(super) fn parts(route: &RouteConfig) -> impl Iterator<Item = (&'static str, &String, &PartConfig)> {
     let composed = route.compose.iter().flatten().map(|(name, part)| ("compose", name, part));
-    composed.chain(route.ask.iter().map(|(name, part)| ("ask", name, part)))
+    let watched = route.watch.iter().flat_map(|watch| &watch.parts);
+    let watched = watched.map(|(name, part)| ("watch.parts", name, part));
+    composed.chain(watched).chain(route.ask.iter().map(|(name, part)| ("ask", name, part)))
 }

@@ -21,6 +21,7 @@ use crate::{
     deadline::Budget,
     guard::Guard,
     handler::{Handlers, Nothing, Services},
+    live::Live,
     mistake::{Mistake, Mistakes, below},
     observability::metrics::Metrics,
     overload::Shares,
@@ -49,6 +50,8 @@ pub struct Snapshot {
     pub cache: Option<Arc<Store>>,
     /// What can be called by gRPC, if anything.
     pub descriptors: Option<Arc<Descriptors>>,
+    /// What routes tell while it changes, by their names.
+    pub live: IndexMap<Arc<str>, Arc<Live>>,
     /// What the listeners speak, in their order; none where it is plaintext.
     pub tls: Vec<Option<Arc<Tls>>>,
     /// What browsers are told where no route was found.
@@ -91,6 +94,7 @@ pub fn build(loaded: &mut Loaded, ground: &Ground<'_>) -> Option<Snapshot> {
         sets: Sets::default(),
         store: None,
         descriptors: None,
+        live: IndexMap::new(),
         invalidated: Tags::default(),
     };
     let snapshot = builder.snapshot();
@@ -116,6 +120,8 @@ pub(super) struct Builder<'a> {
     pub(super) store: Option<Arc<Store>>,
     /// What can be called by gRPC.
     pub(super) descriptors: Option<Arc<Descriptors>>,
+    /// What has been built of what routes tell while it changes.
+    pub(super) live: IndexMap<Arc<str>, Arc<Live>>,
     /// What writes of the route being built make invalid.
     pub(super) invalidated: Tags,
 }
@@ -167,6 +173,7 @@ impl Builder<'_> {
             redis,
             cache,
             descriptors,
+            live: std::mem::take(&mut self.live),
             tls,
             browsers,
             has_cors,
@@ -336,6 +343,7 @@ impl Builder<'_> {
             credentials: self.credentials.clone(),
             browsers: self.browsers(typed, at),
             shares: self.config.server.max_in_flight.map(|most| Shares::new(most, typed.priority)),
+            lasts: typed.watch.is_some(),
             handler: handler.unwrap_or_else(|| Arc::new(Nothing)),
             metrics: self.ground.metrics.route(&name),
             name,
@@ -343,25 +351,6 @@ impl Builder<'_> {
         if let Err(wrong) = routes.add(&typed.path, &methods, &route, at) {
             self.mistakes.add(Mistake { other: self.twin(typed, at).map(Into::into), ..wrong });
         }
-    }
-
-    fn methods(&mut self, typed: &RouteConfig, at: &str) -> Vec<Method> {
-        const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-        if typed.methods.is_empty() {
-            let mistake = Mistake::new(below(at, "methods"), format!("route `{}` has no method", typed.path));
-            self.mistakes.add(mistake.expected("at least one, or leave `methods` out for GET"));
-        }
-        let mut methods = Vec::new();
-        for (index, name) in typed.methods.iter().enumerate() {
-            if KNOWN.contains(&name.as_str()) {
-                methods.extend(name.parse::<Method>());
-                continue;
-            }
-            let message = format!("route `{}`: there is no method `{name}`", typed.path);
-            self.mistakes
-                .add(Mistake::new(format!("{at}.methods[{index}]"), message).one_of("methods", KNOWN, name));
-        }
-        methods
     }
 
     fn route_limits(&mut self, typed: &RouteConfig, at: &str, services: &Services) -> Vec<Arc<RateLimit>> {
@@ -410,7 +399,8 @@ impl Builder<'_> {
         at: &str,
         services: &Services,
     ) -> Option<Part> {
-        self.check_alone(part, &below(at, name), &format!("route `{}`: part `{name}`", typed.path));
+        let place = format!("route `{}`: part `{name}`", typed.path);
+        self.check_alone(part, &below(at, name), &place, "decides who may");
         self.part(name, part, typed, at, services, &[])
     }
 
@@ -457,7 +447,7 @@ impl Builder<'_> {
                     )
                     .one_of("parameters", names, name)
                 }
-                Input::Body(_) if typed.compose.is_some() => Mistake::new(
+                Input::Body(_) if typed.compose.is_some() || typed.watch.is_some() => Mistake::new(
                     &allow,
                     format!("route `{}`: its rule reads a body that no composition has", typed.path),
                 ),
@@ -476,7 +466,8 @@ impl Builder<'_> {
     }
 
     fn part_of_rule(&self, part: &str, typed: &RouteConfig) -> Option<Mistake> {
-        let composed = typed.compose.as_ref().and_then(|parts| parts.get(part));
+        let watched = typed.watch.as_ref().map(|watch| &watch.parts);
+        let composed = typed.compose.as_ref().or(watched).and_then(|parts| parts.get(part));
         let unsure = composed.and_then(|part| match () {
             () if part.optional => Some("optional"),
             () if part.when.is_some() => Some("conditional"),
@@ -491,7 +482,7 @@ impl Builder<'_> {
             return None;
         }
         let known: Vec<&String> =
-            typed.compose.iter().flat_map(IndexMap::keys).chain(typed.ask.keys()).collect();
+            typed.compose.iter().chain(watched).flat_map(IndexMap::keys).chain(typed.ask.keys()).collect();
         let message = format!("route `{}`: its rule speaks of the unknown part `{part}`", typed.path);
         let help = format!("say what to read under `ask: {{ {part}: {{ get: UPSTREAM/PATH }} }}`");
         Some(Mistake::new("", message).help(help).one_of("parts", known, part))

@@ -18,6 +18,7 @@ use crate::{
     cache::config::{CacheConfig, RouteCacheConfig, SharedCacheConfig},
     composition::config::{PartConfig, RespondConfig},
     deadline::config::DeadlineConfig,
+    live::WatchConfig,
     loaders::config::{LoaderCacheConfig, LoaderConfig},
     proxy::{
         config::{FallbackConfig, ForwardConfig, ProblemConfig},
@@ -131,6 +132,7 @@ fn every_key_has_a_row_in_the_readme() {
         missing::<ProblemConfig>("`routes[].forward.fallback.problem`"),
         missing::<PartConfig>("`routes[].compose.PART`"),
         missing::<RespondConfig>("`routes[].respond`"),
+        missing::<WatchConfig>("`routes[].watch`"),
     ];
     assert_eq!(missing.concat(), Vec::<String>::new());
 }

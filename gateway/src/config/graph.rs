@@ -226,15 +226,15 @@ impl Builder<'_> {
         }
     }
 
-    /// What stands under `ask` is one part alone.
-    pub(super) fn check_alone(&mut self, typed: &PartConfig, at: &str, place: &str) {
+    /// A part that stands alone, and `why`.
+    pub(super) fn check_alone(&mut self, typed: &PartConfig, at: &str, place: &str, why: &str) {
         for (key, given) in [
             ("needs", !typed.needs.is_empty()),
             ("when", typed.when.is_some()),
             ("each", typed.each.is_some()),
         ] {
             if given {
-                let message = format!("{place} decides who may, and stands alone");
+                let message = format!("{place} {why}, and stands alone");
                 let mistake = Mistake::new(format!("{}:", below(at, key)), message);
                 self.mistakes.add(mistake.help(format!("leave `{key}` out")));
             }

@@ -23,6 +23,25 @@ use crate::{
 };
 
 impl Builder<'_> {
+    pub(super) fn methods(&mut self, typed: &RouteConfig, at: &str) -> Vec<Method> {
+        const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+        if typed.methods.is_empty() {
+            let mistake = Mistake::new(below(at, "methods"), format!("route `{}` has no method", typed.path));
+            self.mistakes.add(mistake.expected("at least one, or leave `methods` out for GET"));
+        }
+        let mut methods = Vec::new();
+        for (index, name) in typed.methods.iter().enumerate() {
+            if KNOWN.contains(&name.as_str()) {
+                methods.extend(name.parse::<Method>());
+                continue;
+            }
+            let message = format!("route `{}`: there is no method `{name}`", typed.path);
+            self.mistakes
+                .add(Mistake::new(format!("{at}.methods[{index}]"), message).one_of("methods", KNOWN, name));
+        }
+        methods
+    }
+
     pub(super) fn handler(
         &mut self,
         typed: &RouteConfig,
@@ -40,10 +59,13 @@ impl Builder<'_> {
             let mistake = Mistake::new(format!("{}:", below(at, "respond")), message);
             self.mistakes.add(mistake.expected("with `compose`"));
         }
-        match (&typed.forward, &typed.compose, &typed.handle) {
-            (Some(forward), None, None) => self.forward(forward, typed, at, services),
-            (None, Some(parts), None) => self.compose(parts, typed, &below(at, "compose"), guard, services),
-            (None, None, Some(name)) => self.own(name, typed, &below(at, "handle"), services),
+        match (&typed.forward, &typed.compose, &typed.watch, &typed.handle) {
+            (Some(forward), None, None, None) => self.forward(forward, typed, at, services),
+            (None, Some(parts), None, None) => {
+                self.compose(parts, typed, &below(at, "compose"), guard, services)
+            }
+            (None, None, Some(watch), None) => self.watch(watch, typed, &below(at, "watch"), guard, services),
+            (None, None, None, Some(name)) => self.own(name, typed, &below(at, "handle"), services),
             _ => {
                 self.not_one_handler(typed, at);
                 None
@@ -52,19 +74,20 @@ impl Builder<'_> {
     }
 
     fn not_one_handler(&mut self, typed: &RouteConfig, at: &str) {
-        let keys = ["forward", "compose", "handle"];
+        let keys = ["forward", "compose", "watch", "handle"];
         if keys.iter().any(|key| self.loaded.has_erased(&below(at, key))) {
             return; // told already
         }
-        let typed_keys = [typed.forward.is_some(), typed.compose.is_some(), typed.handle.is_some()];
+        let (proxies, composes) = (typed.forward.is_some(), typed.compose.is_some());
+        let typed_keys = [proxies, composes, typed.watch.is_some(), typed.handle.is_some()];
         let count = typed_keys.iter().filter(|there| **there).count();
         let message = if count == 0 {
             format!("route `{}` does nothing", typed.path)
         } else {
             format!("route `{}` does {count} things", typed.path)
         };
-        let mistake =
-            Mistake::new(below(at, "path:"), message).expected("exactly one of: forward, compose, handle");
+        let mistake = Mistake::new(below(at, "path:"), message)
+            .expected("exactly one of: forward, compose, watch, handle");
         self.mistakes.add(mistake);
     }
 

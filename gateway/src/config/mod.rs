@@ -17,6 +17,7 @@ mod grpc;
 mod handlers;
 pub mod interpolate;
 mod limits;
+mod live;
 pub mod load;
 mod loaders;
 mod node;
@@ -42,6 +43,7 @@ use crate::{
     cache::config::{CacheConfig, RouteCacheConfig},
     composition::config::{PartConfig, RespondConfig},
     deadline::config::DeadlineConfig,
+    live::WatchConfig,
     loaders::LoaderConfig,
     overload::Priority,
     proxy::{config::ForwardConfig, grpc::GrpcConfig},
@@ -127,7 +129,7 @@ pub enum AccessLogTarget {
     Off,
 }
 
-/// One route as typed. Exactly one of `forward`, `compose` and `handle` says what it does.
+/// One route as typed. Exactly one of `forward`, `compose`, `watch` and `handle` says what it does.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RouteConfig {
@@ -181,6 +183,9 @@ pub struct RouteConfig {
     /// How what was composed is answered; an object with a member for each part unless given.
     #[serde(default)]
     pub respond: Option<RespondConfig>,
+    /// Tell what changes in parts while it does, by server-sent events.
+    #[serde(default)]
+    pub watch: Option<WatchConfig>,
     /// A handler that the binary brings along, by name.
     #[serde(default)]
     pub handle: Option<String>,

@@ -429,6 +429,19 @@ wrong! {
     a_shape_without_a_composition: route("path: /orders\nauth: none\nrespond: { body: { a: a } }\nforward: { to: order }\n");
     a_status_and_fields_that_cannot_be: graph(
         "a: { get: order/a }\nrespond: { status: 204, max_calls: 0, max_held: 0B, headers: { Content-Length: a, \"a b\": b, X-A: \"{b.c}\", X-B: \"\" } }");
+    a_watch_that_watches_nothing: route("path: /orders\nauth: none\nmethods: [GET, POST]\nwatch: { parts: {}, by: everyone }\n");
+    a_watch_out_of_bounds: route("path: /orders\nauth: none\nwatch:\n  parts: { a: { get: order/a } }\n  every: 10ms\n  \
+        heartbeat: 1ms\n  stale_after: 25h\n  linger: 11m\n  max_age: 0s\n  keep: 0\n  max_clients: 0\n  max_per_client: 0\n  \
+        max_keys: 0\n");
+    a_watch_of_what_is_not_so: route("path: /orders\nauth: none\nwatch:\n  parts:\n    \
+        a: { get: order/a, optional: true, cache: { ttl: 5s }, fallback: { value: [] } }\n");
+    a_watch_until_what_nobody_knows: route("path: /orders\nauth: none\nwatch:\n  parts: { order: { get: order/a } }\n  \
+        until: claims.sub == ordr.state\n");
+    a_watch_until_nonsense: route("path: /orders\nauth: none\nwatch: { parts: { a: { get: order/a } }, until: a.state = 5 }\n");
+    a_watch_with_a_rule_over_an_optional_part: route("path: /orders\nauth: { provider: ftgo, allow: claims.sub == order.consumerId }\n\
+        watch: { parts: { order: { get: order/a, optional: true } } }\n");
+    a_watch_that_composes_as_well: route("path: /orders\nauth: none\nwatch: { parts: { a: { get: order/a } } }\n\
+        compose: { a: { get: order/a } }\n");
     nowhere_to_listen: ["listen: []", "routes: []", ""].join("\n");
     several_wrong_meanings_at_once: format!("{}{}",
         route("path: /orders/{orderId}\nmethods: [FETCH]\nauth: { provider: nobody }\nlimits: [none]\ncompose:\n  \

@@ -27,6 +27,7 @@ use super::{endpoints, handshakes::Handshakes};
 use crate::{
     cache::{self, CacheMetrics, InvalidationMetrics, StoreMetrics, metrics::AllCaches},
     histogram::Histogram,
+    live::{self, LiveMetrics},
     loaders::{self, LoaderMetrics},
     overload::{Overload, Priority},
     rate_limit::LimitMetrics,
@@ -80,6 +81,7 @@ struct All {
     caches: Mutex<AllCaches>,
     store: Mutex<Weak<StoreMetrics>>,
     loaders: Mutex<HashMap<String, Arc<LoaderMetrics>>>,
+    live: Mutex<HashMap<String, Arc<LiveMetrics>>>,
     /// Told while there is one.
     redis: Mutex<Weak<RedisMetrics>>,
     lost_log_batches: Mutex<Counter>,
@@ -138,6 +140,12 @@ impl Metrics {
     #[must_use]
     pub fn loader(&self, name: &str) -> Arc<LoaderMetrics> {
         self.0.loaders.lock().entry(name.to_owned()).or_default().clone()
+    }
+
+    /// The counters of the route so named, whose answers stay open.
+    #[must_use]
+    pub fn live(&self, name: &str) -> Arc<LiveMetrics> {
+        self.0.live.lock().entry(name.to_owned()).or_default().clone()
     }
 
     /// How Redis is.
@@ -199,6 +207,7 @@ impl Collector for Metrics {
         self.encode_limits(&mut encoder)?;
         cache::metrics::encode(&self.0.caches.lock(), self.0.store.lock().upgrade(), &mut encoder)?;
         loaders::metrics::encode(&self.0.loaders.lock(), &mut encoder)?;
+        live::metrics::encode(&self.0.live.lock(), &mut encoder)?;
         self.encode_upstreams(&mut encoder)?;
         self.encode_policies(&mut encoder)?;
         endpoints::encode(&mut encoder, &self.0.upstreams.lock())

@@ -6,7 +6,10 @@
 use std::{
     fmt::Write as _,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::SystemTime,
 };
@@ -42,6 +45,15 @@ enum End {
 #[derive(Debug, Clone)]
 pub struct Note(pub String);
 
+/// What an answer that stays open comes to. Its handler leaves it in the answer's extensions, and counts in it.
+#[derive(Debug, Default)]
+pub struct Lasting {
+    /// Events sent.
+    pub events: AtomicU64,
+    /// Why the gateway ended it, if it did.
+    pub ended: OnceLock<&'static str>,
+}
+
 /// What is known of one request.
 pub struct Record(Box<Inner>);
 
@@ -60,6 +72,7 @@ struct Inner {
     status: Option<StatusCode>,
     failure: Option<(&'static str, String)>,
     note: Option<String>,
+    lasting: Option<Arc<Lasting>>,
     sent: u64,
     /// Whether the client has been given something and has not asked for more.
     given: bool,
@@ -94,6 +107,7 @@ impl Record {
             status: None,
             failure: None,
             note: None,
+            lasting: None,
             sent: 0,
             given: false,
             end: End::Client,
@@ -151,6 +165,14 @@ impl Record {
     /// Adds what else an operator should know, such as missing parts.
     pub fn note(&mut self, note: String) {
         self.0.note = Some(note);
+    }
+
+    /// Its answer stays open: it is not in flight, as others are that end soon.
+    pub fn lasts(&mut self, response: &mut Response) {
+        self.0.lasting = response.extensions_mut().remove();
+        if self.0.lasting.is_some() {
+            self.0.place = None;
+        }
     }
 
     /// Ends with `response`, written out whole for a connection that closes after it (RFC 9112 section 9.6).
@@ -247,11 +269,16 @@ impl Inner {
         field(r#","cause":"#, self.failure.as_ref().map(|(_, cause)| cause.as_bytes()));
         field(r#","note":"#, self.note.as_ref().map(|note| note.as_bytes()));
         field(r#","aborted":"#, self.aborted().map(str::as_bytes));
+        let lasting = self.lasting.as_deref();
+        field(r#","ended":"#, lasting.and_then(|lasting| lasting.ended.get()).map(|why| why.as_bytes()));
         let mut number = |name: &str, value: u64| {
             out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
         };
         number(r#","status":"#, self.status.map_or(0, |status| status.as_u16()).into());
+        if let Some(lasting) = lasting {
+            number(r#","events":"#, lasting.events.load(Relaxed));
+        }
         number(r#","bytes":"#, self.sent);
         number(r#","micros":"#, micros);
         out.extend_from_slice(b"}\n");
@@ -361,5 +388,52 @@ impl http_body::Body for Recorded {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::overload::{Overload, Shares};
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_stays_open_holds_no_place_and_is_told_when_it_ends() {
+        let lines = Lines::default();
+        let log = Arc::new(AccessLog::to(lines.clone()));
+        let from = Arc::new(Downstream::new("192.0.2.7:4711".parse().unwrap(), false));
+        let overload = <&Overload>::default();
+        let mut record = Record::begin(&log, &Arc::default(), &Request::default(), &from);
+        record.holds(overload.admit(Shares::new(10, None), &Method::GET).unwrap());
+        let lasting = Arc::<Lasting>::default();
+        let mut response = Response::new(Body::full("data: 1"));
+        record.lasts(&mut response);
+        assert_eq!(overload.in_flight(), 1, "an error is an answer like others");
+        response.extensions_mut().insert(lasting.clone());
+        record.lasts(&mut response);
+        assert_eq!(overload.in_flight(), 0);
+        let answer = record.over(response, None);
+        lasting.events.fetch_add(3, Relaxed);
+        lasting.ended.set("expired").unwrap();
+        drop(answer);
+        log.flush_all();
+        let told = String::from_utf8(lines.0.lock().clone()).unwrap();
+        assert!(told.contains(r#""ended":"expired","status":200,"events":3,"bytes":0"#), "{told}");
     }
 }

@@ -28,13 +28,7 @@ mod tests;
 pub mod tls;
 mod watched;
 
-use std::{
-    future::Future,
-    io,
-    net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
-    thread::JoinHandle,
-};
+use std::{future::Future, io, net::SocketAddr, sync::Arc, thread::JoinHandle};
 
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -92,7 +86,7 @@ impl Serve for Gateway {
     }
 
     fn begin_drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        Gateway::drain(self);
     }
 
     fn process(&self) -> &ProcessMetrics {

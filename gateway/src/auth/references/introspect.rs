@@ -118,7 +118,8 @@ impl Introspection {
             None => u64::MAX,
             Some(exp) => seconds(exp).ok_or("its `exp` is no time")?,
         };
-        let principal = Principal::from_claims(claims, Some(token), &self.config.roles_claim)?;
+        let mut principal = Principal::from_claims(claims, Some(token), &self.config.roles_claim)?;
+        principal.expires = Some(expires);
         Ok((Arc::new(principal.telling(&self.told)?), expires))
     }
 }
