@@ -11,98 +11,17 @@ use std::{
 use axum::body::Body;
 use ftgo::stubs::{Stubs, service::Service};
 use http::Request;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 
 use crate::{
-    client::{Ask, ask, connect_h2},
+    client::{ask, connect_h2},
+    event_stream::Events,
     harness::{Ftgo, Gate, JOHN, MARY, after_listen, stubs, until, web_yaml},
     wire,
 };
 
 const PATIENCE: Duration = Duration::from_secs(15);
-
-/// A stream as a client reads it.
-struct Events {
-    body: Incoming,
-    text: String,
-}
-
-/// One event, or a comment or `retry` by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Event {
-    id: String,
-    name: String,
-    data: String,
-    retry: Option<u64>,
-}
-
-impl Events {
-    async fn of(ask: Ask) -> Events {
-        let response = ask.begin().await;
-        assert_eq!(response.status(), 200);
-        assert_eq!(response.headers()["content-type"], "text/event-stream");
-        assert_eq!(response.headers()["cache-control"], "no-store");
-        let mut events = Events { body: response.into_body(), text: String::new() };
-        assert!(events.block().await.expect("it begins").retry.is_some());
-        events
-    }
-
-    /// What stands up to the next empty line; nothing at the end of the stream.
-    async fn block(&mut self) -> Option<Event> {
-        loop {
-            if let Some(end) = self.text.find("\n\n") {
-                let block: String = self.text.drain(..end + 2).collect();
-                return Some(Event::read(&block));
-            }
-            let frame = timeout(PATIENCE, self.body.frame()).await.expect("something in time")?;
-            let data = frame.expect("it ends cleanly").into_data().expect("data");
-            self.text.push_str(std::str::from_utf8(&data).unwrap());
-        }
-    }
-
-    /// The next event that is one.
-    async fn event(&mut self) -> Option<Event> {
-        loop {
-            let block = self.block().await?;
-            if !block.name.is_empty() {
-                return Some(block);
-            }
-        }
-    }
-
-    async fn state(&mut self) -> (String, Value) {
-        let event = self.event().await.expect("a state");
-        assert_eq!(event.name, "state", "{event:?}");
-        (event.id.clone(), serde_json::from_str(&event.data).unwrap())
-    }
-
-    /// All states up to the first whose order is as it should be, by state and total.
-    async fn orders_until(&mut self, so: impl Fn(&Value) -> bool) -> Vec<(String, Value)> {
-        let mut seen = Vec::new();
-        loop {
-            let (id, state) = self.state().await;
-            let order = state["order"].clone();
-            seen.push((id, order.clone()));
-            if so(&order) {
-                return seen;
-            }
-        }
-    }
-}
-
-impl Event {
-    fn read(block: &str) -> Event {
-        let field = |name: &str| {
-            let prefix = format!("{name}: ");
-            block.lines().find_map(|line| line.strip_prefix(&prefix)).unwrap_or_default().to_owned()
-        };
-        let retry = field("retry").parse().ok();
-        Event { id: field("id"), name: field("event"), data: field("data"), retry }
-    }
-}
 
 /// A gateway whose route of events goes on with `more`, in front of `stubs`.
 fn yaml(stubs: &Stubs, more: &str) -> String {

@@ -29,6 +29,7 @@ mod cors;
 mod csrf;
 mod drain;
 mod encodings;
+mod event_stream;
 mod fallbacks;
 mod floods;
 mod forwarding;

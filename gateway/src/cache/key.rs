@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hasher};
 use aws_lc_rs::digest::{Context, SHA256};
 use http::{HeaderName, HeaderValue};
 
-use super::shared::{finish, hash_part};
+use super::second_tier::{finish, hash_part};
 
 /// Everything that services are told of a caller, and may answer by.
 #[derive(Debug, Clone, Copy)]

@@ -6,7 +6,7 @@
 //!
 //! Which tags a service gives an answer is known only when it comes. What they stood at before is not known then, but the last
 //! tags that were purged are: one of these meanwhile, and the answer may be of before.
-//! Not here: what is kept (`store.rs`), who tells other instances (`shared/`).
+//! Not here: what is kept (`store.rs`), who tells other instances (`second_tier/`).
 
 use std::{
     borrow::Cow,

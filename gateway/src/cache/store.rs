@@ -24,7 +24,7 @@ use super::{
     key::{Key, OwnedKey},
     marks::Marks,
     metrics::StoreMetrics,
-    shared::{Purged, Shared, What},
+    second_tier::{Purged, Shared, What},
     vary::Selection,
 };
 

@@ -30,6 +30,8 @@ pub mod watch;
 #[cfg(test)]
 mod wrong_configs;
 #[cfg(test)]
+mod wrong_graphs;
+#[cfg(test)]
 mod wrong_grpc;
 #[cfg(test)]
 mod wrong_meanings;

@@ -2,11 +2,7 @@
 //!
 //! In a file of its own since descriptors are looked for beside the configuration, which is in `src/` here.
 
-use super::{
-    build::{Ground, build},
-    load::load,
-};
-use crate::{handler::Handlers, observability::metrics::Metrics};
+use super::wrong_meanings::{said_of, wrong};
 
 const FILE: &str = "src/bff-web.yaml";
 
@@ -21,12 +17,7 @@ const KNOWN: &str = "grpc: { descriptors: [proxy/grpc/testing.binpb] }\n";
 
 /// What is said when `yaml` is built; nothing when it is right.
 fn said(yaml: &str) -> String {
-    crate::auth::install_crypto();
-    let mut loaded = load(FILE, yaml, &|_| None);
-    let (handlers, metrics) = (Handlers::default(), Metrics::default());
-    let built = build(&mut loaded, &Ground { before: None, handlers: &handlers, metrics: &metrics });
-    assert_eq!(built.is_some(), loaded.mistakes.is_empty());
-    loaded.render()
+    said_of(FILE, yaml)
 }
 
 /// A route with these keys under `forward`.
@@ -38,19 +29,6 @@ fn route(keys: &str) -> String {
 /// A file with these descriptors and no route.
 fn known(keys: &str) -> String {
     format!("{RIGHT}grpc: {{ {keys} }}\nroutes: []\n")
-}
-
-macro_rules! wrong {
-    ($($name:ident: $yaml:expr;)*) => {$(
-        #[test]
-        fn $name() {
-            let said = said(&$yaml);
-            assert!(!said.is_empty(), "nothing was found");
-            insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
-                insta::assert_snapshot!(stringify!($name), said);
-            });
-        }
-    )*};
 }
 
 wrong! {

@@ -1,7 +1,7 @@
 //! Configurations that read well and make no sense, and what is said about them. Read the snapshots: they are what an
 //! operator sees.
 //!
-//! Not here: what cannot even be read (`wrong_configs.rs`).
+//! Not here: what cannot even be read (`wrong_configs.rs`), graphs of parts (`wrong_graphs.rs`), gRPC (`wrong_grpc.rs`).
 
 use super::{
     build::{Ground, build},
@@ -12,7 +12,7 @@ use crate::{handler::Handlers, observability::metrics::Metrics};
 const FILE: &str = "config/bff-web.yaml";
 
 /// What every file here begins with. It is right.
-const RIGHT: &str = r#"listen: [{ address: "127.0.0.1:8087" }]
+pub(super) const RIGHT: &str = r#"listen: [{ address: "127.0.0.1:8087" }]
 providers:
   ftgo: { jwt: { issuer: "http://127.0.0.1:8090", audience: ftgo, jwks: "http://127.0.0.1:8090/jwks" } }
 upstreams:
@@ -23,9 +23,14 @@ limits:
 "#;
 
 /// What is said when `yaml` is built; nothing when it is right.
-fn said(yaml: &str) -> String {
+pub(super) fn said(yaml: &str) -> String {
+    said_of(FILE, yaml)
+}
+
+/// The same of a file of this name.
+pub(super) fn said_of(file: &str, yaml: &str) -> String {
     crate::auth::install_crypto();
-    let mut loaded = load(FILE, yaml, &|_| None);
+    let mut loaded = load(file, yaml, &|_| None);
     let (handlers, metrics) = (Handlers::default(), Metrics::default());
     let built = build(&mut loaded, &Ground { before: None, handlers: &handlers, metrics: &metrics });
     assert_eq!(
@@ -36,6 +41,7 @@ fn said(yaml: &str) -> String {
     loaded.render()
 }
 
+/// What is said of each must not change unseen.
 macro_rules! wrong {
     ($($name:ident: $yaml:expr;)*) => {$(
         #[test]
@@ -48,9 +54,10 @@ macro_rules! wrong {
         }
     )*};
 }
+pub(super) use wrong;
 
 /// A file that is right, with one route that is typed as these lines say.
-fn route(lines: &str) -> String {
+pub(super) fn route(lines: &str) -> String {
     let lines: String = lines.lines().map(|line| format!("    {line}\n")).collect();
     format!("{RIGHT}routes:\n  - {}", lines.trim_start())
 }
@@ -65,13 +72,6 @@ fn ruled(rule: &str) -> String {
 /// An open route that composes these parts.
 fn composed(parts: &str) -> String {
     route(&format!("path: /orders/{{orderId}}\nauth: none\ncompose:\n{parts}"))
-}
-
-/// An open route that composes these parts, a line each, and answers as a last line says that begins with `respond`.
-fn graph(lines: &str) -> String {
-    let indent = |line: &str| if line.starts_with("respond") { line.to_owned() } else { format!("  {line}") };
-    let lines: Vec<String> = lines.lines().map(indent).collect();
-    route(&format!("path: /orders/{{orderId}}\nauth: none\ncompose:\n{}\n", lines.join("\n")))
 }
 
 /// A file with this upstream and no route.
@@ -387,48 +387,6 @@ wrong! {
     a_shared_cache_out_of_bounds:
         redis("url: \"redis://cache:6379\"").replace("routes:", "cache: { shared: { timeout: 1ms, max_age: 721h } }\nroutes:");
     a_shared_cache_that_is_only_wanted: format!("{RIGHT}cache: {{ shared: true }}\nroutes: []\n");
-    a_part_that_needs_itself: graph("a: { get: \"order/a/{a.id}\" }");
-    parts_in_a_circle: graph("a: { get: \"order/a/{c.id}\" }\nb: { get: \"order/b/{a.id}\" }\nc: { get: \"order/c/{b.id}\" }");
-    a_reference_to_an_unknown_part: graph("orderInfo: { get: order/a }\nb: { get: \"order/b/{orderInf.id}\" }");
-    a_reference_to_a_whole_part: graph("a: { get: order/a }\nb: { get: \"order/b/{a}\" }");
-    a_reference_to_claims_of_nobody: graph("a: { get: \"order/{claims.sub}\" }");
-    a_reference_to_a_body: graph("a: { get: \"order/{body.id}\" }");
-    a_reference_to_a_parameter_that_is_none: graph("a: { get: \"order/{path.id}?b={query.a.b}\" }");
-    a_reference_that_is_almost_a_parameter: graph("a: { get: \"order/{orderid}\" }");
-    the_clients_query_in_the_middle: graph("a: { get: \"order/a?{query}&b=1\" }\nb: { get: \"order/{query}\" }");
-    a_required_part_of_an_optional_one: graph("a: { get: order/a, optional: true }\nb: { get: \"order/b/{a.id}\" }");
-    a_required_part_of_a_conditional_one: graph("a: { get: order/a, when: \"query.a == '1'\" }\nb: { get: order/b, needs: [a] }");
-    needs_of_unknown_parts: graph("a: { get: order/a }\nb: { get: order/b, needs: [c, a, a] }");
-    needs_that_are_implied: graph("a: { get: order/a }\nb: { get: \"order/b/{a.id}\", needs: [a] }");
-    a_condition_that_is_none: graph("a: { get: order/a, when: \"query.a = '1'\" }");
-    a_condition_over_what_is_not_there:
-        graph("a: { get: order/a, when: \"path.id == '1' and claims.sub == '1' and body.a == '1' and c.d == '1'\" }");
-    a_part_called_like_something_else: graph("claims: { get: order/a }");
-    a_part_without_a_target: graph("a: { optional: true }");
-    a_join_of_an_unknown_list: graph("a: { get: order/a }\nb: { each: c.orders, key: id, get: \"order/{key}\", into: order }");
-    a_join_of_an_unknown_loader: graph("a: { get: order/a }\nb: { each: a.orders, key: id, from: order, into: order }");
-    a_join_that_says_too_little: graph("a: { get: order/a }\nb: { each: a.orders }");
-    a_join_that_says_too_much: graph(
-        "a: { get: order/a }\nb: { each: a.orders, key: id, from: orders, get: order/b, at_once: 2, cache: {}, into: a.b }");
-    a_join_for_nothing: graph("a: { get: order/a }\nb: { each: a.o, key: a..b, get: \"order/{key}\", into: c, at_once: 0, max_items: 0 }");
-    a_join_without_a_place_for_the_key: graph("a: { get: order/a }\nb: { each: a.orders, key: id, get: order/b, into: order }");
-    a_join_over_what_is_joined: graph(
-        "a: { get: order/a }\nb: { each: a.o, key: id, get: \"order/{key}\", into: b }\nc: { each: b.o, key: id, get: \"order/{key}\", into: c }");
-    two_joins_into_one_member: graph(
-        "a: { get: order/a }\nb: { each: a.o, key: id, get: \"order/{key}\", into: b }\nc: { each: a.o, key: id, get: \"order/{key}\", into: b }");
-    a_required_join_into_an_optional_part:
-        graph("a: { get: order/a, optional: true }\nb: { each: a.o, key: id, get: \"order/{key}\", into: b }");
-    keys_of_a_join_without_a_list: graph("a: { get: order/a, key: id, from: x, into: y, at_once: 1, max_items: 1 }");
-    what_is_asked_for_first_and_needs_others: route(
-        "path: /orders\nauth: { provider: ftgo, allow: \"claims.sub == a.b\" }\nask: { a: { get: order/a, needs: [b], when: \"query.a == '1'\" } }\nforward: { to: order }\n");
-    a_rule_over_a_conditional_part: route(
-        "path: /orders\nauth: { provider: ftgo, allow: \"claims.sub == a.b\" }\ncompose: { a: { get: order/a, when: \"query.a == '1'\" } }\n");
-    a_shape_of_unknown_parts: graph("order: { get: order/a }\nrespond: { body: { a: ordr.b, b: order..c, c: { d: claims.sub } } }");
-    a_shape_of_nothing: graph("a: { get: order/a }\nrespond: { body: { a: 5, b: [a], c: { merge: [a] }, d: { merge: [a, 5] } } }");
-    a_shape_that_leaves_a_part_out: graph("a: { get: order/a }\nb: { get: order/b }\nrespond: { body: { a: a } }");
-    a_shape_without_a_composition: route("path: /orders\nauth: none\nrespond: { body: { a: a } }\nforward: { to: order }\n");
-    a_status_and_fields_that_cannot_be: graph(
-        "a: { get: order/a }\nrespond: { status: 204, max_calls: 0, max_held: 0B, headers: { Content-Length: a, \"a b\": b, X-A: \"{b.c}\", X-B: \"\" } }");
     a_watch_that_watches_nothing: route("path: /orders\nauth: none\nmethods: [GET, POST]\nwatch: { parts: {}, by: everyone }\n");
     a_watch_out_of_bounds: route("path: /orders\nauth: none\nwatch:\n  parts: { a: { get: order/a } }\n  every: 10ms\n  \
         heartbeat: 1ms\n  stale_after: 25h\n  linger: 11m\n  max_age: 0s\n  keep: 0\n  max_clients: 0\n  max_per_client: 0\n  \
@@ -506,19 +464,6 @@ fn what_is_said_of_caches_may_be_right() {
     }
     let by = "path: /orders\nauth: { provider: ftgo }\ncache: { by: everyone }\nforward: { to: order }\n";
     assert_eq!(said(&route(by)), "");
-}
-
-#[test]
-fn what_is_said_of_graphs_may_be_right() {
-    for right in [
-        "a: { get: order/a }\nb: { get: \"order/{a.id}?c={a.b.c}&{query}\", optional: true, when: \"query.b == '1' and a.x != '0'\" }",
-        "b: { each: a.list, key: info.id, get: \"order/{key}?x={orderId}\", into: b, at_once: 2 }\na: { get: order/a, needs: [c] }\nc: { get: order/c }",
-        "a: { get: order/a }\nb: { each: a, key: id, from: orders, into: b, max_items: 5 }\nrespond: { body: a, headers: { X-A: \"{a.id}-{query.b}\" } }",
-        "a: { get: order/a }\nb: { get: order/b }\nrespond: { body: { c: { merge: [a, b.c] }, d: { value: [1] } }, status: 203, max_calls: 2 }",
-    ] {
-        let loader = "loaders: { orders: { get: order/orders?ids={keys}, key: id } }\n";
-        assert_eq!(said(&format!("{}{loader}", graph(right))), "", "{right}");
-    }
 }
 
 #[test]
