@@ -6,20 +6,29 @@
 
 use std::{
     io::Write,
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
     thread::JoinHandle,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
+use tokio::time::Instant;
 
 use crate::worker;
 
-/// A worker's lines are handed over when they are this many bytes, or at its next tick.
-const BATCH: usize = 32 * 1024;
+/// A worker's lines are handed over when they are this many bytes, or at its next tick. Each time wakes the writer, which takes a
+/// busy worker's processor for a moment.
+const BATCH: usize = 128 * 1024;
+/// What a batch may be larger by: its last line.
+const LINE: usize = 1024;
 /// Batches that may wait for the writer.
-const WAITING: usize = 256;
+const WAITING: usize = 64;
+/// Written batches that are kept to be filled again.
+const SPARE: usize = 4;
 
 /// The way to the writing thread, and the thread.
 type Writer = (SyncSender<Vec<u8>>, JoinHandle<()>);
@@ -27,6 +36,8 @@ type Writer = (SyncSender<Vec<u8>>, JoinHandle<()>);
 /// Where finished lines go.
 pub struct AccessLog {
     buffers: Box<[Mutex<Buffer>]>,
+    /// What has been written and can be filled again: new memory would be cold.
+    empty: Arc<Mutex<Vec<Vec<u8>>>>,
     writer: Mutex<Option<Writer>>,
     sender: Option<SyncSender<Vec<u8>>>,
     /// Batches lost because the writer fell behind, or could not write.
@@ -37,11 +48,21 @@ pub struct AccessLog {
 #[derive(Default)]
 struct Buffer {
     lines: Vec<u8>,
+    /// The time of day at a moment since the last tick: a line's own is found from it without asking the clock again.
+    anchor: Option<(Instant, SystemTime)>,
     second: u64,
     date: String,
 }
 
 impl Buffer {
+    fn time_of(&mut self, moment: Instant) -> SystemTime {
+        let (then, time) = *self.anchor.get_or_insert_with(|| (Instant::now(), SystemTime::now()));
+        match moment.checked_duration_since(then) {
+            Some(since) => time + since,
+            None => time - then.duration_since(moment),
+        }
+    }
+
     /// `2026-11-21T07:30:00.123Z` (RFC 3339).
     fn stamp(&mut self, now: SystemTime) {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -66,9 +87,9 @@ impl AccessLog {
     pub fn to(out: impl Write + Send + 'static) -> Self {
         let (sender, batches) = sync_channel(WAITING);
         let log = Self::nowhere();
-        let lost = log.lost.clone();
+        let (lost, empty) = (log.lost.clone(), log.empty.clone());
         let thread = std::thread::Builder::new().name("access-log".to_owned());
-        let thread = thread.spawn(move || write(out, &batches, &lost));
+        let thread = thread.spawn(move || write(out, &batches, &empty, &lost));
         let thread = thread.expect("a thread can be started at start-up");
         AccessLog { writer: Mutex::new(Some((sender.clone(), thread))), sender: Some(sender), ..log }
     }
@@ -77,17 +98,19 @@ impl AccessLog {
     #[must_use]
     pub fn nowhere() -> Self {
         let buffers = (0..worker::MOST).map(|_| Mutex::default()).collect();
-        AccessLog { buffers, writer: Mutex::new(None), sender: None, lost: Counter::default() }
+        let empty = Arc::default();
+        AccessLog { buffers, empty, writer: Mutex::new(None), sender: None, lost: Counter::default() }
     }
 
-    /// Appends one line: a JSON object that begins with the time, and goes on as `write` says.
-    pub(super) fn line(&self, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Appends one line: a JSON object that begins with the time of day at `moment`, and goes on as `write` says.
+    pub(super) fn line(&self, moment: Instant, write: impl FnOnce(&mut Vec<u8>)) {
         if self.sender.is_none() {
             return;
         }
         let mut buffer = self.buffers[worker::index()].lock();
         buffer.lines.extend_from_slice(br#"{"at":""#);
-        buffer.stamp(SystemTime::now());
+        let time = buffer.time_of(moment);
+        buffer.stamp(time);
         buffer.lines.push(b'"');
         write(&mut buffer.lines);
         if buffer.lines.len() >= BATCH {
@@ -97,12 +120,14 @@ impl AccessLog {
 
     /// Hands over what this worker has gathered.
     pub fn flush(&self) {
-        self.hand_over(&mut self.buffers[worker::index()].lock().lines);
+        let mut buffer = self.buffers[worker::index()].lock();
+        buffer.anchor = None;
+        self.hand_over(&mut buffer.lines);
     }
 
     fn hand_over(&self, buffer: &mut Vec<u8>) {
         let Some(sender) = self.sender.as_ref().filter(|_| !buffer.is_empty()) else { return };
-        let next = Vec::with_capacity(BATCH + 1024);
+        let next = self.empty.lock().pop().unwrap_or_else(|| Vec::with_capacity(BATCH + LINE));
         if sender.try_send(std::mem::replace(buffer, next)).is_err() {
             self.lost.inc();
         }
@@ -122,9 +147,9 @@ impl AccessLog {
     }
 }
 
-fn write(mut out: impl Write, batches: &Receiver<Vec<u8>>, lost: &Counter) {
+fn write(mut out: impl Write, batches: &Receiver<Vec<u8>>, empty: &Mutex<Vec<Vec<u8>>>, lost: &Counter) {
     let mut works = true;
-    while let Ok(batch) = batches.recv() {
+    while let Ok(mut batch) = batches.recv() {
         if batch.is_empty() {
             break;
         }
@@ -141,6 +166,12 @@ fn write(mut out: impl Write, batches: &Receiver<Vec<u8>>, lost: &Counter) {
             _ => {}
         }
         works = written.is_ok();
+        let mut empty = empty.lock();
+        // A burst is not kept for ever, nor is a line beyond measure.
+        if empty.len() < SPARE && batch.capacity() <= 2 * BATCH {
+            batch.clear();
+            empty.push(batch);
+        }
     }
 }
 
@@ -167,7 +198,7 @@ mod tests {
     fn lines_that_cannot_be_written_are_counted_as_lost() {
         let log = AccessLog::to(Full);
         for _ in 0..3 {
-            log.line(|line| line.extend_from_slice(b"}\n"));
+            log.line(Instant::now(), |line| line.extend_from_slice(b"}\n"));
             log.flush();
         }
         log.flush_all();

@@ -222,10 +222,11 @@ impl Drop for Inner {
         self.from.activity.end();
         let class = self.status.map_or(0, |status| usize::from(status.as_u16() / 100).min(5));
         self.metrics.answers[class].inc();
-        let took = self.begun.elapsed();
+        let now = Instant::now();
+        let took = now.duration_since(self.begun);
         self.metrics.duration.observe(took);
-        let log = self.log.clone();
-        log.line(|out| self.write(out, took.as_micros() as u64));
+        let this = &*self;
+        this.log.line(now, |out| this.write(out, took.as_micros() as u64));
     }
 }
 

@@ -62,6 +62,8 @@ pub(super) struct Answered {
     pub(super) seen: StatusCode,
     /// What it says about the endpoint.
     pub(super) verdict: Verdict,
+    /// When it came.
+    pub(super) at: Instant,
 }
 
 /// An attempt without an answer.
@@ -162,7 +164,7 @@ impl Endpoint {
             ticket.outrun(took, millis(now));
         }
         ticket.end(outcome(&sent), took, millis(now));
-        sent.map(|Answer { head, body, seen, .. }| Answered { head, body, ticket, seen, verdict })
+        sent.map(|Answer { head, body, seen, .. }| Answered { head, body, ticket, seen, verdict, at: now })
     }
 
     async fn send(&self, ask: &Ask<'_>, mut request: Box<Outgoing>) -> Result<Answer, Failed> {

@@ -251,21 +251,24 @@ impl UpstreamMetrics {
 
     pub(super) fn begin(&self) -> Flight<'_> {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        Flight { metrics: self, begun: Instant::now(), outcome: Outcome::Cancelled }
+        Flight { metrics: self, begun: Instant::now(), answered: None, outcome: Outcome::Cancelled }
     }
 }
 
 /// One call under way; counted as cancelled when it is dropped before its end.
 pub(super) struct Flight<'a> {
     metrics: &'a UpstreamMetrics,
-    begun: Instant,
+    pub(super) begun: Instant,
+    /// When the head of the answer came, where somebody has looked at the clock then: it is looked at as seldom as can be.
+    pub(super) answered: Option<Instant>,
     outcome: Outcome,
 }
 
 impl Flight<'_> {
     pub(super) fn end(mut self, result: &Result<Response, Fault>) {
         self.outcome = Outcome::of(result);
-        self.metrics.latency.observe(self.begun.elapsed());
+        let now = self.answered.unwrap_or_else(Instant::now);
+        self.metrics.latency.observe(now.saturating_duration_since(self.begun));
     }
 }
 

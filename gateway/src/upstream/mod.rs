@@ -184,8 +184,8 @@ impl Upstream {
         body: Body,
         deadline: Deadline,
     ) -> Result<Response, Fault> {
-        let flight = self.metrics.begin();
-        let outcome = pin!(self.answer(ask, body, key, deadline)).await;
+        let mut flight = self.metrics.begin();
+        let outcome = pin!(self.answer(ask, body, key, deadline, &mut flight)).await;
         let outcome = match self.config.max_response {
             Some(limit) => {
                 outcome.and_then(|response| max_response::bound(response, limit.0, &self.name, &self.metrics))
@@ -202,8 +202,12 @@ impl Upstream {
         body: Body,
         key: Option<u64>,
         deadline: Deadline,
+        flight: &mut metrics::Flight<'_>,
     ) -> Result<Response, Fault> {
-        let slot = self.in_flight.acquire(deadline).await.map_err(|_full| self.limited())?;
+        let (slot, mut now) = match self.in_flight.try_acquire() {
+            Some(slot) => (slot, Some(flight.begun)),
+            None => (self.in_flight.acquire(deadline).await.map_err(|_full| self.limited())?, None),
+        };
         // Of the last attempt: what a call waited for here is not the service's time, and would lower the limit further.
         let mut sent = self.config.in_flight.adaptive.as_ref().map(|_| Instant::now());
         let mut request = Box::new(ask(body)); // on the heap, since it goes down through many hands
@@ -212,7 +216,7 @@ impl Upstream {
         let (key, mut tried) = (key.or_else(|| self.key(&request)), Set::EMPTY);
         let outcome = loop {
             let spare = if attempts.may_send_again() { request.body.again() } else { None };
-            let mut outcome = pin!(self.attempt(ask, request, key, &mut tried, deadline)).await;
+            let mut outcome = pin!(self.attempt(ask, request, key, &mut tried, deadline, now.take())).await;
             let unsent = outcome.as_mut().err().and_then(|failed| failed.unsent.take());
             let Some(failure) = failure(&outcome).filter(|_| unsent.is_some() || spare.is_some()) else {
                 break outcome;
@@ -231,10 +235,12 @@ impl Upstream {
         };
         // Whose time was its client's says nothing: slow clients would lower the limit for all others.
         let own = |sent: &Instant| !upload.is_some_and(|upload| upload.delayed(sent.elapsed()));
+        flight.answered = outcome.as_ref().ok().map(|(_, answered)| answered.at);
         self.end(outcome, slot, sent.filter(own))
     }
 
-    /// One attempt at the endpoint that the balance chooses; `tried` are those of before, and then of this one too.
+    /// One attempt at the endpoint that the balance chooses; `tried` are those of before, and then of this one too. `now` is the
+    /// time if it is known.
     async fn attempt(
         &self,
         ask: &Ask<'_>,
@@ -242,11 +248,12 @@ impl Upstream {
         key: Option<u64>,
         tried: &mut Set,
         deadline: Deadline,
+        mut now: Option<Instant>,
     ) -> Outcomes {
         let endpoints = self.known_endpoints(deadline).await;
         let until = self.config.attempt_timeout.map_or(deadline, |timeout| deadline.at_most(timeout.0));
         loop {
-            let now = Instant::now();
+            let now = now.take().unwrap_or_else(Instant::now);
             let index = match endpoints.pick(&self.name, tried, key, now) {
                 Ok(index) => index,
                 Err(fault) => return Err(Failed::sent(fault)),

@@ -86,13 +86,21 @@ impl InFlight {
     /// # Errors
     /// [`Full`] when there is none within the time that calls may wait, or before `deadline`.
     pub async fn acquire(self: &Arc<Self>, deadline: Deadline) -> Result<Slot, Full> {
-        if let Ok(permit) = self.free.try_acquire() {
-            permit.forget();
-            return Ok(Slot(self.clone()));
+        match self.try_acquire() {
+            Some(slot) => Ok(slot),
+            None => Box::pin(self.queue(deadline)).await, // on the heap: most calls need no room for waiting
         }
-        Box::pin(self.queue(deadline)).await // on the heap: most calls need no room for waiting
     }
 
+    /// A slot, if there is one at once.
+    #[must_use]
+    pub fn try_acquire(self: &Arc<Self>) -> Option<Slot> {
+        let permit = self.free.try_acquire().ok()?;
+        permit.forget();
+        Some(Slot(self.clone()))
+    }
+
+    /// A slot in turn, where there was none at once.
     async fn queue(self: &Arc<Self>, deadline: Deadline) -> Result<Slot, Full> {
         let _waiting = self.wait()?;
         match timeout(self.patience().min(deadline.remaining()), self.free.acquire()).await {
