@@ -17,7 +17,10 @@ use super::{
     store::Mark,
     vary::Selection,
 };
-use crate::body::{Body, Response};
+use crate::{
+    body::{Body, Response},
+    identity::REQUEST_ID,
+};
 
 /// An answer as it is kept, but for its body.
 #[derive(Debug, Clone)]
@@ -133,6 +136,7 @@ fn kept(headers: &HeaderMap, told: &Directives, received: SystemTime) -> HeaderM
     }
     let mut kept = compact(&kept);
     kept.insert(header::AGE, HeaderValue::from_static("0"));
+    kept.insert(REQUEST_ID, HeaderValue::from_static("-"));
     status::make_room(&mut kept);
     kept
 }
