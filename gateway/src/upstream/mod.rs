@@ -29,6 +29,7 @@ mod metrics;
 mod outgoing;
 mod pool;
 pub mod retry;
+mod switched;
 pub mod tls;
 mod tokens;
 pub mod wire;
@@ -64,6 +65,7 @@ pub use self::{
     json::{Anew, Fetched},
     metrics::{EndpointMetrics, Outcome, Slots, Spoken, UpstreamMetrics},
     outgoing::{Fields, Outgoing},
+    switched::{Switched, Switching},
 };
 use crate::{
     body::{Body, Response},
@@ -254,7 +256,7 @@ impl Upstream {
             tried.insert(index);
             let call = Call { upstream: self, endpoints: &endpoints, index, until };
             // What a client still sends cannot be sent twice, and its time is not the service's.
-            let whole = !matches!(request.body, Body::Client(_));
+            let whole = !matches!(request.body, Body::Client(_)) && !request.upgrade; // nor are two tunnels opened for one
             let hedge = self.hedge.as_ref().filter(|hedge| whole && hedge.is_for(&request.method));
             let (index, outcome) = match hedge {
                 // On the heap: few upstreams hedge, and the futures of all others would be twice as large.
@@ -278,8 +280,13 @@ impl Upstream {
         if let Some((sent, dropped)) = sent.zip(dropped(&outcome)) {
             self.in_flight.sample(sent.elapsed(), dropped, Instant::now().into());
         }
-        let (endpoint, Answered { head, body, ticket, .. }) = outcome.map_err(|failed| failed.fault)?;
+        let (endpoint, Answered { mut head, body, ticket, .. }) = outcome.map_err(|failed| failed.fault)?;
         let body = match body {
+            Incoming::Http1(coming) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
+                // The call is over, and its slot free; the balance knows of what stays open.
+                Switching::of(*coming, ticket).map(|switching| head.extensions.insert(switching));
+                Body::Empty
+            }
             Incoming::Whole(bytes) if bytes.is_empty() => Body::Empty, // to HEAD, say: its length is for the head to tell
             Incoming::Whole(bytes) => Body::Full(bytes),
             coming => {
