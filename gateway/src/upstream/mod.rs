@@ -38,7 +38,7 @@ use std::{
     future::Future,
     pin::{Pin, pin},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use arc_swap::ArcSwap;
@@ -205,7 +205,8 @@ impl Upstream {
         key: Option<u64>,
         deadline: Deadline,
     ) -> Result<Response, Fault> {
-        let slot = self.in_flight.acquire(deadline).await.map_err(|_full| self.limited())?;
+        let limited = |_full| self.fault(Reason::Limit, "as many calls as may be are under way");
+        let slot = self.in_flight.acquire(deadline).await.map_err(limited)?;
         // Of the last attempt: what a call waited for here is not the service's time, and would lower the limit further.
         let mut sent = self.config.in_flight.adaptive.as_ref().map(|_| Instant::now());
         let mut request = Box::new(ask(body)); // on the heap, since it goes down through many hands
@@ -219,7 +220,8 @@ impl Upstream {
             let Some(failure) = failure(&outcome).filter(|_| unsent.is_some() || spare.is_some()) else {
                 break outcome;
             };
-            match attempts.after(failure, retry_after(&outcome), deadline.remaining(), Instant::now()) {
+            let wait = outcome.as_ref().ok().and_then(|(_, it)| json::retry_after(&it.head.headers));
+            match attempts.after(failure, wait, deadline.remaining(), Instant::now()) {
                 Next::Return => break outcome,
                 Next::Again { pause } => {
                     drop(outcome);
@@ -283,9 +285,7 @@ impl Upstream {
         let (endpoint, Answered { mut head, body, ticket, .. }) = outcome.map_err(|failed| failed.fault)?;
         let body = match body {
             Incoming::Http1(coming) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
-                // The call is over, and its slot free; the balance knows of what stays open.
-                Switching::of(*coming, ticket).map(|switching| head.extensions.insert(switching));
-                Body::Empty
+                Switching::ride(*coming, ticket, &mut head.extensions)
             }
             Incoming::Whole(bytes) if bytes.is_empty() => Body::Empty, // to HEAD, say: its length is for the head to tell
             Incoming::Whole(bytes) => Body::Full(bytes),
@@ -295,10 +295,6 @@ impl Upstream {
             }
         };
         Ok(http::Response::from_parts(*head, body))
-    }
-
-    fn limited(&self) -> Fault {
-        self.fault(Reason::Limit, "as many calls as may be are under way")
     }
 
     fn key(&self, request: &Outgoing) -> Option<u64> {
@@ -476,10 +472,6 @@ fn failure(outcome: &Outcomes) -> Option<Failure> {
         }
         Err(failed) => failed.failure,
     }
-}
-
-fn retry_after(outcome: &Outcomes) -> Option<Duration> {
-    json::retry_after(&outcome.as_ref().ok()?.1.head.headers)
 }
 
 /// What calls are kept together by.

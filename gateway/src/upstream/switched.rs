@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::BytesMut;
+use http::Extensions;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -18,7 +19,7 @@ use super::{
     http1::{Coming, Connection},
     load::Ticket,
 };
-use crate::body::Response;
+use crate::body::{Body, Response};
 
 /// The connection.
 pub struct Switched {
@@ -33,9 +34,14 @@ pub struct Switched {
 pub struct Switching(Arc<Mutex<Option<Switched>>>);
 
 impl Switching {
-    pub(super) fn of(coming: Coming, ticket: Ticket) -> Option<Self> {
-        let (connection, first) = coming.switched()?;
-        Some(Switching(Arc::new(Mutex::new(Some(Switched { connection, first, _ticket: ticket })))))
+    /// Lets the connection of `coming` ride on the answer with these extensions, which has no body then. The call is over, and
+    /// its slot free; the balance knows of what stays open.
+    pub(super) fn ride(coming: Coming, ticket: Ticket, extensions: &mut Extensions) -> Body {
+        if let Some((connection, first)) = coming.switched() {
+            let switched = Switched { connection, first, _ticket: ticket };
+            extensions.insert(Switching(Arc::new(Mutex::new(Some(switched)))));
+        }
+        Body::Empty
     }
 
     /// Takes it off `response`, if that has switched.
