@@ -72,6 +72,8 @@ codes! {
     BodyTooLarge = PAYLOAD_TOO_LARGE "body_too_large" Client "The body is too large.";
     /// The body is of a kind that is not taken here.
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" Client "This kind of body is not taken here.";
+    /// Another protocol is spoken here (RFC 9110 section 15.5.22).
+    UpgradeRequired = UPGRADE_REQUIRED "upgrade_required" Client "This is for WebSockets of version 13 only.";
     /// A service understood the body and refuses it.
     Unprocessable = UNPROCESSABLE_ENTITY "unprocessable" Client "The request was understood and cannot be carried out.";
     /// The target is longer than anybody reads.

@@ -24,7 +24,7 @@
 //! | [`upstream`] | A service behind the gateway: connections, deadlines, faults. |
 //! | [`observability`], [`histogram`] | The access log, metrics, the trace. |
 //! | [`error`] | The one error, and its problem document. |
-//! | [`body`], `files`, `gathered`, [`deadline`], [`template`], [`tags`], [`units`], [`mistake`] | What all of the above is made of. |
+//! | [`body`], `files`, `gathered`, `seats`, [`deadline`], [`template`], [`tags`], [`units`], [`mistake`] | What all of the above is made of. |
 //!
 //! A mistake in a configuration is told with its place, and with what was probably meant:
 //!
@@ -73,6 +73,7 @@ pub mod rate_limit;
 pub mod redis;
 pub mod route;
 pub mod routing;
+mod seats;
 pub mod server;
 pub mod tags;
 pub mod template;

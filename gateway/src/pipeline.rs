@@ -36,7 +36,10 @@ use crate::{
         trace::Trace,
     },
     overload::Overload,
-    proxy::headers::{self, codings_are_known},
+    proxy::{
+        headers::{self, codings_are_known},
+        websocket::Tunnels,
+    },
     rate_limit::{Asker, Tally},
     route::Route,
     routing::{Found, Params, path},
@@ -126,7 +129,8 @@ impl Gateway {
             record.note(note);
         }
         // Nobody waits for the rest of a body that did not come (RFC 9110 section 15.5.9).
-        if version < Version::HTTP_2 && (late || self.draining.load(Ordering::Relaxed)) {
+        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS; // it is not HTTP that goes on
+        if version < Version::HTTP_2 && !switches && (late || self.draining.load(Ordering::Relaxed)) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         record.over(response, deadline) // rides on the body: bytes really sent
@@ -228,6 +232,8 @@ impl Gateway {
         let now = self.snapshot.load();
         let stays = |live: &Arc<Live>| now.live.values().any(|other| Arc::ptr_eq(live, other));
         before.live.values().filter(|live| !stays(live)).for_each(|live| live.end());
+        let stays = |tunnels: &Arc<Tunnels>| now.tunnels.values().any(|other| Arc::ptr_eq(tunnels, other));
+        before.tunnels.values().filter(|tunnels| !stays(tunnels)).for_each(|tunnels| tunnels.end());
         if self.draining.load(Ordering::Relaxed) {
             self.end_live();
         }
@@ -240,7 +246,9 @@ impl Gateway {
     }
 
     fn end_live(&self) {
-        self.snapshot.load().live.values().for_each(|live| live.end());
+        let now = self.snapshot.load();
+        now.live.values().for_each(|live| live.end());
+        now.tunnels.values().for_each(|tunnels| tunnels.end());
     }
 
     /// The configuration in use.

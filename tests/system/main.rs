@@ -76,4 +76,5 @@ mod upstream_overload;
 mod upstream_replicas;
 mod upstream_retry;
 mod upstream_tls;
+mod websockets;
 mod who_may_do_what;

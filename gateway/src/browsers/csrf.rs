@@ -15,15 +15,12 @@ use crate::{
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Lets a request in unless a page of another site has sent it.
+/// Lets a request in unless a page of another site has sent it. Whether that matters is for the caller to say.
 ///
 /// # Errors
-/// [`Code::CrossSite`] for an unsafe method and an origin that is neither the request's own nor one that `cors` lets use
+/// [`Code::CrossSite`] for an origin that is neither the request's own nor one that `cors` lets use
 /// cookies.
 pub(super) fn check(request: &Request, cors: Option<&Cors>) -> Result<(), Error> {
-    if request.method().is_safe() {
-        return Ok(());
-    }
     let headers = request.headers();
     let trusted = |origin: &HeaderValue| cors.is_some_and(|cors| cors.trusts(origin));
     let site = only(headers, &SEC_FETCH_SITE)?;
@@ -79,7 +76,12 @@ fn refusal(why: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{body::Body, browsers::config::CorsConfig, mistake::Mistakes, units::Span};
+    use crate::{
+        body::Body,
+        browsers::{Browsers, config::CorsConfig},
+        mistake::Mistakes,
+        units::Span,
+    };
 
     fn cors(origin: &str, credentials: bool) -> Cors {
         let (methods, headers, expose) = (Vec::new(), Vec::new(), Vec::new());
@@ -163,11 +165,14 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_nothing_is_let_in_whoever_sent_it() {
-        for method in ["GET", "HEAD", "OPTIONS"] {
+    fn what_changes_nothing_is_let_in_whoever_sent_it_unless_it_opens_a_websocket() {
+        for method in ["GET", "HEAD", "OPTIONS", "POST"] {
             let mut request = post(&[("sec-fetch-site", "cross-site")]);
             *request.method_mut() = method.parse().unwrap();
-            assert!(check(&request, None).is_ok());
+            let csrf = Browsers { csrf: true, ..Browsers::default() };
+            let websocket = Browsers { websocket: true, ..Browsers::default() };
+            assert_eq!(csrf.check(&request).is_ok(), method != "POST");
+            assert!(websocket.check(&request).is_err() && Browsers::default().check(&request).is_ok());
         }
     }
 

@@ -24,6 +24,8 @@ pub struct Browsers {
     pub cors: Option<Arc<Cors>>,
     /// Whether what changes something is refused when a page of another site has sent it.
     pub csrf: bool,
+    /// Whether every request is, whatever its method: what it opens is read by the page that sent it, whatever CORS says.
+    pub websocket: bool,
     /// How strict browsers are to be with its answers.
     pub security_headers: Option<Arc<SecurityHeaders>>,
 }
@@ -33,7 +35,7 @@ impl Browsers {
     #[must_use]
     pub fn or_none(self) -> Option<Arc<Self>> {
         let told = self.cors.is_some() || self.security_headers.is_some();
-        (told || self.csrf).then(|| Arc::new(self))
+        (told || self.csrf || self.websocket).then(|| Arc::new(self))
     }
 
     /// Lets a request in that its sender may have meant.
@@ -41,7 +43,8 @@ impl Browsers {
     /// # Errors
     /// [`Code::CrossSite`](crate::error::Code::CrossSite) unless it may.
     pub fn check(&self, request: &Request) -> Result<(), Error> {
-        if self.csrf { csrf::check(request, self.cors.as_deref()) } else { Ok(()) }
+        let checked = self.websocket || self.csrf && !request.method().is_safe();
+        if checked { csrf::check(request, self.cors.as_deref()) } else { Ok(()) }
     }
 
     /// What of a request must be known when its answer is there: its `Origin`.

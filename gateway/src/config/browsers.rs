@@ -90,7 +90,7 @@ impl Builder<'_> {
             self.set(&sets.security_headers, name, &Naming { place, key: "security_headers", at })
         });
         self.sets = sets;
-        Browsers { cors, csrf: false, security_headers }.or_none()
+        Browsers { cors, csrf: false, websocket: false, security_headers }.or_none()
     }
 
     pub(super) fn browsers(&mut self, typed: &RouteConfig, at: &str) -> Option<Arc<Browsers>> {
@@ -111,7 +111,8 @@ impl Builder<'_> {
         let security_headers =
             self.named_or(&sets.security_headers, typed.security_headers.as_ref(), default, &naming);
         self.sets = sets;
-        Browsers { cors, csrf: typed.csrf, security_headers }.or_none()
+        let websocket = typed.forward.as_ref().is_some_and(|forward| forward.websocket.is_some());
+        Browsers { cors, csrf: typed.csrf, websocket, security_headers }.or_none()
     }
 
     /// What would never refuse anything is not what was meant.

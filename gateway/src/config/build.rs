@@ -25,7 +25,7 @@ use crate::{
     mistake::{Mistake, Mistakes, below},
     observability::metrics::Metrics,
     overload::Shares,
-    proxy::grpc::Descriptors,
+    proxy::{grpc::Descriptors, websocket::Tunnels},
     rate_limit::RateLimit,
     redis::Redis,
     route::Route,
@@ -52,6 +52,8 @@ pub struct Snapshot {
     pub descriptors: Option<Arc<Descriptors>>,
     /// What routes tell while it changes, by their names.
     pub live: IndexMap<Arc<str>, Arc<Live>>,
+    /// What routes have open of WebSockets, by their names.
+    pub tunnels: IndexMap<Arc<str>, Arc<Tunnels>>,
     /// What the listeners speak, in their order; none where it is plaintext.
     pub tls: Vec<Option<Arc<Tls>>>,
     /// What browsers are told where no route was found.
@@ -95,6 +97,7 @@ pub fn build(loaded: &mut Loaded, ground: &Ground<'_>) -> Option<Snapshot> {
         store: None,
         descriptors: None,
         live: IndexMap::new(),
+        tunnels: IndexMap::new(),
         invalidated: Tags::default(),
     };
     let snapshot = builder.snapshot();
@@ -122,6 +125,8 @@ pub(super) struct Builder<'a> {
     pub(super) descriptors: Option<Arc<Descriptors>>,
     /// What has been built of what routes tell while it changes.
     pub(super) live: IndexMap<Arc<str>, Arc<Live>>,
+    /// What has been built of what routes have open of WebSockets.
+    pub(super) tunnels: IndexMap<Arc<str>, Arc<Tunnels>>,
     /// What writes of the route being built make invalid.
     pub(super) invalidated: Tags,
 }
@@ -174,6 +179,7 @@ impl Builder<'_> {
             cache,
             descriptors,
             live: std::mem::take(&mut self.live),
+            tunnels: std::mem::take(&mut self.tunnels),
             tls,
             browsers,
             has_cors,

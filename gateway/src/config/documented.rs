@@ -23,6 +23,7 @@ use crate::{
     proxy::{
         config::{FallbackConfig, ForwardConfig, ProblemConfig},
         grpc::GrpcConfig,
+        websocket::WebSocketConfig,
     },
     rate_limit::config::LimitConfig,
     redis::config::RedisConfig,
@@ -128,6 +129,7 @@ fn every_key_has_a_row_in_the_readme() {
         missing::<SharedCacheConfig>("`cache.shared`"),
         missing::<RouteCacheConfig>("`routes[].cache`"),
         missing::<ForwardConfig>("`routes[].forward`"),
+        missing::<WebSocketConfig>("`routes[].forward.websocket`"),
         missing::<FallbackConfig>("`routes[].forward.fallback`"),
         missing::<ProblemConfig>("`routes[].forward.fallback.problem`"),
         missing::<PartConfig>("`routes[].compose.PART`"),

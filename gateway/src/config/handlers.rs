@@ -123,11 +123,15 @@ impl Builder<'_> {
             None => None,
             Some(fallback) => Some(self.fallback(fallback, typed, &below(at, "fallback"))?),
         };
+        self.check_websocket(forward, upstream.as_ref(), typed, of_route, at);
         let origin = Origin::new(upstream?, path, forward.token, fallback);
         let origin = Arc::new(match called {
             Some((_, grpc)) => origin.by(grpc),
             None => origin,
         });
+        if let Some(websocket) = &forward.websocket {
+            return Some(self.websocket(origin, websocket, typed));
+        }
         let cached = self.cached(&origin, forward, typed, of_route);
         let invalidates = self.invalidates(typed);
         Some(Arc::new(Forward::new(origin, cached, self.store.clone(), invalidates)))

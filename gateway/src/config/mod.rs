@@ -27,6 +27,7 @@ mod secrets;
 mod shape;
 mod typed;
 pub mod watch;
+mod websocket;
 #[cfg(test)]
 mod wrong_configs;
 #[cfg(test)]

@@ -65,6 +65,8 @@ wrong_after_listen! {
         "routes:\n  - path: /orders/{orderId}\n    auth: none\n    compose:\n      ticketInfo: { get: kitchen/tickets, optonal: true }\n";
     an_unknown_key_in_a_watch:
         "routes:\n  - path: /orders\n    auth: none\n    watch: { parts: {}, evry: 5s }\n";
+    an_unknown_key_in_a_websocket:
+        "routes:\n  - path: /chat\n    auth: none\n    forward: { to: chat, websocket: { max_live: 1h } }\n";
     an_unknown_key_in_auth: "routes:\n  - path: /orders\n    auth: { provider: ftgo, scope: [orders] }\n";
     an_unknown_key_in_an_upstream: "upstreams:\n  kitchen: { url: http://kitchen, max_idel: 5 }\nroutes: []\n";
     a_hedge_after_a_percentile_that_is_none: "upstreams:\n  kitchen: { url: http://kitchen, hedge: { after: p42 } }\nroutes: []\n";

@@ -393,6 +393,12 @@ wrong! {
         max_keys: 0\n");
     a_watch_of_what_is_not_so: route("path: /orders\nauth: none\nwatch:\n  parts:\n    \
         a: { get: order/a, optional: true, cache: { ttl: 5s }, fallback: { value: [] } }\n");
+    a_websocket_out_of_bounds: route("path: /orders\nauth: none\nforward:\n  to: order\n  websocket:\n    idle_timeout: 0s\n    \
+        max_age: 25h\n    max_clients: 0\n    max_per_client: 0\n");
+    a_websocket_beside_what_means_nothing_for_it: route("path: /orders\nauth: none\nmethods: [GET, POST]\ncache: { ttl: 5s }\nforward:\n  \
+        to: order\n  websocket: {}\n  fallback: { value: [] }\n");
+    a_websocket_to_a_service_of_http2: RIGHT.replace("kitchen:8083\"", "kitchen:8083\", protocol: http2")
+        + "routes: [{ path: /chat, auth: none, forward: { to: kitchen, websocket: {} } }]\n";
     a_watch_until_what_nobody_knows: route("path: /orders\nauth: none\nwatch:\n  parts: { order: { get: order/a } }\n  \
         until: claims.sub == ordr.state\n");
     a_watch_until_nonsense: route("path: /orders\nauth: none\nwatch: { parts: { a: { get: order/a } }, until: a.state = 5 }\n");

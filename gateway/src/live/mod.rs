@@ -10,7 +10,6 @@ pub mod config;
 mod event;
 mod log;
 pub mod metrics;
-mod seats;
 mod stream;
 mod watch;
 mod watcher;
@@ -22,7 +21,7 @@ use parking_lot::Mutex;
 use tokio::{sync::watch::Sender, time::Instant};
 
 pub use self::{config::WatchConfig, metrics::LiveMetrics};
-use self::{log::Entry, seats::Seats, stream::Stream, watch::Watch, watcher::Watcher};
+use self::{log::Entry, metrics::Counted, stream::Stream, watch::Watch, watcher::Watcher};
 use crate::{
     auth::policy::Policy,
     body::{Body, Request, Response},
@@ -33,6 +32,7 @@ use crate::{
     handler::{Admitted, Answer, Handler},
     identity::Caller,
     observability::record::Lasting,
+    seats::{Full, Seat, Seats},
     upstream::Fault,
 };
 
@@ -66,6 +66,9 @@ pub struct Live {
 
 /// The same as the handler of a route.
 pub struct Watched(pub Arc<Live>);
+
+/// A stream that is counted for as long as it is open.
+type Held = (Seat, Counted);
 
 /// Somebody who wants to know of a thing, which is watched for as long.
 struct Joined {
@@ -122,7 +125,7 @@ impl Live {
         if *self.ending.borrow() {
             return Ok(answer(event::ended()));
         }
-        let seat = self.seats.take(admitted, &self.metrics)?;
+        let seat = self.seat(admitted)?;
         let joined = self.join(admitted)?;
         let first = joined.watch.first(admitted.deadline).await;
         if *self.ending.borrow() {
@@ -141,6 +144,19 @@ impl Live {
         let mut response = answer(stream.body());
         response.extensions_mut().insert(lasting);
         Ok(response)
+    }
+
+    /// A place for one more stream: 429 when the caller has as many as it may, 503 when all together have.
+    fn seat(&self, admitted: &Admitted) -> Result<Held, Error> {
+        let seat = self.seats.take(admitted).map_err(|full| {
+            self.metrics.refused.inc();
+            let (code, why) = match full {
+                Full::Caller => (Code::RateLimited, "max_per_client: as many streams as one client may have"),
+                Full::All => (Code::Overloaded, "max_clients: as many streams as there may be"),
+            };
+            Error::new(code, why).retry_after(LATER)
+        })?;
+        Ok((seat, Counted::new(&self.metrics, |live| &live.streams)))
     }
 
     /// Where a client stands that has the event `id`, the state as it is now, and how long asking for it took.

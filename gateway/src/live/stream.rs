@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Joined, event, log::Entry, seats::Seat, watch::Over};
+use super::{Held, Joined, event, log::Entry, watch::Over};
 use crate::{body::Body, handler::Admitted, observability::record::Lasting};
 
 /// One stream.
@@ -35,7 +35,7 @@ pub(super) struct Stream {
     lasting: Arc<Lasting>,
     begun: bool,
     over: bool,
-    _seat: Seat,
+    _seat: Held,
 }
 
 impl Stream {
@@ -45,7 +45,7 @@ impl Stream {
         seen: u64,
         admitted: Admitted,
         lasting: Arc<Lasting>,
-        seat: Seat,
+        seat: Held,
     ) -> Self {
         let (changed, ending) = (joined.watch.changed.subscribe(), joined.live.ending.subscribe());
         let until = until(joined.live.max_age, &admitted);

@@ -30,6 +30,7 @@ use crate::{
     live::{self, LiveMetrics},
     loaders::{self, LoaderMetrics},
     overload::{Overload, Priority},
+    proxy::websocket::{self, TunnelMetrics},
     rate_limit::LimitMetrics,
     redis::RedisMetrics,
     upstream::{Outcome, UpstreamMetrics},
@@ -82,6 +83,7 @@ struct All {
     store: Mutex<Weak<StoreMetrics>>,
     loaders: Mutex<HashMap<String, Arc<LoaderMetrics>>>,
     live: Mutex<HashMap<String, Arc<LiveMetrics>>>,
+    tunnels: Mutex<HashMap<String, Arc<TunnelMetrics>>>,
     /// Told while there is one.
     redis: Mutex<Weak<RedisMetrics>>,
     lost_log_batches: Mutex<Counter>,
@@ -140,6 +142,12 @@ impl Metrics {
     #[must_use]
     pub fn loader(&self, name: &str) -> Arc<LoaderMetrics> {
         self.0.loaders.lock().entry(name.to_owned()).or_default().clone()
+    }
+
+    /// The counters of the route so named, which opens WebSockets.
+    #[must_use]
+    pub fn websocket(&self, name: &str) -> Arc<TunnelMetrics> {
+        self.0.tunnels.lock().entry(name.to_owned()).or_default().clone()
     }
 
     /// The counters of the route so named, whose answers stay open.
@@ -208,6 +216,7 @@ impl Collector for Metrics {
         cache::metrics::encode(&self.0.caches.lock(), self.0.store.lock().upgrade(), &mut encoder)?;
         loaders::metrics::encode(&self.0.loaders.lock(), &mut encoder)?;
         live::metrics::encode(&self.0.live.lock(), &mut encoder)?;
+        websocket::metrics::encode(&self.0.tunnels.lock(), &mut encoder)?;
         self.encode_upstreams(&mut encoder)?;
         self.encode_policies(&mut encoder)?;
         endpoints::encode(&mut encoder, &self.0.upstreams.lock())

@@ -11,7 +11,7 @@ use std::{
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -54,6 +54,17 @@ pub struct Lasting {
     pub ended: OnceLock<&'static str>,
 }
 
+/// What a tunnel has come to so far.
+#[derive(Debug, Clone, Copy)]
+pub struct Tunnelled {
+    /// Bytes from the client.
+    pub received: u64,
+    /// Bytes to the client.
+    pub sent: u64,
+    /// Why it ended.
+    pub ended: &'static str,
+}
+
 /// What is known of one request.
 pub struct Record(Box<Inner>);
 
@@ -73,6 +84,8 @@ struct Inner {
     failure: Option<(&'static str, String)>,
     note: Option<String>,
     lasting: Option<Arc<Lasting>>,
+    /// The tunnel that it became, and how long that took to open.
+    tunnelled: Option<(Tunnelled, Duration)>,
     sent: u64,
     /// Whether the client has been given something and has not asked for more.
     given: bool,
@@ -108,6 +121,7 @@ impl Record {
             failure: None,
             note: None,
             lasting: None,
+            tunnelled: None,
             sent: 0,
             given: false,
             end: End::Client,
@@ -175,6 +189,14 @@ impl Record {
         }
     }
 
+    /// It becomes a tunnel, or that has moved on. A tunnel is not in flight, and not complete before its end.
+    pub fn tunnels(&mut self, now: Tunnelled) {
+        let begun = self.0.begun;
+        self.0.tunnelled.get_or_insert_with(|| (now, begun.elapsed())).0 = now;
+        self.0.place = None;
+        self.0.sent = now.sent;
+    }
+
     /// Ends with `response`, written out whole for a connection that closes after it (RFC 9112 section 9.6).
     #[must_use]
     pub fn refused(mut self, response: Response) -> Vec<u8> {
@@ -204,7 +226,7 @@ impl Record {
             if head || body.is_end_stream() {
                 self.0.end = End::Complete;
             }
-            Recorded { body, record: self, deadline, alarm: None }
+            Recorded { body, record: Some(self), deadline, alarm: None }
         })
     }
 }
@@ -224,7 +246,8 @@ impl Drop for Inner {
         self.metrics.answers[class].inc();
         let now = Instant::now();
         let took = now.duration_since(self.begun);
-        self.metrics.duration.observe(took);
+        // How long people talk is not how long they wait.
+        self.metrics.duration.observe(self.tunnelled.map_or(took, |(_, opened)| opened));
         let this = &*self;
         this.log.line(now, |out| this.write(out, took.as_micros() as u64));
     }
@@ -271,7 +294,9 @@ impl Inner {
         field(r#","note":"#, self.note.as_ref().map(|note| note.as_bytes()));
         field(r#","aborted":"#, self.aborted().map(str::as_bytes));
         let lasting = self.lasting.as_deref();
-        field(r#","ended":"#, lasting.and_then(|lasting| lasting.ended.get()).map(|why| why.as_bytes()));
+        let ended = lasting.and_then(|lasting| lasting.ended.get().copied());
+        let ended = ended.or(self.tunnelled.map(|(tunnelled, _)| tunnelled.ended));
+        field(r#","ended":"#, ended.map(str::as_bytes));
         let mut number = |name: &str, value: u64| {
             out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
@@ -279,6 +304,9 @@ impl Inner {
         number(r#","status":"#, self.status.map_or(0, |status| status.as_u16()).into());
         if let Some(lasting) = lasting {
             number(r#","events":"#, lasting.events.load(Relaxed));
+        }
+        if let Some((tunnelled, _)) = self.tunnelled {
+            number(r#","received":"#, tunnelled.received);
         }
         number(r#","bytes":"#, self.sent);
         number(r#","micros":"#, micros);
@@ -319,15 +347,21 @@ fn quoted(out: &mut Vec<u8>, text: &[u8]) {
 /// An answer's body with the record of its request.
 pub struct Recorded {
     body: Body,
-    record: Record,
+    /// None when it rides on a tunnel instead.
+    record: Option<Record>,
     deadline: Option<Deadline>,
     /// Set up only when the body keeps its reader waiting: most never do.
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
 impl Recorded {
+    /// The record, for what goes on when there is no body.
+    pub fn leave(&mut self) -> Option<Record> {
+        self.record.take()
+    }
+
     fn note_frame(&mut self, frame: &Result<Frame<Bytes>, BodyError>) {
-        let inner = &mut self.record.0;
+        let Some(Record(inner)) = &mut self.record else { return };
         match frame {
             Ok(frame) => {
                 inner.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
@@ -366,20 +400,26 @@ impl http_body::Body for Recorded {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.record.0.wanted();
+        if let Some(Record(inner)) = &mut self.record {
+            inner.wanted();
+        }
         let frame = match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(frame)) => frame,
             Poll::Ready(None) => {
-                self.record.0.end = End::Complete;
+                if let Some(Record(inner)) = &mut self.record {
+                    inner.end = End::Complete;
+                }
                 return Poll::Ready(None);
             }
             Poll::Pending if self.overdue(cx) => Err(BodyError::Deadline),
             Poll::Pending => return Poll::Pending,
         };
         self.note_frame(&frame);
-        self.record.0.given = true;
-        let bytes = frame.as_ref().ok().and_then(Frame::data_ref).map_or(0, Bytes::len);
-        self.record.0.from.activity.given(bytes);
+        if let Some(Record(inner)) = &mut self.record {
+            inner.given = true;
+            let bytes = frame.as_ref().ok().and_then(Frame::data_ref).map_or(0, Bytes::len);
+            inner.from.activity.given(bytes);
+        }
         Poll::Ready(Some(frame))
     }
 

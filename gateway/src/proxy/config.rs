@@ -4,6 +4,8 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::websocket::WebSocketConfig;
+
 /// Pass the request on.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,6 +25,9 @@ pub struct ForwardConfig {
     /// Whether the caller's access token goes on to the service.
     #[serde(default)]
     pub token: bool,
+    /// Open WebSockets to it, and nothing else.
+    #[serde(default)]
+    pub websocket: Option<WebSocketConfig>,
     /// What is answered when the service does not; an error of the gateway's own unless given.
     #[serde(default)]
     pub fallback: Option<FallbackConfig>,

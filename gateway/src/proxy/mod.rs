@@ -9,12 +9,15 @@ mod fallback;
 pub mod grpc;
 pub mod headers;
 mod invalidates;
+pub mod websocket;
 
 use std::{pin::pin, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header, uri::PathAndQuery};
 
-pub use self::{cached::Cached, fallback::Fallback, grpc::Grpc, invalidates::Invalidates};
+pub use self::{
+    cached::Cached, fallback::Fallback, grpc::Grpc, invalidates::Invalidates, websocket::WebSocket,
+};
 use crate::{
     body::{Body, Request, Response},
     cache::{Store, control, store::Purge},

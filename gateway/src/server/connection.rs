@@ -15,13 +15,14 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
     service::{Service, service_fn},
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -50,6 +51,7 @@ use crate::{
     downstream::Downstream,
     gathered::Gathered,
     observability::{handshakes::Failure, metrics::ProcessMetrics, record::Recorded},
+    proxy::websocket::Tunnel,
     worker::{self, TICK},
 };
 
@@ -87,6 +89,8 @@ pub(super) struct Peer<S> {
     proxies: Option<Arc<Proxies>>,
     /// Whether a request has been understood.
     asked: AtomicBool,
+    /// What the connection is for when nothing of HTTP follows any more.
+    tunnel: Mutex<Option<Box<Tunnel>>>,
 }
 
 /// Why a connection ended before its time.
@@ -196,7 +200,7 @@ impl<S: Serve> Serving<S> {
         I: AsyncRead + AsyncWrite + Reset + Unpin + Send + 'static,
     {
         let io = TokioIo::new(Watched::new(Gathered(io), peer.clone(), self.min_progress));
-        let mut connection = pin!(self.http1.serve_connection(io, answers(peer)));
+        let mut connection = pin!(self.http1.serve_connection(io, answers(peer)).with_upgrades());
         let idle_too_long = async {
             self.draining.begun().await;
             sleep(GRACE).await;
@@ -209,11 +213,15 @@ impl<S: Serve> Serving<S> {
         });
         tokio::select! {
             biased; // a request that has come within the grace is seen first
-            ended = connection.as_mut() => return Ok(ended?),
+            ended = connection.as_mut() => {
+                ended?;
+                return peer.tunnel().await;
+            }
             idle_too_long = Seldom::new(seldom.as_mut()) => idle_too_long?,
         }
         connection.as_mut().graceful_shutdown();
-        Ok(connection.await?)
+        connection.await?;
+        peer.tunnel().await
     }
 
     /// Returns once the client has kept the gateway waiting for too long: for a header section, or for an answer to be
@@ -290,7 +298,7 @@ pub(super) async fn serve<S: Serve>(
     }
     let downstream = Arc::new(Downstream::new(peer, tls.is_some()));
     let (gateway, asked) = (serving.gateway.clone(), AtomicBool::new(false));
-    let peer = Arc::new(Peer { gateway, downstream, proxies, asked });
+    let peer = Arc::new(Peer { gateway, downstream, proxies, asked, tunnel: Mutex::default() });
     let ended = match &tls {
         None => serving.plain(stream, &peer).await,
         // On the heap: a connection without TLS would carry the room for it.
@@ -327,12 +335,34 @@ fn answers<S: Serve>(
         peer.asked.store(true, Ordering::Relaxed);
         async move {
             let client = peer.client(request.headers());
-            Ok(pin!(peer.gateway.handle(request, client.as_ref().unwrap_or(&peer.downstream))).await)
+            let from = client.as_ref().unwrap_or(&peer.downstream);
+            let mut response = pin!(peer.gateway.handle(request, from)).await;
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                peer.switch(&mut response);
+            }
+            Ok(response)
         }
     })
 }
 
 impl<S> Peer<S> {
+    /// What follows this answer is not HTTP.
+    fn switch(&self, response: &mut Response<Recorded>) {
+        let tunnel = Tunnel::take(response.extensions_mut());
+        *self.tunnel.lock() =
+            tunnel.zip(response.body_mut().leave()).map(|(tunnel, record)| tunnel.with(record));
+    }
+
+    /// Goes on with what is not HTTP, if that is asked for: the connection is still one that is counted, and waited for when
+    /// the server drains.
+    async fn tunnel(&self) -> Result<(), Broken> {
+        let tunnel = self.tunnel.lock().take();
+        if let Some(tunnel) = tunnel {
+            Box::pin(tunnel.run()).await; // on the heap, since few connections come to that
+        }
+        Ok(())
+    }
+
     /// Whom a request comes from, where that is another than the one who connected.
     fn client(&self, headers: &HeaderMap) -> Option<Arc<Downstream>> {
         let client = forwarded::client(headers, self.proxies.as_deref()?)?;

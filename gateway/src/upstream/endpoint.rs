@@ -172,10 +172,11 @@ impl Endpoint {
         const UNPROCESSED: u32 = 3;
         let mut unprocessed = 0;
         loop {
-            let (connection, reused) = match self.pool.take() {
+            let upgrade = request.upgrade; // what was used before might be closed just then, and is not ours alone
+            let (connection, reused) = match if upgrade { None } else { self.pool.take() } {
                 Some(connection) => (connection, true),
                 // On the heap, since most calls find a connection, and all would carry the room for this.
-                None => match Box::pin(self.connect()).await {
+                None => match Box::pin(self.connect(upgrade)).await {
                     Ok(connected) => connected,
                     Err(fault) => return Err(Failed::unsent(fault, request)),
                 },
@@ -209,9 +210,14 @@ impl Endpoint {
     }
 
     /// Waiting for another call that connects counts as connecting.
-    async fn connect(&self) -> Result<(Connection, bool), Fault> {
-        let connecting = tokio::time::timeout(self.connect_timeout, self.pool.connect());
-        match connecting.await {
+    async fn connect(&self, upgrade: bool) -> Result<(Connection, bool), Fault> {
+        let connect = async {
+            match upgrade {
+                true => Ok((self.pool.open_to_switch().await?, false)),
+                false => self.pool.connect().await,
+            }
+        };
+        match tokio::time::timeout(self.connect_timeout, connect).await {
             Ok(connected) => connected.map_err(|error| fault::of_connect(&self.upstream, &error)),
             Err(_elapsed) => {
                 let error = io::Error::new(io::ErrorKind::TimedOut, "no connection in time");

@@ -29,6 +29,7 @@ mod metrics;
 mod outgoing;
 mod pool;
 pub mod retry;
+mod switched;
 pub mod tls;
 mod tokens;
 pub mod wire;
@@ -37,7 +38,7 @@ use std::{
     future::Future,
     pin::{Pin, pin},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use arc_swap::ArcSwap;
@@ -64,6 +65,7 @@ pub use self::{
     json::{Anew, Fetched},
     metrics::{EndpointMetrics, Outcome, Slots, Spoken, UpstreamMetrics},
     outgoing::{Fields, Outgoing},
+    switched::{Switched, Switching},
 };
 use crate::{
     body::{Body, Response},
@@ -204,9 +206,10 @@ impl Upstream {
         deadline: Deadline,
         flight: &mut metrics::Flight<'_>,
     ) -> Result<Response, Fault> {
+        let limited = |_full| self.fault(Reason::Limit, "as many calls as may be are under way");
         let (slot, mut now) = match self.in_flight.try_acquire() {
             Some(slot) => (slot, Some(flight.begun)),
-            None => (self.in_flight.acquire(deadline).await.map_err(|_full| self.limited())?, None),
+            None => (self.in_flight.acquire(deadline).await.map_err(limited)?, None),
         };
         // Of the last attempt: what a call waited for here is not the service's time, and would lower the limit further.
         let mut sent = self.config.in_flight.adaptive.as_ref().map(|_| Instant::now());
@@ -221,7 +224,8 @@ impl Upstream {
             let Some(failure) = failure(&outcome).filter(|_| unsent.is_some() || spare.is_some()) else {
                 break outcome;
             };
-            match attempts.after(failure, retry_after(&outcome), deadline.remaining(), Instant::now()) {
+            let wait = outcome.as_ref().ok().and_then(|(_, it)| json::retry_after(&it.head.headers));
+            match attempts.after(failure, wait, deadline.remaining(), Instant::now()) {
                 Next::Return => break outcome,
                 Next::Again { pause } => {
                     drop(outcome);
@@ -261,7 +265,7 @@ impl Upstream {
             tried.insert(index);
             let call = Call { upstream: self, endpoints: &endpoints, index, until };
             // What a client still sends cannot be sent twice, and its time is not the service's.
-            let whole = !matches!(request.body, Body::Client(_));
+            let whole = !matches!(request.body, Body::Client(_)) && !request.upgrade; // nor are two tunnels opened for one
             let hedge = self.hedge.as_ref().filter(|hedge| whole && hedge.is_for(&request.method));
             let (index, outcome) = match hedge {
                 // On the heap: few upstreams hedge, and the futures of all others would be twice as large.
@@ -285,8 +289,11 @@ impl Upstream {
         if let Some((sent, dropped)) = sent.zip(dropped(&outcome)) {
             self.in_flight.sample(sent.elapsed(), dropped, Instant::now().into());
         }
-        let (endpoint, Answered { head, body, ticket, .. }) = outcome.map_err(|failed| failed.fault)?;
+        let (endpoint, Answered { mut head, body, ticket, .. }) = outcome.map_err(|failed| failed.fault)?;
         let body = match body {
+            Incoming::Http1(coming) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
+                Switching::ride(*coming, ticket, &mut head.extensions)
+            }
             Incoming::Whole(bytes) if bytes.is_empty() => Body::Empty, // to HEAD, say: its length is for the head to tell
             Incoming::Whole(bytes) => Body::Full(bytes),
             coming => {
@@ -295,10 +302,6 @@ impl Upstream {
             }
         };
         Ok(http::Response::from_parts(*head, body))
-    }
-
-    fn limited(&self) -> Fault {
-        self.fault(Reason::Limit, "as many calls as may be are under way")
     }
 
     fn key(&self, request: &Outgoing) -> Option<u64> {
@@ -476,10 +479,6 @@ fn failure(outcome: &Outcomes) -> Option<Failure> {
         }
         Err(failed) => failed.failure,
     }
-}
-
-fn retry_after(outcome: &Outcomes) -> Option<Duration> {
-    json::retry_after(&outcome.as_ref().ok()?.1.head.headers)
 }
 
 /// What calls are kept together by.

@@ -19,6 +19,8 @@ pub struct Outgoing {
     pub fields: Fields,
     /// What comes after it.
     pub body: Body,
+    /// Whether it asks for another protocol: then it goes over HTTP/1.1, by a connection of its own (RFC 9110 section 7.8).
+    pub upgrade: bool,
 }
 
 /// A header section, in order.
@@ -34,6 +36,7 @@ impl Outgoing {
             target,
             fields: Fields(Vec::with_capacity(fields)),
             body: Body::Empty,
+            upgrade: false,
         }
     }
 
@@ -59,7 +62,7 @@ impl Outgoing {
         let target = head.uri.path_and_query().cloned();
         let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
         let fields = head.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-        Outgoing { method: head.method, target, fields: Fields(fields), body }
+        Outgoing { method: head.method, target, fields: Fields(fields), body, upgrade: false }
     }
 }
 

@@ -260,6 +260,17 @@ impl Pool {
         }
     }
 
+    /// A new connection of HTTP/1.1, for a request that asks for another protocol.
+    pub(super) async fn open_to_switch(&self) -> io::Result<Connection> {
+        let stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        let io = match &self.wire.tls {
+            None => http1::Io::Plain(stream),
+            Some(tls) => http1::Io::Tls(Box::new(tls.connect_http1(self.name.as_ref(), stream).await?)),
+        };
+        Ok(self.http1(io))
+    }
+
     fn http1(&self, io: http1::Io) -> Connection {
         let open = self.metrics.opened_connection(Spoken::Http1);
         Connection::Http1(http1::Connection::new(io, self.max_header_size, open))

@@ -21,7 +21,7 @@ use super::wire::Protocol;
 use crate::{
     auth::install_crypto,
     mistake::{Mistake, Mistakes, below},
-    server::tls::{HTTP2, chain, key, name},
+    server::tls::{HTTP1, HTTP2, chain, key, name},
 };
 
 /// How a service proves who it is, and we to it, as typed under `upstreams.NAME.tls`.
@@ -112,6 +112,18 @@ impl Tls {
             let host = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host);
             ServerName::try_from(host.to_owned()).ok()
         })
+    }
+
+    /// Shakes hands for HTTP/1.1 and nothing else: what switches protocols does so there (RFC 9113 section 8.6).
+    pub(super) async fn connect_http1(
+        &self,
+        name: Option<&ServerName<'static>>,
+        stream: TcpStream,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let name = name.ok_or_else(|| io::Error::other("TLS: no certificate could be for this host"))?;
+        let connector = self.connector.with_alpn(vec![HTTP1.to_vec()]);
+        let connected = connector.connect(name.clone(), stream).await;
+        connected.map_err(|why| io::Error::new(why.kind(), format!("TLS: {why}")))
     }
 
     /// Shakes hands. Whether HTTP/2 was agreed on is known then.

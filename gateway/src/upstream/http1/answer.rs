@@ -41,6 +41,13 @@ impl Coming {
         self.free.take()
     }
 
+    /// The connection with what has been read beyond the head, when that has switched protocols.
+    pub(in crate::upstream) fn switched(mut self) -> Option<(Box<Connection>, BytesMut)> {
+        let mut connection = self.connection.take()?;
+        connection.switch();
+        Some((connection, self.buf))
+    }
+
     /// Whether all of it has been read.
     pub(in crate::upstream) fn is_over(&self) -> bool {
         self.connection.is_none()

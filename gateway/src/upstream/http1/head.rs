@@ -41,9 +41,19 @@ pub(super) struct Head {
 }
 
 impl Head {
+    /// Whether no other head follows. After one that switches protocols nothing of HTTP does.
     pub(super) fn is_final(&self) -> bool {
-        !self.parts.status.is_informational()
+        !self.parts.status.is_informational() || self.parts.status == StatusCode::SWITCHING_PROTOCOLS
     }
+}
+
+/// What of a request decides how its answer is read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Asked {
+    /// By HEAD.
+    pub(super) head: bool,
+    /// For another protocol.
+    pub(super) upgrade: bool,
 }
 
 /// Writes the head of `request`, and its body if that is there and small. Returns what is still to be sent.
@@ -104,7 +114,7 @@ fn push_number(out: &mut Vec<u8>, mut number: u64) {
 }
 
 /// Reads a head, of `max` bytes at most. `None` when it is not all there yet.
-pub(super) fn parse(read: &[u8], asked_for_head: bool, max: usize) -> Result<Option<Head>, Broken> {
+pub(super) fn parse(read: &[u8], asked: Asked, max: usize) -> Result<Option<Head>, Broken> {
     let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
     let mut answer = httparse::Response::new(&mut []);
     let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut answer, read, &mut fields);
@@ -131,10 +141,14 @@ pub(super) fn parse(read: &[u8], asked_for_head: bool, max: usize) -> Result<Opt
     }
     let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok());
     let status = status.ok_or(Broken::Malformed("a status that is none"))?;
-    if status == StatusCode::SWITCHING_PROTOCOLS {
+    let switches = status == StatusCode::SWITCHING_PROTOCOLS;
+    if switches && !asked.upgrade {
         return Err(Broken::Malformed("an answer that switches protocols"));
     }
-    let (framing, framed_once) = told.framing(status, version, asked_for_head)?;
+    let (framing, framed_once) = match told.framing(status, version, asked.head)? {
+        _ if switches => (Framing::Close, false), // what follows is not HTTP, and lasts
+        framing => framing,
+    };
     let keeps_alive = framed_once && told.keeps_alive(version);
     let mut parts = http::Response::new(()).into_parts().0;
     (parts.status, parts.version, parts.headers) = (status, version, headers);

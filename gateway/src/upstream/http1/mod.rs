@@ -30,7 +30,7 @@ use tokio_rustls::client::TlsStream;
 
 pub(super) use self::answer::Coming;
 use self::{
-    head::{Framing, Head},
+    head::{Asked, Framing, Head},
     upload::Upload,
 };
 use super::metrics::Open;
@@ -146,8 +146,8 @@ impl Connection {
         (self.written, self.begun) = (0, false);
         self.write.clear();
         self.upload = head::write(&mut request, host, &mut self.write);
-        let asked_for_head = request.method == Method::HEAD;
-        match poll_fn(|cx| self.poll_answer(cx, asked_for_head)).await {
+        let asked = Asked { head: request.method == Method::HEAD, upgrade: request.upgrade };
+        match poll_fn(|cx| self.poll_answer(cx, asked)).await {
             Ok(head) => Ok(self.answered(head)),
             Err(broken) => {
                 // Its body cannot have been asked for: the head goes first.
@@ -165,7 +165,7 @@ impl Connection {
     }
 
     /// Writes what there is to write, and reads until the head of an answer is there.
-    fn poll_answer(&mut self, cx: &mut Context<'_>, asked_for_head: bool) -> Poll<Result<Head, Broken>> {
+    fn poll_answer(&mut self, cx: &mut Context<'_>, asked: Asked) -> Poll<Result<Head, Broken>> {
         let mut failed = None;
         if self.is_sending() {
             match self.poll_send(cx) {
@@ -195,16 +195,16 @@ impl Connection {
                 }
                 Poll::Ready(Ok(())) => self.filled += buf.filled().len(),
             }
-            if let Some(head) = self.parse(asked_for_head)? {
+            if let Some(head) = self.parse(asked)? {
                 return Poll::Ready(Ok(head));
             }
         }
     }
 
     /// The head of the answer, once it is there. Interim answers (RFC 9110 section 15.2) are skipped.
-    fn parse(&mut self, asked_for_head: bool) -> Result<Option<Head>, Broken> {
+    fn parse(&mut self, asked: Asked) -> Result<Option<Head>, Broken> {
         loop {
-            let Some(head) = head::parse(&self.read[..self.filled], asked_for_head, self.max_head)? else {
+            let Some(head) = head::parse(&self.read[..self.filled], asked, self.max_head)? else {
                 return Ok(None);
             };
             if head.is_final() {
@@ -244,6 +244,16 @@ impl Connection {
         let free = head.keeps_alive && rest == length && !self.is_sending();
         let body = head.text.slice(head.size..head.size + length);
         Answer { head: head.parts, body: Body::Whole(body, free.then_some(self)) }
+    }
+
+    /// The socket, when nothing of HTTP follows on it. It counts as open for as long.
+    pub(super) fn socket(&mut self) -> &mut Io {
+        &mut self.io
+    }
+
+    /// Nothing of HTTP follows.
+    fn switch(&mut self) {
+        (self.read, self.write) = (Vec::new(), Vec::new());
     }
 
     /// What is left of the request is not sent any more. Nothing else may be either, then.

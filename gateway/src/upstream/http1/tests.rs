@@ -158,7 +158,7 @@ async fn a_body_that_breaks_off_is_an_error_and_what_came_before_it_is_told() {
 fn a_head_is_read_alike_however_it_comes() {
     let text = b"HTTP/1.1 200 OK\r\nA: 1\r\nb:  two words \r\n\r\nrest";
     for end in 0..text.len() {
-        let parsed = parse(&text[..end], false, 1 << 16).unwrap();
+        let parsed = parse(&text[..end], Asked::default(), 1 << 16).unwrap();
         let whole = end >= text.len() - 4;
         assert_eq!(parsed.is_some(), whole, "{end}");
         let Some(head) = parsed else { continue };
@@ -348,4 +348,27 @@ async fn what_follows_a_streamed_answer_never_passes_for_the_next_one() {
         frame.unwrap();
     }
     assert!(coming.take_connection().is_none_or(|mut connection| connection.is_stale()));
+}
+
+#[tokio::test]
+async fn an_answer_that_switches_protocols_is_taken_only_when_it_was_asked_for() {
+    let switches = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\ncontent-length: 1\r\n\r\nfirst";
+    assert!(matches!(
+        answered("GET", switches, false).await,
+        Err(Failed { broken: Broken::Malformed(_), .. })
+    ));
+    let (connection, mut service) = pair().await;
+    let mut asked = request("GET", body::Body::Empty);
+    asked.upgrade = true;
+    service.write_all(format!("HTTP/1.1 103 Early Hints\r\n\r\n{switches}").as_bytes()).await.unwrap();
+    let answer = connection.exchange(asked, &HeaderValue::from_static("chat")).await.ok().unwrap();
+    let Body::Coming(coming) = answer.body else { panic!("it ends") };
+    let (mut connection, first) = coming.switched().unwrap();
+    assert_eq!((answer.head.status.as_u16(), &first[..]), (101, &b"first"[..]));
+    connection.socket().write_all(b"more").await.unwrap();
+    let (mut head, mut more) = (vec![0; 1024], Vec::new());
+    while !more.ends_with(b"more") {
+        let read = service.read(&mut head).await.unwrap();
+        more.extend_from_slice(&head[..read]);
+    }
 }
