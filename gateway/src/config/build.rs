@@ -113,7 +113,7 @@ pub(super) struct Builder<'a> {
     /// What clients and services are told of deadlines.
     pub(super) budget: Budget,
     /// The header fields whose values are for the gateway alone.
-    credentials: Arc<[HeaderName]>,
+    pub(super) credentials: Arc<[HeaderName]>,
     /// What routes may name for browsers.
     pub(super) sets: Sets,
     /// Where answers are kept.
@@ -437,6 +437,9 @@ impl Builder<'_> {
         let allow = below(&below(at, "auth"), "allow");
         let mut parts: Vec<&str> = policy.parts().collect();
         parts.dedup();
+        let composes = typed.compose.is_some() || typed.watch.is_some();
+        // A part decides once it is there, and by nothing else that was read.
+        let writes = typed.compose.iter().flatten().any(|(_, part)| part.write().is_some());
         for input in policy.inputs() {
             let wrong = match input {
                 Input::Path(name) if !self.names.iter().any(|known| **known == **name) => {
@@ -447,7 +450,7 @@ impl Builder<'_> {
                     )
                     .one_of("parameters", names, name)
                 }
-                Input::Body(_) if typed.compose.is_some() || typed.watch.is_some() => Mistake::new(
+                Input::Body(_) if composes && !(writes && parts.is_empty()) => Mistake::new(
                     &allow,
                     format!("route `{}`: its rule reads a body that no composition has", typed.path),
                 ),
@@ -472,6 +475,7 @@ impl Builder<'_> {
             () if part.optional => Some("optional"),
             () if part.when.is_some() => Some("conditional"),
             () if part.each.is_some() => Some("joined"),
+            () if part.write().is_some() => Some("writing"),
             () => None,
         });
         if let Some(unsure) = unsure {

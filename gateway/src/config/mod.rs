@@ -16,17 +16,20 @@ mod graph;
 mod grpc;
 mod handlers;
 pub mod interpolate;
+mod join;
 mod limits;
 mod live;
 pub mod load;
 mod loaders;
 mod node;
+mod order;
 mod path;
 mod plans;
 mod secrets;
 mod shape;
 mod typed;
 pub mod watch;
+mod write;
 #[cfg(test)]
 mod wrong_configs;
 #[cfg(test)]
