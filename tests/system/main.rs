@@ -77,4 +77,5 @@ mod upstream_overload;
 mod upstream_replicas;
 mod upstream_retry;
 mod upstream_tls;
+mod versions;
 mod who_may_do_what;

@@ -100,6 +100,34 @@ pub enum Idempotency {
 }
 
 impl PartConfig {
+    /// A required part that is read, and for which nothing else is said.
+    #[must_use]
+    pub fn reading(get: String) -> Self {
+        PartConfig {
+            get: Some(get),
+            post: None,
+            put: None,
+            patch: None,
+            delete: None,
+            body: None,
+            headers: IndexMap::new(),
+            idempotency: None,
+            needs: Vec::new(),
+            when: None,
+            each: None,
+            key: None,
+            from: None,
+            into: None,
+            at_once: None,
+            max_items: None,
+            optional: false,
+            fallback: None,
+            cache: None,
+            timeout: None,
+            max_size: max_size(),
+        }
+    }
+
     /// The key that a write is typed under, the method, and what is called.
     #[must_use]
     pub fn write(&self) -> Option<(&'static str, Method, &str)> {

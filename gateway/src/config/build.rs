@@ -158,7 +158,12 @@ impl Builder<'_> {
         services.loaders = self.loaders(&services);
         let mut routes = Router::default();
         for (index, typed) in self.config.routes.iter().enumerate() {
-            self.add_route(&mut routes, typed, &format!("routes[{index}]"), &providers, &services);
+            let (at, said) = (format!("routes[{index}]"), self.mistakes.0.len());
+            self.add_route(&mut routes, typed, &at, &providers, &services);
+            // What is wrong with a route is wrong with all its versions, and told once.
+            if self.mistakes.0.len() == said {
+                self.add_versions(&mut routes, typed, &at, &providers, &services);
+            }
         }
         self.check_path_keys();
         self.check_limits_by_path();
@@ -315,7 +320,7 @@ impl Builder<'_> {
         built
     }
 
-    fn add_route(
+    pub(super) fn add_route(
         &mut self,
         routes: &mut Router<Arc<Route>>,
         typed: &RouteConfig,
@@ -345,6 +350,7 @@ impl Builder<'_> {
             shares: self.config.server.max_in_flight.map(|most| Shares::new(most, typed.priority)),
             lasts: typed.watch.is_some(),
             handler: handler.unwrap_or_else(|| Arc::new(Nothing)),
+            lifecycle: self.lifecycle(typed, at, &name),
             metrics: self.ground.metrics.route(&name),
             name,
         });

@@ -84,6 +84,7 @@ struct All {
     loaders: Mutex<HashMap<String, Arc<LoaderMetrics>>>,
     live: Mutex<HashMap<String, Arc<LiveMetrics>>>,
     writes: Mutex<HashMap<String, Arc<WriteMetrics>>>,
+    deprecated: Mutex<HashMap<String, Counter>>,
     /// Told while there is one.
     redis: Mutex<Weak<RedisMetrics>>,
     lost_log_batches: Mutex<Counter>,
@@ -154,6 +155,12 @@ impl Metrics {
     #[must_use]
     pub fn writes(&self, name: &str) -> Arc<WriteMetrics> {
         self.0.writes.lock().entry(name.to_owned()).or_default().clone()
+    }
+
+    /// How often the route so named was called, which is deprecated.
+    #[must_use]
+    pub fn deprecated(&self, name: &str) -> Counter {
+        self.0.deprecated.lock().entry(name.to_owned()).or_default().clone()
     }
 
     /// How Redis is.
@@ -316,6 +323,11 @@ impl Metrics {
                 let labels = [("route", name.as_str()), ("status", *class)];
                 ConstCounter::new(counter.get()).encode(family.encode_family(&labels)?)?;
             }
+        }
+        let (name, help) = ("gateway_deprecated_requests", "Requests of routes that are deprecated");
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (name, calls) in &*self.0.deprecated.lock() {
+            ConstCounter::new(calls.get()).encode(family.encode_family(&[("route", name.as_str())])?)?;
         }
         let help = "From the request's first line to the answer's last byte";
         let mut family = encoder.encode_descriptor(
