@@ -90,6 +90,10 @@ codes! {
     UpstreamUnavailable = SERVICE_UNAVAILABLE "upstream_unavailable" Upstream "A service behind this one is not available.";
     /// A service did not answer in time.
     UpstreamTimeout = GATEWAY_TIMEOUT "upstream_timeout" Upstream "A service behind this one did not answer in time.";
+    /// A write was sent, and what became of it is not known.
+    WriteUnconfirmed = BAD_GATEWAY "write_unconfirmed" Upstream "Whether this was done is not known. It may be sent again with the same Idempotency-Key.";
+    /// The same, since there was no answer in time.
+    WriteTimeout = GATEWAY_TIMEOUT "write_timeout" Upstream "Whether this was done is not known: there was no answer in time. It may be sent again with the same Idempotency-Key.";
     /// Whether the credential is good cannot be told now.
     AuthUnavailable = SERVICE_UNAVAILABLE "auth_unavailable" Upstream "Access tokens cannot be checked at the moment.";
     /// The gateway has as much to do as it may.

@@ -62,6 +62,7 @@ pub mod handler;
 pub mod histogram;
 pub mod identity;
 pub mod instance;
+pub mod lifecycle;
 pub mod live;
 pub mod loaders;
 pub mod mistake;

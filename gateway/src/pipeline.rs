@@ -69,6 +69,8 @@ struct Course {
     unrouted: Option<Arc<Browsers>>,
     /// Where the page is from that sent the request, if an answer depends on it.
     origin: Option<HeaderValue>,
+    /// What takes the place of what was asked for, where that is deprecated.
+    successor: Option<HeaderValue>,
 }
 
 impl Course {
@@ -78,6 +80,9 @@ impl Course {
         let routed = self.route.as_ref().and_then(|route| route.browsers.as_ref());
         if let Some(browsers) = routed.or(self.unrouted.as_ref()) {
             browsers.tell(headers, self.origin.as_ref(), from.tls);
+        }
+        if let Some(lifecycle) = self.route.as_ref().and_then(|route| route.lifecycle.as_ref()) {
+            lifecycle.tell(headers, self.successor);
         }
     }
 }
@@ -161,9 +166,13 @@ impl Gateway {
             Routed::Route(route, params) => (route, params), // 400, 404, 405, 431
             Routed::Options(response) => return Ok(response),
         };
-        let Course { route: found, deadline: until, tally, origin, .. } = course;
+        let Course { route: found, deadline: until, tally, origin, successor, .. } = course;
         let route = &**found.insert(route);
         record.routed(&route.name, &route.metrics);
+        if let Some(lifecycle) = &route.lifecycle {
+            *successor = lifecycle.called(&params);
+            lifecycle.check()?; // what has ended has: 410
+        }
         if let Some(browsers) = &route.browsers {
             *origin = browsers.origin(request.headers());
             browsers.check(request)?; // before anything is counted: its sender may not have meant it: 403

@@ -11,6 +11,7 @@ use crate::{
     error::{Code, Error},
     guard::Guard,
     handler::Handler,
+    lifecycle::Lifecycle,
     observability::metrics::RouteMetrics,
     overload::Shares,
     rate_limit::RouteLimits,
@@ -42,6 +43,8 @@ pub struct Route {
     pub shares: Option<Shares>,
     /// Whether its answers stay open: then their deadline is only that of their beginning.
     pub lasts: bool,
+    /// What clients are told of its end; nothing when `None`.
+    pub lifecycle: Option<Lifecycle>,
     /// What answers.
     pub handler: Arc<dyn Handler>,
     /// What is counted.

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A gateway before `stubs` with one open route `/it/{id}` of these lines.
-fn composing(stubs: &Stubs, lines: &str) -> Gate {
+pub(crate) fn composing(stubs: &Stubs, lines: &str) -> Gate {
     let upstream = |service: &Service| {
         format!(
             "  {}: {{ url: \"http://{}\", retry: {{ attempts: 1 }} }}\n",
@@ -40,7 +40,7 @@ fn total(stubs: &Stubs, service: Service) -> u64 {
 }
 
 /// `Composition-Status` without times.
-fn told(answer: &Answer) -> String {
+pub(crate) fn told(answer: &Answer) -> String {
     let member = |member: &str| member.split(";t=").next().unwrap_or_default().to_owned();
     answer.header("composition-status").split(", ").map(member).collect::<Vec<_>>().join(", ")
 }

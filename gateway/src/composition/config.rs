@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use http::Method;
 use indexmap::IndexMap;
 use serde::{
     Deserialize, Deserializer,
@@ -23,6 +24,27 @@ pub struct PartConfig {
     /// The upstream and the path to GET, e.g. `order/orders/{orderId}`; with `each`, once for each `{key}`.
     #[serde(default)]
     pub get: Option<String>,
+    /// The same to POST to, and so for the next three: the composition's one write, which comes last.
+    #[serde(default)]
+    pub post: Option<String>,
+    /// To PUT.
+    #[serde(default)]
+    pub put: Option<String>,
+    /// To PATCH.
+    #[serde(default)]
+    pub patch: Option<String>,
+    /// To DELETE.
+    #[serde(default)]
+    pub delete: Option<String>,
+    /// What a write sends: `request` for the client's own body, or JSON with references between braces.
+    #[serde(default)]
+    pub body: Option<Tree>,
+    /// Header fields of a write, written from what the request and the parts hold.
+    #[serde(default)]
+    pub headers: IndexMap<String, String>,
+    /// The key by which a service knows a write that it has seen before.
+    #[serde(default)]
+    pub idempotency: Option<Idempotency>,
     /// Parts that must be there before, besides those that it is written from.
     #[serde(default)]
     pub needs: Vec<String>,
@@ -62,6 +84,68 @@ pub struct PartConfig {
     /// The most bytes that the part's answer may have.
     #[serde(default = "max_size")]
     pub max_size: Size,
+}
+
+/// Whose `Idempotency-Key` a write carries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Idempotency {
+    /// The client's, or else one that is made for the request.
+    #[default]
+    Generated,
+    /// The client's, without which nothing is asked.
+    Required,
+    /// The client's, or none.
+    Client,
+}
+
+impl PartConfig {
+    /// A required part that is read, and for which nothing else is said.
+    #[must_use]
+    pub fn reading(get: String) -> Self {
+        PartConfig {
+            get: Some(get),
+            post: None,
+            put: None,
+            patch: None,
+            delete: None,
+            body: None,
+            headers: IndexMap::new(),
+            idempotency: None,
+            needs: Vec::new(),
+            when: None,
+            each: None,
+            key: None,
+            from: None,
+            into: None,
+            at_once: None,
+            max_items: None,
+            optional: false,
+            fallback: None,
+            cache: None,
+            timeout: None,
+            max_size: max_size(),
+        }
+    }
+
+    /// The key that a write is typed under, the method, and what is called.
+    #[must_use]
+    pub fn write(&self) -> Option<(&'static str, Method, &str)> {
+        let all = [
+            ("post", Method::POST, &self.post),
+            ("put", Method::PUT, &self.put),
+            ("patch", Method::PATCH, &self.patch),
+            ("delete", Method::DELETE, &self.delete),
+        ];
+        all.into_iter().find_map(|(key, method, typed)| Some((key, method, typed.as_deref()?)))
+    }
+
+    /// What is called, and the key that it is typed under.
+    #[must_use]
+    pub fn called(&self) -> Option<(&'static str, &str)> {
+        let write = || self.write().map(|(key, _, typed)| (key, typed));
+        self.get.as_deref().map(|typed| ("get", typed)).or_else(write)
+    }
 }
 
 /// What stands in the place of a part.
@@ -104,7 +188,7 @@ impl Default for RespondConfig {
 }
 
 /// JSON as typed, with its members in order.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tree {
     /// A text: a reference, where it is none of a literal.
     Text(String),

@@ -17,6 +17,7 @@ use super::{
     Compose, Composed, Join, Node, Under,
     each::{Joined, Keys},
     part::Fate,
+    write::{Ready, Write},
 };
 use crate::{
     auth::policy::{self, Decision, Facts, Policy},
@@ -41,11 +42,13 @@ struct Run<'a> {
 }
 
 /// How a part begins.
-enum Begun {
+enum Begun<'a> {
     /// It is asked for here.
     Ask(PathAndQuery),
     /// These keys are looked up, of which so many may be asked for.
     Each(Keys, usize),
+    /// This is sent.
+    Write(&'a Write, Ready),
     /// It is over already.
     Over(Fate),
 }
@@ -60,6 +63,9 @@ impl Compose {
             match running.next().await {
                 Some(done) => {
                     let (index, fate) = done?;
+                    if let Fate::Unwritten(unwritten) = fate {
+                        return Err(self.unwritten(index, *unwritten, &run.fates, under.client));
+                    }
                     run.is_over(index, fate);
                 }
                 None => break,
@@ -104,7 +110,7 @@ impl Compose {
 impl<'a> Run<'a> {
     fn of(compose: &'a Compose, under: Under<'a>) -> Self {
         let nodes = &compose.plan.nodes;
-        let waits: Vec<usize> = nodes.iter().map(|node| node.needs.len()).collect();
+        let waits: Vec<usize> = nodes.iter().map(|node| node.needs.len() + node.after.len()).collect();
         let ready = (0..nodes.len()).filter(|index| waits[*index] == 0).collect();
         let (fates, views) = (nodes.iter().map(|_| None).collect(), vec![None; nodes.len()]);
         Run { compose, under, fates, views, waits, ready, calls: 0 }
@@ -116,10 +122,17 @@ impl<'a> Run<'a> {
             for index in std::mem::take(&mut self.ready) {
                 let (compose, under) = (self.compose, self.under);
                 match self.begin(index)? {
+                    Begun::Over(Fate::Unwritten(unwritten)) => {
+                        return Err(compose.unwritten(index, *unwritten, &self.fates, under.client));
+                    }
                     Begun::Over(fate) => self.is_over(index, fate),
                     Begun::Ask(target) => {
                         let asked = compose.ask(index, Some(target), under);
                         running.push(asked.map(move |fate| Ok((index, fate?))).boxed());
+                    }
+                    Begun::Write(write, ready) => {
+                        let sent = compose.send(index, write, ready, under);
+                        running.push(sent.map(move |fate| Ok((index, fate))).boxed());
                     }
                     Begun::Each(keys, most) => {
                         let Some(join) = &compose.plan.nodes[index].join else { continue };
@@ -132,11 +145,14 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn begin(&mut self, index: usize) -> Result<Begun, Error> {
+    fn begin(&mut self, index: usize) -> Result<Begun<'a>, Error> {
         let node = &self.compose.plan.nodes[index];
         let there = |need: &usize| self.fates[*need].as_ref().is_some_and(Fate::is_there);
         if !node.needs.iter().all(there) || node.when.as_ref().is_some_and(|when| !self.holds(when)) {
             return Ok(Begun::Over(Fate::Skipped));
+        }
+        if let Some(write) = &node.write {
+            return Ok(self.ready(node, write));
         }
         let begun = match &node.join {
             Some(join) => self.keys(node, join),
@@ -158,8 +174,23 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// The write, if there is all that it is written from.
+    fn ready(&mut self, node: &'a Node, write: &'a Write) -> Begun<'a> {
+        let Some(client) = self.under.client else { return Begun::Over(Fate::Skipped) };
+        self.calls += 1;
+        let ready = self.with_facts(|facts| {
+            let target = node.part.target(&self.under.admitted.params, facts, None)?;
+            let ready = write.ready(target, client, &self.fates, facts);
+            ready.map_err(|input| node.part.unwritable(input))
+        });
+        match ready {
+            Ok(ready) => Begun::Write(write, ready),
+            Err(fault) => Begun::Over(Compose::not_sent(write, fault)),
+        }
+    }
+
     /// The keys of the list that `join` is about, and how many calls they take.
-    fn keys(&self, node: &Node, join: &Join) -> Result<Begun, Fault> {
+    fn keys(&self, node: &Node, join: &Join) -> Result<Begun<'a>, Fault> {
         let list = self.fates[join.list].as_ref().and_then(Fate::json);
         let keys = list.map_or(Err((Reason::Malformed, "there is no list")), |json| join.keys(json));
         let keys = keys.map_err(|(reason, why)| node.part.fault(reason, why))?;

@@ -5,6 +5,7 @@
 //! fallback stands in its place; either is told in `Composition-Status` (a structured-field list, RFC 9651, in the manner of
 //! RFC 9211). A rule over a part's answer is decided as soon as that part is there, so that a refusal takes as long as
 //! "there is no such thing" does, and before anything is asked for by that answer.
+//! One part may be a write, which comes last (`write.rs`).
 //! What is put together is never kept here; its parts may be, each by itself (`kept.rs`).
 //! Not here: what is wrong with a composition that is typed (`config/graph.rs`).
 
@@ -17,6 +18,7 @@ pub mod part;
 pub mod plan;
 pub mod shape;
 mod status;
+pub mod write;
 
 use std::{
     sync::{
@@ -42,6 +44,7 @@ use self::{
     json::Edit,
     part::{Asked, Fate, Got},
     status::Status,
+    write::{Client, Write},
 };
 use crate::{
     body::{Body, Request, Response},
@@ -81,6 +84,8 @@ struct Under<'a> {
     latest: Deadline,
     /// The bytes of all parts so far.
     held: &'a AtomicU64,
+    /// What the client sent that a write is made of, where there is one.
+    client: Option<&'a Client>,
 }
 
 impl Compose {
@@ -96,9 +101,9 @@ impl Compose {
         Compose { plan, respond, decides, guarded: guard.knows_callers(), max_held }
     }
 
-    async fn compose(&self, admitted: &Admitted) -> Result<Response, Error> {
+    async fn compose(&self, admitted: &Admitted, client: Option<&Client>) -> Result<Response, Error> {
         let latest = admitted.deadline.keeping(reserve(admitted.deadline.remaining()));
-        let under = Under { admitted, latest, held: &AtomicU64::new(0) };
+        let under = Under { admitted, latest, held: &AtomicU64::new(0), client };
         let composed = if self.plan.is_flat {
             let parts = (0..self.plan.nodes.len()).map(|index| self.ask(index, None, under));
             Composed { fates: try_join_all(parts).await?, views: Vec::new() }
@@ -106,6 +111,17 @@ impl Compose {
             Box::pin(self.run(under)).await?
         };
         Ok(self.answer_with(&composed, admitted))
+    }
+
+    /// The same where one of the parts is a write, for which the client's request is read first.
+    async fn change(
+        &self,
+        write: &Write,
+        request: &mut Request,
+        admitted: &Admitted,
+    ) -> Result<Response, Error> {
+        let client = Client::of(write, request, admitted).await?;
+        self.compose(admitted, Some(&client)).await
     }
 
     /// One part, asked for at `target` if that is known, or the error that answers the whole request.
@@ -244,8 +260,11 @@ fn missing(fates: &[Fate]) -> Option<String> {
 }
 
 impl Handler for Compose {
-    fn answer<'a>(&'a self, _request: &'a mut Request, admitted: &'a Admitted) -> Answer<'a> {
-        Box::pin(self.compose(admitted))
+    fn answer<'a>(&'a self, request: &'a mut Request, admitted: &'a Admitted) -> Answer<'a> {
+        match self.plan.write() {
+            Some(write) => Box::pin(self.change(write, request, admitted)),
+            None => Box::pin(self.compose(admitted, None)),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use super::{
     config::{PartConfig, PartFallbackConfig},
     each::Joined,
     kept::Kept,
+    write::Unwritten,
 };
 use crate::{
     auth::policy::{Facts, Input},
@@ -110,6 +111,8 @@ pub(super) enum Fate {
     Asked(Asked),
     /// It was looked up for each element of a list.
     Joined(Joined, Duration),
+    /// It was to change something, and there is no answer that says so.
+    Unwritten(Box<Unwritten>),
     /// It was not asked for: its condition does not hold, or what it needs is not there.
     Skipped,
 }
@@ -135,6 +138,7 @@ impl Fate {
         match self {
             Fate::Asked(asked) => asked.fault(),
             Fate::Joined(joined, _) => joined.fault.as_ref(),
+            Fate::Unwritten(unwritten) => Some(&unwritten.fault),
             Fate::Skipped => None,
         }
     }
@@ -143,7 +147,7 @@ impl Fate {
     pub(super) fn lifetime(&self) -> Option<Duration> {
         match self {
             Fate::Asked(asked) => asked.answer.as_ref().ok()?.lifetime,
-            Fate::Joined(..) => None,
+            Fate::Joined(..) | Fate::Unwritten(_) => None,
             Fate::Skipped => Some(Duration::MAX),
         }
     }
@@ -276,15 +280,28 @@ impl Part {
         facts: &Facts<'_>,
         key: Option<&str>,
     ) -> Result<PathAndQuery, Fault> {
-        self.target.write(params, facts, key).map_err(|input| {
-            let reason = match input {
-                Some(Input::Claim(_)) => Reason::Request(Code::Forbidden),
-                Some(Input::Query(_)) => Reason::Request(Code::MissingInput),
-                _ => Reason::Malformed,
-            };
-            let what = input.map_or_else(|| "its key".to_owned(), ToString::to_string);
-            self.fault(reason, &format!("part {}: it cannot be asked for by {what}", self.name()))
-        })
+        self.target.write(params, facts, key).map_err(|input| self.unwritable(input))
+    }
+
+    /// That it cannot be asked for, since this is not there.
+    pub(super) fn unwritable(&self, input: Option<&Input>) -> Fault {
+        let reason = match input {
+            Some(Input::Claim(_)) => Reason::Request(Code::Forbidden),
+            Some(Input::Query(_)) => Reason::Request(Code::MissingInput),
+            _ => Reason::Malformed,
+        };
+        let what = input.map_or_else(|| "its key".to_owned(), ToString::to_string);
+        self.fault(reason, &format!("part {}: it cannot be asked for by {what}", self.name()))
+    }
+
+    /// Whom it asks.
+    pub(super) fn upstream(&self) -> &Arc<Upstream> {
+        &self.service.upstream
+    }
+
+    /// Whether this is JSON.
+    pub(super) fn check(&self, fetched: &Fetched) -> Result<(), Fault> {
+        self.service.check(fetched)
     }
 
     /// Until when it may take.

@@ -31,7 +31,7 @@ impl Status {
         match fate {
             Fate::Asked(asked) => self.add_asked(asked),
             Fate::Joined(joined, took) => self.add_joined(joined, *took),
-            Fate::Skipped => self.0.push_str(";s=skipped"),
+            Fate::Skipped | Fate::Unwritten(_) => self.0.push_str(";s=skipped"),
         }
     }
 
@@ -51,6 +51,17 @@ impl Status {
             self.add_number(";age=", age.as_secs().into());
         }
         self.add_number(";t=", asked.took.as_millis());
+    }
+
+    /// `cancel;s=unknown;reason=timeout;t=900`: a write that failed, or of which nobody knows whether it did.
+    pub(super) fn add_failed(&mut self, part: &str, fault: &Fault, unknown: bool, took: Duration) {
+        if !self.0.is_empty() {
+            self.0.push_str(", ");
+        }
+        self.0.push_str(part);
+        self.0.push_str(if unknown { ";s=unknown" } else { ";s=failed" });
+        self.add_reason(Some(fault));
+        self.add_number(";t=", took.as_millis());
     }
 
     /// `restaurants;s=ok;reason=timeout;failed=2;unknown=1;t=12`, in keys.

@@ -193,7 +193,7 @@ pub(super) fn decides(route: &RouteConfig, part: &str) -> bool {
 
 fn calls(route: &RouteConfig, upstream: &str) -> bool {
     let asked = |part: &PartConfig| {
-        part.get.as_deref().and_then(|get| get.split_once('/')).is_some_and(|(name, _)| name == upstream)
+        part.called().and_then(|(_, typed)| typed.split_once('/')).is_some_and(|(name, _)| name == upstream)
     };
     route.forward.as_ref().is_some_and(|forward| forward.upstream() == upstream)
         || parts(route).any(|(_, _, part)| asked(part))

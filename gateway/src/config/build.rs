@@ -116,7 +116,7 @@ pub(super) struct Builder<'a> {
     /// What clients and services are told of deadlines.
     pub(super) budget: Budget,
     /// The header fields whose values are for the gateway alone.
-    credentials: Arc<[HeaderName]>,
+    pub(super) credentials: Arc<[HeaderName]>,
     /// What routes may name for browsers.
     pub(super) sets: Sets,
     /// Where answers are kept.
@@ -163,7 +163,12 @@ impl Builder<'_> {
         services.loaders = self.loaders(&services);
         let mut routes = Router::default();
         for (index, typed) in self.config.routes.iter().enumerate() {
-            self.add_route(&mut routes, typed, &format!("routes[{index}]"), &providers, &services);
+            let (at, said) = (format!("routes[{index}]"), self.mistakes.0.len());
+            self.add_route(&mut routes, typed, &at, &providers, &services);
+            // What is wrong with a route is wrong with all its versions, and told once.
+            if self.mistakes.0.len() == said {
+                self.add_versions(&mut routes, typed, &at, &providers, &services);
+            }
         }
         self.check_path_keys();
         self.check_limits_by_path();
@@ -321,7 +326,7 @@ impl Builder<'_> {
         built
     }
 
-    fn add_route(
+    pub(super) fn add_route(
         &mut self,
         routes: &mut Router<Arc<Route>>,
         typed: &RouteConfig,
@@ -351,6 +356,7 @@ impl Builder<'_> {
             shares: self.config.server.max_in_flight.map(|most| Shares::new(most, typed.priority)),
             lasts: typed.watch.is_some(),
             handler: handler.unwrap_or_else(|| Arc::new(Nothing)),
+            lifecycle: self.lifecycle(typed, at, &name),
             metrics: self.ground.metrics.route(&name),
             name,
         });
@@ -443,6 +449,9 @@ impl Builder<'_> {
         let allow = below(&below(at, "auth"), "allow");
         let mut parts: Vec<&str> = policy.parts().collect();
         parts.dedup();
+        let composes = typed.compose.is_some() || typed.watch.is_some();
+        // A part decides once it is there, and by nothing else that was read.
+        let writes = typed.compose.iter().flatten().any(|(_, part)| part.write().is_some());
         for input in policy.inputs() {
             let wrong = match input {
                 Input::Path(name) if !self.names.iter().any(|known| **known == **name) => {
@@ -453,7 +462,7 @@ impl Builder<'_> {
                     )
                     .one_of("parameters", names, name)
                 }
-                Input::Body(_) if typed.compose.is_some() || typed.watch.is_some() => Mistake::new(
+                Input::Body(_) if composes && !(writes && parts.is_empty()) => Mistake::new(
                     &allow,
                     format!("route `{}`: its rule reads a body that no composition has", typed.path),
                 ),
@@ -478,6 +487,7 @@ impl Builder<'_> {
             () if part.optional => Some("optional"),
             () if part.when.is_some() => Some("conditional"),
             () if part.each.is_some() => Some("joined"),
+            () if part.write().is_some() => Some("writing"),
             () => None,
         });
         if let Some(unsure) = unsure {

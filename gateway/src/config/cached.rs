@@ -35,7 +35,7 @@ const LAST_GOOD: Span = Span::secs(3600);
 const MOST_HOURS: u64 = 720;
 
 /// A route, as it is called in metrics.
-fn name(typed: &RouteConfig) -> String {
+pub(super) fn name(typed: &RouteConfig) -> String {
     format!("{} {}", typed.methods.join(","), typed.path)
 }
 
@@ -200,10 +200,11 @@ impl Builder<'_> {
         }
         let writes =
             typed.methods.iter().any(|method| !["GET", "HEAD", "OPTIONS"].contains(&method.as_str()));
-        let erased = self.loaded.has_erased(&below(at, "forward"));
+        let erased = ["forward", "compose"].iter().any(|key| self.loaded.has_erased(&below(at, key)));
+        let composed = typed.compose.iter().flatten().any(|(_, part)| part.write().is_some());
         let (why, expected) = match &self.store {
-            _ if typed.forward.is_none() && !erased => {
-                ("only forwarded writes make answers invalid", "with `forward`")
+            _ if typed.forward.is_none() && !composed && !erased => {
+                ("only writes make answers invalid", "with `forward`, or a part that writes")
             }
             _ if !writes => (
                 "it has no method that changes anything",

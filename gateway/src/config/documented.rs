@@ -8,7 +8,7 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use super::{Config, RouteConfig};
+use super::{Config, RouteConfig, versions::VersionConfig};
 use crate::{
     auth::config::{
         AuthRule, CallerConfig, CertificateConfig, IdentityConfig, IntrospectConfig, JwtConfig, KeyConfig,
@@ -18,6 +18,7 @@ use crate::{
     cache::config::{CacheConfig, RouteCacheConfig, SharedCacheConfig},
     composition::config::{PartConfig, RespondConfig},
     deadline::config::DeadlineConfig,
+    lifecycle::DeprecatedConfig,
     live::WatchConfig,
     loaders::config::{LoaderCacheConfig, LoaderConfig},
     proxy::{
@@ -134,6 +135,8 @@ fn every_key_has_a_row_in_the_readme() {
         missing::<ProblemConfig>("`routes[].forward.fallback.problem`"),
         missing::<PartConfig>("`routes[].compose.PART`"),
         missing::<RespondConfig>("`routes[].respond`"),
+        missing::<VersionConfig>("`routes[].versions.NAME`"),
+        missing::<DeprecatedConfig>("`routes[].deprecated`"),
         missing::<WatchConfig>("`routes[].watch`"),
     ];
     assert_eq!(missing.concat(), Vec::<String>::new());

@@ -1,33 +1,27 @@
 //! The graph of a composition, from what was typed: what each part needs, and what of that can never come out right.
 //!
-//! Not here: running it (`composition/graph.rs`), how the answer is shaped (`shape.rs`).
+//! Not here: running it (`composition/graph.rs`), its order (`order.rs`), look-ups for lists (`join.rs`), how the answer is
+//! shaped (`shape.rs`).
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
 use indexmap::IndexMap;
 
-use super::{RouteConfig, build::Builder};
+use super::{RouteConfig, build::Builder, write::before};
 use crate::{
     auth::{
         config::AuthConfig,
         policy::{Input, Policy},
     },
     composition::{
-        Compose, Join, Node, Part, Plan,
+        Compose, Join, Node, Plan,
         config::{PartConfig, RespondConfig},
-        each::Source,
-        shape::named,
     },
     guard::Guard,
     handler::{Handler, Services},
-    loaders::KeyPath,
     mistake::{Mistake, below},
 };
 
-/// The most elements of a list, unless said otherwise: the longest page of any list.
-const MAX_ITEMS: usize = 200;
-/// How many single calls of a join are under way at once, unless said otherwise.
-const AT_ONCE: usize = 8;
 /// Names that mean something else in references.
 const TAKEN: [&str; 4] = ["body", "claims", "path", "query"];
 
@@ -46,16 +40,16 @@ impl Parts<'_> {
         self.names.iter().position(|known| *known == name)
     }
 
-    fn of(&self, index: usize) -> &PartConfig {
+    pub(super) fn of(&self, index: usize) -> &PartConfig {
         &self.parts[index]
     }
 
     /// `part `a` of route `/b``, as mistakes begin.
-    fn place(&self, index: usize) -> String {
+    pub(super) fn place(&self, index: usize) -> String {
         format!("route `{}`: part `{}`", self.typed.path, self.names[index])
     }
 
-    fn at(&self, index: usize, key: &str) -> String {
+    pub(super) fn at(&self, index: usize, key: &str) -> String {
         below(&below(&self.at, self.names[index]), key)
     }
 
@@ -86,10 +80,17 @@ impl Builder<'_> {
         services: &Services,
     ) -> Option<Arc<dyn Handler>> {
         let place = format!("route `{}`", typed.path);
-        if typed.methods.iter().any(|method| method != "GET") {
-            let message = format!("{place}: a composition is read, not written");
-            self.mistakes
-                .add(Mistake::new(format!("{at}:"), message).expected("with `methods: [GET]` or none"));
+        let safe = |method: &String| ["GET", "HEAD", "OPTIONS"].contains(&method.as_str());
+        if parts.values().any(|part| part.write().is_some()) {
+            if typed.methods.iter().any(safe) {
+                let message = format!("{place}: what is read changes nothing, and this has a write");
+                let mistake = Mistake::new(format!("{at}:"), message);
+                self.mistakes.add(mistake.expected("with `methods` such as `[POST]`"));
+            }
+        } else if typed.methods.iter().any(|method| method != "GET") {
+            let message = format!("{place}: a composition without a write is read, not written");
+            let mistake = Mistake::new(format!("{at}:"), message);
+            self.mistakes.add(mistake.expected("with `methods: [GET]` or none, or with a part that writes"));
         }
         if parts.is_empty() && !self.loaded.has_erased(at) {
             self.mistakes
@@ -103,7 +104,10 @@ impl Builder<'_> {
         let respond = typed.respond.as_ref().unwrap_or(&default);
         let all: Option<Vec<Node>> = nodes.into_iter().collect();
         let mut nodes = all.filter(|_| self.mistakes.0.len() == said)?;
-        self.check_order(&nodes, &parts);
+        self.check_last(&nodes, &parts);
+        if self.mistakes.0.len() == said {
+            self.check_order(&nodes, &parts); // what needs a write would be a circle, too
+        }
         let at = at.strip_suffix("compose").unwrap_or(at);
         let (respond, shown) = self.respond(respond, &nodes, &parts, &format!("{at}respond"))?;
         let looked_at = nodes.iter().flat_map(looks_at).cloned().chain(shown);
@@ -142,20 +146,30 @@ impl Builder<'_> {
                 self.part(name, typed, parts.typed, &parts.at, parts.services, known)
             }
         };
+        let write = self.write(index, parts)?;
         let (join, part) = (join.map_or(Some(None), |join| join.map(Some))?, part?);
-        let inputs = part.inputs().chain(when.iter().flat_map(Policy::inputs));
+        let mut after = Vec::new();
+        if write.is_some() {
+            let (there, over) = before(index, parts);
+            needs.extend(there);
+            after = over;
+        }
+        let of_write = write.iter().flat_map(|write| write.inputs());
+        let inputs = part.inputs().chain(of_write).chain(when.iter().flat_map(Policy::inputs));
         needs.extend(inputs.filter_map(|input| match input {
             Input::Part { part, .. } => parts.index(part),
             _ => None,
         }));
         needs.extend(join.as_ref().map(|join: &Join| join.list));
+        let key = typed.called().map_or("get", |(key, _)| key);
         for input in part.inputs() {
             let Input::Part { part, .. } = input else { continue };
-            let wrong = parts.wrong_part(part, &place, &parts.at(index, "get"));
+            let wrong = parts.wrong_part(part, &place, &parts.at(index, key));
             self.mistakes.0.extend(wrong.map(|wrong| wrong.words(input.to_string())));
         }
         let needs: Box<[usize]> = needs.into_iter().collect();
-        Some(Node { part, join, when, needs, shows: Box::default() })
+        after.retain(|index| !needs.contains(index));
+        Some(Node { part, join, write, when, needs, after: after.into(), shows: Box::default() })
     }
 
     /// What stands under `needs`.
@@ -209,29 +223,19 @@ impl Builder<'_> {
         Some(policy)
     }
 
-    /// What only joins have.
-    fn only_with_each(&mut self, typed: &PartConfig, at: &str, place: &str) {
-        for (key, given) in [
-            ("key", typed.key.is_some()),
-            ("from", typed.from.is_some()),
-            ("into", typed.into.is_some()),
-            ("at_once", typed.at_once.is_some()),
-            ("max_items", typed.max_items.is_some()),
-        ] {
-            if given {
-                let message = format!("{place} has `{key}` and nothing that it is for");
-                let mistake = Mistake::new(format!("{}:", below(at, key)), message);
-                self.mistakes.add(mistake.expected("with `each: PART.LIST`"));
-            }
-        }
-    }
-
     /// A part that stands alone, and `why`.
     pub(super) fn check_alone(&mut self, typed: &PartConfig, at: &str, place: &str, why: &str) {
         for (key, given) in [
             ("needs", !typed.needs.is_empty()),
             ("when", typed.when.is_some()),
             ("each", typed.each.is_some()),
+            ("post", typed.post.is_some()),
+            ("put", typed.put.is_some()),
+            ("patch", typed.patch.is_some()),
+            ("delete", typed.delete.is_some()),
+            ("body", typed.body.is_some()),
+            ("headers", !typed.headers.is_empty()),
+            ("idempotency", typed.idempotency.is_some()),
         ] {
             if given {
                 let message = format!("{place} {why}, and stands alone");
@@ -241,221 +245,10 @@ impl Builder<'_> {
         }
         self.only_with_each(typed, at, place);
     }
-
-    fn join(&mut self, each: &str, index: usize, parts: &Parts<'_>) -> Option<Join> {
-        let (typed, place) = (parts.of(index), parts.place(index));
-        let at = parts.at(index, "each");
-        let (name, path) = each.split_once('.').map_or((each, None), |(name, path)| (name, Some(path)));
-        if let Some(wrong) = parts.wrong_part(name, &place, &at) {
-            self.mistakes.add(wrong.words(name));
-        }
-        let mut member = |key: &str, typed: Option<&str>, like: &str| {
-            let Some(typed) = typed else {
-                let message = format!("{place} has `each` and no `{key}`");
-                self.mistakes.add(Mistake::new(parts.at(index, key), message).expected(like));
-                return None;
-            };
-            let parsed = KeyPath::parse(typed).ok_or_else(|| {
-                let message = format!("{place}: `{typed}` names no member");
-                Mistake::new(parts.at(index, key), message).expected(like)
-            });
-            self.mistakes.keep(parsed)
-        };
-        let path = match path {
-            Some(path) => {
-                Some(member("each", Some(path), "a part, and where its list is: `history.orders`")?)
-            }
-            None => None,
-        };
-        let key = member("key", typed.key.as_deref(), "the member of an element that holds its key");
-        let into = member("into", typed.into.as_deref(), "the member of an element that is added");
-        let name_of_member = typed.into.as_deref().unwrap_or_default();
-        let source = self.source(index, parts);
-        self.check_join(typed, &below(&parts.at, parts.names[index]), &place);
-        if self.is_joined_before(index, parts) {
-            let message = format!("{place}: another part becomes `{name_of_member}` of the same elements");
-            self.mistakes.add(Mistake::new(parts.at(index, "into"), message).expected("another name"));
-        }
-        Some(Join {
-            list: parts.index(name)?,
-            path,
-            key: key?,
-            into: into?,
-            name: [b",", &*named(name_of_member)].concat().into(),
-            max_items: typed.max_items.unwrap_or(MAX_ITEMS),
-            source: source?,
-        })
-    }
-
-    fn is_joined_before(&self, index: usize, parts: &Parts<'_>) -> bool {
-        let same = |other: &PartConfig| {
-            let this = parts.of(index);
-            other.each == this.each && other.into == this.into
-        };
-        (0..index).any(|before| same(parts.of(before)))
-    }
-
-    /// Sizes and keys that make no sense for a join.
-    fn check_join(&mut self, typed: &PartConfig, at: &str, place: &str) {
-        let from = typed.from.is_some();
-        let dotted = typed.into.as_deref().is_some_and(|into| into.contains('.'));
-        let wrong = [
-            ("max_items", typed.max_items == Some(0), "nothing could be joined", "1 or more"),
-            ("at_once", typed.at_once == Some(0), "nothing could be asked for", "1 or more"),
-            ("at_once", from && typed.at_once.is_some(), "a loader asks for all at once", "only with `get`"),
-            (
-                "cache",
-                from && typed.cache.is_some(),
-                "its loader keeps what it gives",
-                "`loaders.NAME.cache`",
-            ),
-            (
-                "fallback",
-                typed.fallback.is_some(),
-                "what is not found is left out of its element",
-                "no `fallback`",
-            ),
-            ("into", dotted, "what is joined is one member", "a name without dots"),
-        ];
-        for (key, _, why, expected) in wrong.iter().filter(|(_, wrong, ..)| *wrong) {
-            self.mistakes.add(Mistake::new(below(at, key), format!("{place}: {why}")).expected(*expected));
-        }
-    }
-
-    fn source(&mut self, index: usize, parts: &Parts<'_>) -> Option<Source> {
-        let (typed, place) = (parts.of(index), parts.place(index));
-        let (at, expected) = (parts.at(index, "each"), "exactly one of: from, get");
-        match (&typed.from, &typed.get) {
-            (None, Some(_)) => Some(Source::Single(typed.at_once.unwrap_or(AT_ONCE).max(1))),
-            (Some(from), None) => parts.services.loaders.get(from).cloned().map(Source::Loader),
-            (Some(_), Some(_)) => {
-                let message = format!("{place} says twice who is asked for its keys");
-                self.mistakes.add(Mistake::new(at, message).expected(expected));
-                None
-            }
-            (None, None) => {
-                let message = format!("{place} does not say who is asked for its keys");
-                self.mistakes.add(Mistake::new(at, message).expected(expected));
-                None
-            }
-        }
-    }
-
-    fn part_of_loader(&mut self, from: &str, index: usize, parts: &Parts<'_>) -> Option<Part> {
-        let found = parts.services.loaders.get(from);
-        let told = self.config.loaders.contains_key(from) || self.loaded.has_erased(&below("loaders", from));
-        if found.is_none() && !told {
-            let message = format!("{} asks the unknown loader `{from}`", parts.place(index));
-            let mistake = Mistake::new(parts.at(index, "from"), message);
-            self.mistakes.add(mistake.one_of("loaders", self.loaded.source.keys("loaders"), from));
-        }
-        Some(Part::of_loader(parts.names[index], parts.of(index), found?))
-    }
-
-    /// What can never come out right: circles, what must be there by what need not be, too many, too slow.
-    fn check_order(&mut self, nodes: &[Node], parts: &Parts<'_>) {
-        if let Some(circle) = circle(nodes) {
-            let names: Vec<String> =
-                circle.iter().map(|index| format!("`{}`", parts.names[*index])).collect();
-            let message = format!(
-                "route `{}`: parts need each other in a circle: {}",
-                parts.typed.path,
-                names.join(" needs ")
-            );
-            let at = format!("{}.{}:", parts.at, parts.names[circle[0]]);
-            return self
-                .mistakes
-                .add(Mistake::new(at, message).expected("parts that come one after the other"));
-        }
-        let sure = |index: usize| {
-            let typed = parts.of(index);
-            !typed.optional && typed.when.is_none()
-        };
-        for (index, node) in nodes.iter().enumerate().filter(|(index, _)| !parts.of(*index).optional) {
-            let Some(unsure) = node.needs.iter().find(|need| !sure(**need)) else { continue };
-            let message = format!(
-                "{} is required and needs `{}`, which may be missing",
-                parts.place(index),
-                parts.names[*unsure]
-            );
-            let mistake = Mistake::new(format!("{}.{}:", parts.at, parts.names[index]), message);
-            self.mistakes.add(mistake.help("write `optional: true` here as well"));
-        }
-        for (index, node) in nodes.iter().enumerate() {
-            let implied = |name: &String| {
-                node.part
-                    .inputs()
-                    .chain(node.when.iter().flat_map(Policy::inputs))
-                    .any(|input| matches!(input, Input::Part { part, .. } if part == name))
-                    || node.join.as_ref().is_some_and(|join| parts.names[join.list] == name)
-            };
-            let twice = parts.of(index).needs.iter().position(implied);
-            if let Some(number) = twice {
-                let at = format!("{}[{number}]", parts.at(index, "needs"));
-                let message = format!("{} needs it already, since it speaks of it", parts.place(index));
-                self.mistakes.add(Mistake::new(at, message).help("leave it out"));
-            }
-        }
-        self.warn_of_time(nodes, parts);
-    }
-
-    /// Parts that may take longer, one after the other, than there is time.
-    fn warn_of_time(&self, nodes: &[Node], parts: &Parts<'_>) {
-        let times: Vec<Duration> = (0..nodes.len())
-            .map(|index| parts.of(index).timeout.map_or(Duration::ZERO, |timeout| timeout.0))
-            .collect();
-        let (longest, way) = longest(nodes, &times);
-        if longest > parts.typed.timeout.0 && way.len() > 1 {
-            let names: Vec<&str> = way.iter().map(|index| parts.names[*index]).collect();
-            tracing::warn!(
-                "route `{}`: its parts {} may take {longest:?} one after the other, and it has {:?}",
-                parts.typed.path,
-                names.join(", "),
-                parts.typed.timeout.0
-            );
-        }
-    }
 }
 
 /// What of parts a part is written from or decided by.
 fn looks_at(node: &Node) -> impl Iterator<Item = &Input> {
-    node.part.inputs().chain(node.when.iter().flat_map(Policy::inputs))
-}
-
-/// The first circle, beginning and ending with the same.
-fn circle(nodes: &[Node]) -> Option<Vec<usize>> {
-    let mut left: BTreeSet<usize> = (0..nodes.len()).collect();
-    while let Some(free) =
-        left.iter().copied().find(|index| nodes[*index].needs.iter().all(|need| !left.contains(need)))
-    {
-        left.remove(&free);
-    }
-    // Each that is left needs another that is left: whoever follows comes around.
-    let mut way = vec![*left.first()?];
-    loop {
-        let last = way[way.len() - 1];
-        let next = nodes[last].needs.iter().copied().find(|need| left.contains(need))?;
-        if let Some(begin) = way.iter().position(|index| *index == next) {
-            way.push(next);
-            return Some(way.split_off(begin));
-        }
-        way.push(next);
-    }
-}
-
-/// The longest way through the graph, and how long it takes.
-fn longest(nodes: &[Node], times: &[Duration]) -> (Duration, Vec<usize>) {
-    let mut best: Vec<Option<(Duration, Vec<usize>)>> = vec![None; nodes.len()];
-    while best.iter().any(Option::is_none) {
-        for (index, node) in nodes.iter().enumerate() {
-            if best[index].is_some() || node.needs.iter().any(|need| best[*need].is_none()) {
-                continue;
-            }
-            let before = node.needs.iter().filter_map(|need| best[*need].clone());
-            let (time, mut way) = before.max_by_key(|(time, _)| *time).unwrap_or_default();
-            way.push(index);
-            best[index] = Some((time + times[index], way));
-        }
-    }
-    best.into_iter().flatten().max_by_key(|(time, _)| *time).unwrap_or_default()
+    let of_write = node.write.iter().flat_map(|write| write.inputs());
+    node.part.inputs().chain(of_write).chain(node.when.iter().flat_map(Policy::inputs))
 }

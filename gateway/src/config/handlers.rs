@@ -209,8 +209,10 @@ impl Builder<'_> {
                 Mistake::new(format!("{at}:"), format!("{place}: a part's name is told in a header field"));
             self.mistakes.add(mistake.expected("a letter, then letters, digits, `_` or `-`"));
         }
-        let (get, like) = (below(&at, "get"), "an upstream and a path, like `order/orders/{orderId}`");
-        let Some(asked) = &part.get else {
+        let called = part.called();
+        let get = below(&at, called.map_or("get", |(key, _)| key));
+        let like = "an upstream and a path, like `order/orders/{orderId}`";
+        let Some((_, asked)) = called else {
             if part.each.is_none() && !self.loaded.has_erased(&get) {
                 self.mistakes.add(Mistake::new(&get, format!("{place} has no `get`")).expected(like));
             }

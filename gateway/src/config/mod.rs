@@ -16,18 +16,22 @@ mod graph;
 mod grpc;
 mod handlers;
 pub mod interpolate;
+mod join;
 mod limits;
 mod live;
 pub mod load;
 mod loaders;
 mod node;
+mod order;
 mod path;
 mod plans;
 mod secrets;
 mod shape;
 mod typed;
+pub mod versions;
 pub mod watch;
 mod websocket;
+mod write;
 #[cfg(test)]
 mod wrong_configs;
 #[cfg(test)]
@@ -40,12 +44,14 @@ mod wrong_meanings;
 use indexmap::IndexMap;
 use serde::Deserialize;
 
+use self::versions::VersionConfig;
 use crate::{
     auth::config::{AuthConfig, IdentityConfig, PlanConfig, ProviderConfig},
     browsers::config::{CorsConfig, SecurityHeadersConfig},
     cache::config::{CacheConfig, RouteCacheConfig},
     composition::config::{PartConfig, RespondConfig},
     deadline::config::DeadlineConfig,
+    lifecycle::DeprecatedConfig,
     live::WatchConfig,
     loaders::LoaderConfig,
     overload::Priority,
@@ -192,6 +198,12 @@ pub struct RouteConfig {
     /// A handler that the binary brings along, by name.
     #[serde(default)]
     pub handle: Option<String>,
+    /// Whether it is deprecated, and what clients are told of that.
+    #[serde(default)]
+    pub deprecated: Option<DeprecatedConfig>,
+    /// The same by other paths, by names such as `v1`.
+    #[serde(default)]
+    pub versions: IndexMap<String, VersionConfig>,
 }
 
 fn methods() -> Vec<String> {

@@ -228,7 +228,7 @@ impl Builder<'_> {
             // A join shows where its list does.
             let shown = node.join.as_ref().map_or(index, |join| join.list);
             let needed = nodes.iter().any(|other| other.join.is_none() && other.needs.contains(&index));
-            if !used.contains(&shown) && !by_header && !needed && !by_rule(name) {
+            if !used.contains(&shown) && node.write.is_none() && !by_header && !needed && !by_rule(name) {
                 let message = format!(
                     "route `{}`: part `{name}` is asked for, and nothing is made of it",
                     parts.typed.path

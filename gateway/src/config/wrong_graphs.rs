@@ -12,7 +12,31 @@ fn graph(lines: &str) -> String {
     route(&format!("path: /orders/{{orderId}}\nauth: none\ncompose:\n{}\n", lines.join("\n")))
 }
 
+/// An open route that is posted to and composes these parts.
+fn writing(lines: &str) -> String {
+    graph(lines).replace("auth: none", "auth: none\n    methods: [POST]")
+}
+
 wrong! {
+    a_write_that_is_read: graph("a: { post: order/a }");
+    two_writes: writing("a: { post: order/a }\nb: { put: \"order/b\", body: request }");
+    a_part_after_a_write: writing("a: { post: order/a }\nb: { get: \"order/b/{a.id}\" }\nc: { get: order/c, needs: [a] }");
+    a_write_of_what_may_be_missing: writing("a: { get: order/a, optional: true }\nb: { post: order/b, body: { x: \"{a.id}\" } }");
+    a_write_that_is_read_as_well: writing("a: { get: order/a, delete: order/a }");
+    a_write_like_a_read: writing(
+        "a: { patch: order/a, optional: true, fallback: { value: {} }, cache: {} }");
+    a_read_like_a_write: graph("a: { get: order/a, body: { x: 1 }, headers: { A: b }, idempotency: required }");
+    a_body_of_what_is_not_there: writing(
+        "a: { get: order/a }\nb: { post: order/b, body: { x: \"{c.id}\", y: [\"{id}\", \"a {claims.sub}\", \"{\"], z: \"{b.id}\" } }");
+    fields_that_a_write_does_not_set: writing(
+        "a: { post: order/a, headers: { Idempotency-Key: a, X-User-Id: b, \"a b\": c, If-Match: \"{query.}\" } }");
+    a_key_of_nobody: writing("a: { post: order/a, idempotency: always }");
+    a_write_that_decides: route(
+        "path: /orders\nmethods: [POST]\nauth: { provider: ftgo, allow: \"claims.sub == a.b\" }\ncompose: { a: { post: order/a } }\n");
+    a_rule_over_a_body_and_a_part_of_a_write: route(
+        "path: /orders\nmethods: [POST]\nauth: { provider: ftgo, allow: \"claims.sub == a.b and body.c == a.c\" }\ncompose: { a: { get: order/a }, b: { post: order/a } }\n");
+    a_question_that_writes: route(
+        "path: /orders\nauth: { provider: ftgo, allow: \"claims.sub == a.b\" }\nask: { a: { post: order/a, body: request } }\nforward: { to: order }\n");
     a_part_that_needs_itself: graph("a: { get: \"order/a/{a.id}\" }");
     parts_in_a_circle: graph("a: { get: \"order/a/{c.id}\" }\nb: { get: \"order/b/{a.id}\" }\nc: { get: \"order/c/{b.id}\" }");
     a_reference_to_an_unknown_part: graph("orderInfo: { get: order/a }\nb: { get: \"order/b/{orderInf.id}\" }");
@@ -65,7 +89,20 @@ fn what_is_said_of_graphs_may_be_right() {
         "a: { get: order/a }\nb: { each: a, key: id, from: orders, into: b, max_items: 5 }\nrespond: { body: a, headers: { X-A: \"{a.id}-{query.b}\" } }",
         "a: { get: order/a }\nb: { get: order/b }\nrespond: { body: { c: { merge: [a, b.c] }, d: { value: [1] } }, status: 203, max_calls: 2 }",
     ] {
-        let loader = "loaders: { orders: { get: order/orders?ids={keys}, key: id } }\n";
-        assert_eq!(said(&format!("{}{loader}", graph(right))), "", "{right}");
+        assert_right(&graph(right));
     }
+    for right in [
+        "a: { get: order/a }\nb: { post: \"order/{a.id}\", body: { x: \"{a.x}\", y: [1, null, \"{orderId}-{query.a}\"], z: { value: \"{}\" } } }",
+        "b: { delete: order/b, headers: { If-Match: \"{a.version}\" }, idempotency: client, when: \"a.x == '1'\" }\na: { get: order/a }",
+        "a: { put: order/a, body: request, idempotency: required }\nrespond: { body: { done: a }, headers: { X-A: \"{a.id}\" } }",
+    ] {
+        assert_right(&writing(right));
+    }
+    let guarded = "path: /o\nmethods: [POST]\nauth: { provider: ftgo, allow: \"claims.sub == body.c\" }\ncompose: { a: { post: order/a, body: request } }\n";
+    assert_right(&route(guarded));
+}
+
+fn assert_right(yaml: &str) {
+    let loader = "loaders: { orders: { get: order/orders?ids={keys}, key: id } }\n";
+    assert_eq!(said(&format!("{yaml}{loader}")), "", "{yaml}");
 }

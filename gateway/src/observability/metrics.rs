@@ -26,6 +26,7 @@ use prometheus_client::{
 use super::{endpoints, handshakes::Handshakes};
 use crate::{
     cache::{self, CacheMetrics, InvalidationMetrics, StoreMetrics, metrics::AllCaches},
+    composition::write::{self, WriteMetrics},
     histogram::Histogram,
     live::{self, LiveMetrics},
     loaders::{self, LoaderMetrics},
@@ -84,6 +85,8 @@ struct All {
     loaders: Mutex<HashMap<String, Arc<LoaderMetrics>>>,
     live: Mutex<HashMap<String, Arc<LiveMetrics>>>,
     tunnels: Mutex<HashMap<String, Arc<TunnelMetrics>>>,
+    writes: Mutex<HashMap<String, Arc<WriteMetrics>>>,
+    deprecated: Mutex<HashMap<String, Counter>>,
     /// Told while there is one.
     redis: Mutex<Weak<RedisMetrics>>,
     lost_log_batches: Mutex<Counter>,
@@ -156,6 +159,18 @@ impl Metrics {
         self.0.live.lock().entry(name.to_owned()).or_default().clone()
     }
 
+    /// The counters of the route so named, whose composition has a write.
+    #[must_use]
+    pub fn writes(&self, name: &str) -> Arc<WriteMetrics> {
+        self.0.writes.lock().entry(name.to_owned()).or_default().clone()
+    }
+
+    /// How often the route so named was called, which is deprecated.
+    #[must_use]
+    pub fn deprecated(&self, name: &str) -> Counter {
+        self.0.deprecated.lock().entry(name.to_owned()).or_default().clone()
+    }
+
     /// How Redis is.
     #[must_use]
     pub fn redis(&self) -> Arc<RedisMetrics> {
@@ -217,6 +232,7 @@ impl Collector for Metrics {
         loaders::metrics::encode(&self.0.loaders.lock(), &mut encoder)?;
         live::metrics::encode(&self.0.live.lock(), &mut encoder)?;
         websocket::metrics::encode(&self.0.tunnels.lock(), &mut encoder)?;
+        write::encode(&self.0.writes.lock(), &mut encoder)?;
         self.encode_upstreams(&mut encoder)?;
         self.encode_policies(&mut encoder)?;
         endpoints::encode(&mut encoder, &self.0.upstreams.lock())
@@ -316,6 +332,11 @@ impl Metrics {
                 let labels = [("route", name.as_str()), ("status", *class)];
                 ConstCounter::new(counter.get()).encode(family.encode_family(&labels)?)?;
             }
+        }
+        let (name, help) = ("gateway_deprecated_requests", "Requests of routes that are deprecated");
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (name, calls) in &*self.0.deprecated.lock() {
+            ConstCounter::new(calls.get()).encode(family.encode_family(&[("route", name.as_str())])?)?;
         }
         let help = "From the request's first line to the answer's last byte";
         let mut family = encoder.encode_descriptor(

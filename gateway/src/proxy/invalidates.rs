@@ -31,7 +31,7 @@ pub struct Invalidates {
 }
 
 /// A write whose outcome is not known yet. Dropped, it purges.
-pub(super) struct Pending<'a> {
+pub(crate) struct Pending<'a> {
     all: &'a Invalidates,
     tags: Vec<String>,
     missing: Vec<&'a str>,
@@ -39,7 +39,7 @@ pub(super) struct Pending<'a> {
 
 impl Invalidates {
     /// What this write makes invalid, which is to be sent now.
-    pub(super) fn begin(&self, admitted: &Admitted) -> Pending<'_> {
+    pub(crate) fn begin(&self, admitted: &Admitted) -> Pending<'_> {
         let asked = self.part.as_deref().zip(admitted.asked.as_deref());
         let (tags, missing) = self.tags.each(&admitted.caller, &admitted.params, asked);
         Pending { all: self, tags, missing }
@@ -48,7 +48,7 @@ impl Invalidates {
 
 impl Pending<'_> {
     /// Purges, unless the service has refused the write.
-    pub(super) fn end(mut self, outcome: &mut Result<Response, Fault>) {
+    pub(crate) fn end(mut self, outcome: &mut Result<Response, Fault>) {
         match outcome {
             Ok(response) if response.status().is_client_error() => {
                 self.tags.clear();
