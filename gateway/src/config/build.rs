@@ -18,9 +18,10 @@ use crate::{
     browsers::Browsers,
     cache::Store,
     composition::{Part, config::PartConfig},
+    contract::Schemas,
     deadline::Budget,
     guard::Guard,
-    handler::{Handlers, Nothing, Services},
+    handler::{Handler, Handlers, Nothing, Services},
     live::Live,
     mistake::{Mistake, Mistakes, below},
     observability::metrics::Metrics,
@@ -96,6 +97,7 @@ pub fn build(loaded: &mut Loaded, ground: &Ground<'_>) -> Option<Snapshot> {
         descriptors: None,
         live: IndexMap::new(),
         invalidated: Tags::default(),
+        schemas: Schemas::default(),
     };
     let snapshot = builder.snapshot();
     let mistakes = builder.mistakes;
@@ -124,6 +126,8 @@ pub(super) struct Builder<'a> {
     pub(super) live: IndexMap<Arc<str>, Arc<Live>>,
     /// What writes of the route being built make invalid.
     pub(super) invalidated: Tags,
+    /// What routes may name for what they take and answer.
+    pub(super) schemas: Schemas,
 }
 
 impl Builder<'_> {
@@ -156,10 +160,12 @@ impl Builder<'_> {
         self.store = self.store(redis.as_ref());
         self.descriptors = self.descriptors();
         services.loaders = self.loaders(&services);
+        self.schemas = self.schemas();
         let mut routes = Router::default();
         for (index, typed) in self.config.routes.iter().enumerate() {
             self.add_route(&mut routes, typed, &format!("routes[{index}]"), &providers, &services);
         }
+        self.add_pages(&mut routes, &services);
         self.check_path_keys();
         self.check_limits_by_path();
         let max_header_size = self.config.server.max_header_size.0 as usize;
@@ -323,12 +329,27 @@ impl Builder<'_> {
         providers: &IndexMap<String, Arc<Provider>>,
         services: &Services,
     ) {
-        let methods = self.methods(typed, at);
         self.names = routing::parameters(&typed.path).unwrap_or_default(); // a path that is none is told by the router
         self.invalidated = self.invalidated(typed, at);
-        let guard = Arc::new(self.guard(typed, at, providers, services));
-        let limits = self.route_limits(typed, at, services);
+        let schemas = self.schemas.clone();
+        let contract = self.contract(typed, at, &schemas);
+        let guard = Arc::new(self.guard(typed, at, providers, services).holding_to(contract));
         let handler = self.handler(typed, at, &guard, services);
+        self.settle(routes, typed, at, guard, handler, services);
+    }
+
+    /// Adds what is known of a route by now, with all that routes have in common.
+    pub(super) fn settle(
+        &mut self,
+        routes: &mut Router<Arc<Route>>,
+        typed: &RouteConfig,
+        at: &str,
+        guard: Arc<Guard>,
+        handler: Option<Arc<dyn Handler>>,
+        services: &Services,
+    ) {
+        let methods = self.methods(typed, at);
+        let limits = self.route_limits(typed, at, services);
         let (limits, plans) = self.charges(limits, typed, at, handler.as_deref(), services);
         let listed = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(",");
         let name: Arc<str> = format!("{listed} {}", typed.path).into();

@@ -17,6 +17,7 @@ use crate::{
     browsers::config::{CorsConfig, SecurityHeadersConfig, StrictTransportConfig},
     cache::config::{CacheConfig, RouteCacheConfig, SharedCacheConfig},
     composition::config::{PartConfig, RespondConfig},
+    contract::config::{OpenapiConfig, RequestConfig},
     deadline::config::DeadlineConfig,
     live::WatchConfig,
     loaders::config::{LoaderCacheConfig, LoaderConfig},
@@ -133,6 +134,8 @@ fn every_key_has_a_row_in_the_readme() {
         missing::<PartConfig>("`routes[].compose.PART`"),
         missing::<RespondConfig>("`routes[].respond`"),
         missing::<WatchConfig>("`routes[].watch`"),
+        missing::<RequestConfig>("`routes[].request`"),
+        missing::<OpenapiConfig>("`openapi`"),
     ];
     assert_eq!(missing.concat(), Vec::<String>::new());
 }
