@@ -59,6 +59,7 @@ mod response_limits;
 mod schemathesis;
 mod security;
 mod security_headers;
+mod service_contracts;
 mod shared_cache;
 mod shared_limits;
 mod shipped_configs;

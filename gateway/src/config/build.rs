@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, Method};
+use http::HeaderName;
 use indexmap::IndexMap;
 
 use super::{Config, RouteConfig, browsers::Sets, load::Loaded};
@@ -21,11 +21,10 @@ use crate::{
     contract::Schemas,
     deadline::Budget,
     guard::Guard,
-    handler::{Handler, Handlers, Nothing, Services},
+    handler::{Handlers, Services},
     live::Live,
     mistake::{Mistake, Mistakes, below},
     observability::metrics::Metrics,
-    overload::Shares,
     proxy::grpc::Descriptors,
     rate_limit::RateLimit,
     redis::Redis,
@@ -115,7 +114,7 @@ pub(super) struct Builder<'a> {
     /// What clients and services are told of deadlines.
     pub(super) budget: Budget,
     /// The header fields whose values are for the gateway alone.
-    credentials: Arc<[HeaderName]>,
+    pub(super) credentials: Arc<[HeaderName]>,
     /// What routes may name for browsers.
     pub(super) sets: Sets,
     /// Where answers are kept.
@@ -338,43 +337,12 @@ impl Builder<'_> {
         self.settle(routes, typed, at, guard, handler, services);
     }
 
-    /// Adds what is known of a route by now, with all that routes have in common.
-    pub(super) fn settle(
+    pub(super) fn route_limits(
         &mut self,
-        routes: &mut Router<Arc<Route>>,
         typed: &RouteConfig,
         at: &str,
-        guard: Arc<Guard>,
-        handler: Option<Arc<dyn Handler>>,
         services: &Services,
-    ) {
-        let methods = self.methods(typed, at);
-        let limits = self.route_limits(typed, at, services);
-        let (limits, plans) = self.charges(limits, typed, at, handler.as_deref(), services);
-        let listed = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(",");
-        let name: Arc<str> = format!("{listed} {}", typed.path).into();
-        let route = Arc::new(Route {
-            guard,
-            timeout: typed.timeout.0,
-            budget: self.budget.clone(),
-            max_body: typed.max_body.unwrap_or(self.config.server.max_body).0,
-            body_timeout: self.config.server.body_timeout.0,
-            limits,
-            plans,
-            credentials: self.credentials.clone(),
-            browsers: self.browsers(typed, at),
-            shares: self.config.server.max_in_flight.map(|most| Shares::new(most, typed.priority)),
-            lasts: typed.watch.is_some(),
-            handler: handler.unwrap_or_else(|| Arc::new(Nothing)),
-            metrics: self.ground.metrics.route(&name),
-            name,
-        });
-        if let Err(wrong) = routes.add(&typed.path, &methods, &route, at) {
-            self.mistakes.add(Mistake { other: self.twin(typed, at).map(Into::into), ..wrong });
-        }
-    }
-
-    fn route_limits(&mut self, typed: &RouteConfig, at: &str, services: &Services) -> Vec<Arc<RateLimit>> {
+    ) -> Vec<Arc<RateLimit>> {
         let place = format!("route `{}`", typed.path);
         let mut limits: Vec<Arc<RateLimit>> =
             self.config.default_limits.iter().filter_map(|name| services.limits.get(name).cloned()).collect();
