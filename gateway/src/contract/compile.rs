@@ -328,8 +328,8 @@ fn as_json(typed: &Tree) -> Value {
     }
 }
 
-/// The names that lead back to themselves without a step into the value: checking one would never end.
-pub(super) fn endless(named: &[Schema]) -> Vec<usize> {
+/// The first name that leads back to itself without a step into the value: checking one would never end.
+pub(super) fn endless(named: &[Schema]) -> Option<usize> {
     let next: Vec<Vec<usize>> = named
         .iter()
         .map(|schema| {
@@ -350,5 +350,5 @@ pub(super) fn endless(named: &[Schema]) -> Vec<usize> {
         }
         false
     };
-    (0..named.len()).filter(leads_back).collect()
+    (0..named.len()).find(leads_back)
 }

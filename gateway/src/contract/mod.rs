@@ -70,7 +70,7 @@ impl Schemas {
         let mut compiler = Compiler { names: &names, mistakes };
         let read = |(name, typed): (&'t String, &'t Tree)| compiler.schema(typed, &below(at, name));
         let schemas: Vec<Schema> = typed.into_iter().map(read).collect();
-        for index in compile::endless(&schemas) {
+        if let Some(index) = compile::endless(&schemas) {
             let message = format!("schema `{}` leads back to itself", names[index]);
             let mistake = Mistake::new(below(at, names[index]), message);
             mistakes.add(mistake.expected("a list or a member between, as in `items` and `properties`"));
