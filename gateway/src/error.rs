@@ -58,6 +58,8 @@ codes! {
     Forbidden = FORBIDDEN "forbidden" Client "This is not yours to do.";
     /// A page of another site has sent it (CSRF).
     CrossSite = FORBIDDEN "cross_site" Client "This was sent by a page of another site, which may not do this.";
+    /// The request does not fit what the route takes.
+    InvalidRequest = BAD_REQUEST "invalid_request" Client "The request does not fit what is described.";
     /// Nothing is there, or nothing that the caller may know of.
     NotFound = NOT_FOUND "not_found" Client "There is nothing here.";
     /// The path exists, the method does not.
@@ -115,6 +117,8 @@ struct Inner {
     cause: String,
     retry_after: Option<Duration>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// What is wrong in particular, as members of `errors`.
+    errors: Vec<serde_json::Value>,
 }
 
 impl Error {
@@ -127,6 +131,7 @@ impl Error {
             cause: cause.into(),
             retry_after: None,
             headers: Vec::new(),
+            errors: Vec::new(),
         }))
     }
 
@@ -148,6 +153,13 @@ impl Error {
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.push((name, value));
+        self
+    }
+
+    /// What is wrong in particular: the member `errors` of the problem document. Must name nothing inside.
+    #[must_use]
+    pub fn errors(mut self, errors: Vec<serde_json::Value>) -> Self {
+        self.0.errors = errors;
         self
     }
 
@@ -185,7 +197,7 @@ impl Error {
     #[must_use]
     pub fn into_response(self, request_id: &str) -> Response {
         let status = self.status();
-        let problem = serde_json::json!({
+        let mut problem = serde_json::json!({
             "type": "about:blank",
             "status": status.as_u16(),
             "title": status.canonical_reason().unwrap_or("Error"),
@@ -193,6 +205,9 @@ impl Error {
             "detail": self.client_detail(),
             "requestId": request_id,
         });
+        if !self.0.errors.is_empty() {
+            problem["errors"] = self.0.errors.into();
+        }
         let mut response = Response::new(Body::full(problem.to_string()));
         *response.status_mut() = status;
         let headers = response.headers_mut();

@@ -18,6 +18,7 @@ use crate::{
     },
     body::{self, Body, BodyError, Request},
     composition::Part,
+    contract::{Contract, Head},
     downstream::Downstream,
     error::{Code, Error},
     handler::{Admitted, with_facts},
@@ -33,6 +34,8 @@ pub struct Guard {
     ask: Option<Part>,
     /// What else of it is needed, once the caller may.
     also: Box<[Input]>,
+    /// What the request must be like, once the caller may send one and before anybody is asked.
+    contract: Option<Box<Contract>>,
 }
 
 impl Guard {
@@ -40,7 +43,13 @@ impl Guard {
     /// without it.
     #[must_use]
     pub fn new(rule: Option<Rule>, ask: Option<Part>, also: Box<[Input]>) -> Self {
-        Guard { rule, ask, also }
+        Guard { rule, ask, also, contract: None }
+    }
+
+    /// The same, for requests that fit this.
+    #[must_use]
+    pub fn holding_to(self, contract: Option<Contract>) -> Self {
+        Guard { contract: contract.map(Box::new), ..self }
     }
 
     /// Whether it knows who asks.
@@ -103,16 +112,31 @@ impl Guard {
     }
 
     async fn decide(&self, request: &mut Request, admitted: &Admitted) -> Result<Option<Value>, Error> {
-        let Some(rule) = &self.rule else { return Ok(None) };
+        let Some(rule) = &self.rule else { return self.check(request, admitted).await.map(|()| None) };
         rule.check_scopes(admitted.caller.principal.as_deref())?;
-        let Some(policy) = rule.policy() else { return Ok(None) };
+        let Some(policy) = rule.policy() else { return self.check(request, admitted).await.map(|()| None) };
         match decide(policy, admitted, None, None) {
             // On the heap: few rules need more than a token and a path, and all requests would carry the room for it.
             Decision::Undecided if policy.reads_body() => {
                 Box::pin(self.authorize_by_body(rule, policy, request, admitted)).await
             }
-            Decision::Undecided => Box::pin(self.ask(policy, None, admitted)).await,
-            decided => verdict(decided, rule, admitted).map(|()| None),
+            Decision::Undecided => {
+                self.check(request, admitted).await?;
+                Box::pin(self.ask(policy, None, admitted)).await
+            }
+            decided => {
+                verdict(decided, rule, admitted)?;
+                self.check(request, admitted).await.map(|()| None)
+            }
+        }
+    }
+
+    /// Whether the request is what the route takes.
+    async fn check(&self, request: &mut Request, admitted: &Admitted) -> Result<(), Error> {
+        match &self.contract {
+            None => Ok(()),
+            Some(contract) if contract.has_body() => Box::pin(check_body(contract, request, admitted)).await,
+            Some(contract) => contract.check(&head(request.headers(), admitted), None),
         }
     }
 
@@ -123,25 +147,18 @@ impl Guard {
         request: &mut Request,
         admitted: &Admitted,
     ) -> Result<Option<Value>, Error> {
-        if body::is_encoded(request.headers()) {
-            // What the rule reads and what the service decodes might be two bodies.
-            let error =
-                Error::new(Code::UnsupportedMediaType, "a rule reads the body, which is in a content coding");
-            return Err(error.detail("The body must not be in a content coding."));
-        }
-        if !body::is_plain_json(request.headers()) {
-            // A service goes by it: what is JSON here would be a form, or other text, there.
-            let error =
-                Error::new(Code::UnsupportedMediaType, "a rule reads the body, which is not said to be JSON");
-            return Err(error.detail("The body must be JSON: one Content-Type, application/json, in UTF-8."));
-        }
-        let body = read(std::mem::take(request.body_mut())).await?;
-        let json = strict_json(&body)?;
+        let json = read_json(request).await?;
         policy.check_names(&json)?;
-        *request.body_mut() = Body::Full(body);
-        match decide(policy, admitted, Some(&json), None) {
+        let decided = decide(policy, admitted, Some(&json), None);
+        if decided != Decision::Undecided {
+            verdict(decided.clone(), rule, admitted)?;
+        }
+        if let Some(contract) = &self.contract {
+            contract.check(&head(request.headers(), admitted), Some(&json))?;
+        }
+        match decided {
             Decision::Undecided => self.ask(policy, Some(&json), admitted).await,
-            decided => verdict(decided, rule, admitted).map(|()| None),
+            _ => Ok(None),
         }
     }
 
@@ -173,6 +190,34 @@ impl Guard {
         let value = policy.view(part.name(), json).map_err(|error| malformed(part, &error))?;
         hidden(&decide(policy, admitted, None, Some((part.name(), &value))))
     }
+}
+
+/// The body as JSON that everybody reads in the same way. It stays there for the service.
+async fn read_json(request: &mut Request) -> Result<Value, Error> {
+    if body::is_encoded(request.headers()) {
+        // What is read here and what the service decodes might be two bodies.
+        let error = Error::new(Code::UnsupportedMediaType, "a body that is read is in a content coding");
+        return Err(error.detail("The body must not be in a content coding."));
+    }
+    if !body::is_plain_json(request.headers()) {
+        // A service goes by it: what is JSON here would be a form, or other text, there.
+        let error = Error::new(Code::UnsupportedMediaType, "a body that is read is not said to be JSON");
+        return Err(error.detail("The body must be JSON: one Content-Type, application/json, in UTF-8."));
+    }
+    let body = read(std::mem::take(request.body_mut())).await?;
+    let json = strict_json(&body)?;
+    *request.body_mut() = Body::Full(body);
+    Ok(json)
+}
+
+async fn check_body(contract: &Contract, request: &mut Request, admitted: &Admitted) -> Result<(), Error> {
+    contract.check(&head(request.headers(), admitted), None)?; // what is wrong already needs no body
+    let json = read_json(request).await?;
+    contract.check(&head(request.headers(), admitted), Some(&json))
+}
+
+fn head<'r>(headers: &'r HeaderMap, admitted: &'r Admitted) -> Head<'r> {
+    Head { params: &admitted.params, headers }
 }
 
 async fn read(body: Body) -> Result<bytes::Bytes, Error> {

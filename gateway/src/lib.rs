@@ -19,6 +19,7 @@
 //! | [`identity`] | What services are told about a request, and nobody else may say. |
 //! | [`proxy`] | Forwards a request to a service. |
 //! | [`composition`] | One answer from many services. |
+//! | [`contract`] | What routes take and answer: requests are checked, and clients are told, as OpenAPI. |
 //! | [`live`] | What changes, told while it does: server-sent events. |
 //! | [`graphql`] | GraphQL over HTTP, for schemas that a binary brings along. |
 //! | [`upstream`] | A service behind the gateway: connections, deadlines, faults. |
@@ -51,6 +52,7 @@ pub mod cache;
 pub mod cli;
 pub mod composition;
 pub mod config;
+pub mod contract;
 pub mod deadline;
 pub mod downstream;
 pub mod error;

@@ -9,9 +9,15 @@ use crate::{
 
 /// The answer to John's request as it is on the wire, without what is new in every answer.
 async fn raw(ftgo: &Ftgo, method: &str, path: &str, token: &str) -> String {
+    let body = match path.rsplit('/').next() {
+        Some("revise") => r#"{"revisedOrderLineItems":[{"menuItemId":"1","quantity":10}]}"#,
+        Some("accept") => r#"{"readyBy":"2099-01-01T19:00:00"}"#,
+        _ => "",
+    };
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: ftgo.example\r\nauthorization: Bearer {token}\r\ncontent-length: 0\r\n\
-         connection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nhost: ftgo.example\r\nauthorization: Bearer {token}\r\ncontent-length: {}\r\n\
+         content-type: application/json\r\nconnection: close\r\n\r\n{body}",
+        body.len()
     );
     let answer = exchange(ftgo.gate.address(), &request).await;
     let (id, date) = (field(&answer, "x-request-id"), field(&answer, "date"));

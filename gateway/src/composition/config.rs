@@ -75,6 +75,9 @@ pub struct PartConfig {
     /// What stands in the place of an optional part that is missing; nothing does unless given.
     #[serde(default)]
     pub fallback: Option<PartFallbackConfig>,
+    /// A name under `schemas:` for what it answers, or of what is found for each key.
+    #[serde(default)]
+    pub schema: Option<String>,
     /// How its answers are kept; not at all unless given.
     #[serde(default)]
     pub cache: Option<RouteCacheConfig>,
@@ -122,6 +125,7 @@ impl PartConfig {
             max_items: None,
             optional: false,
             fallback: None,
+            schema: None,
             cache: None,
             timeout: None,
             max_size: max_size(),

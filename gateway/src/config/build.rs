@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, Method};
+use http::HeaderName;
 use indexmap::IndexMap;
 
 use super::{Config, RouteConfig, browsers::Sets, load::Loaded};
@@ -18,13 +18,13 @@ use crate::{
     browsers::Browsers,
     cache::Store,
     composition::{Part, config::PartConfig},
+    contract::Schemas,
     deadline::Budget,
     guard::Guard,
-    handler::{Handlers, Nothing, Services},
+    handler::{Handlers, Services},
     live::Live,
     mistake::{Mistake, Mistakes, below},
     observability::metrics::Metrics,
-    overload::Shares,
     proxy::{grpc::Descriptors, websocket::Tunnels},
     rate_limit::RateLimit,
     redis::Redis,
@@ -99,6 +99,7 @@ pub fn build(loaded: &mut Loaded, ground: &Ground<'_>) -> Option<Snapshot> {
         live: IndexMap::new(),
         tunnels: IndexMap::new(),
         invalidated: Tags::default(),
+        schemas: Schemas::default(),
     };
     let snapshot = builder.snapshot();
     let mistakes = builder.mistakes;
@@ -129,6 +130,8 @@ pub(super) struct Builder<'a> {
     pub(super) tunnels: IndexMap<Arc<str>, Arc<Tunnels>>,
     /// What writes of the route being built make invalid.
     pub(super) invalidated: Tags,
+    /// What routes may name for what they take and answer.
+    pub(super) schemas: Schemas,
 }
 
 impl Builder<'_> {
@@ -161,6 +164,7 @@ impl Builder<'_> {
         self.store = self.store(redis.as_ref());
         self.descriptors = self.descriptors();
         services.loaders = self.loaders(&services);
+        self.schemas = self.schemas();
         let mut routes = Router::default();
         for (index, typed) in self.config.routes.iter().enumerate() {
             let (at, said) = (format!("routes[{index}]"), self.mistakes.0.len());
@@ -170,6 +174,7 @@ impl Builder<'_> {
                 self.add_versions(&mut routes, typed, &at, &providers, &services);
             }
         }
+        self.add_pages(&mut routes, &services);
         self.check_path_keys();
         self.check_limits_by_path();
         let max_header_size = self.config.server.max_header_size.0 as usize;
@@ -334,38 +339,21 @@ impl Builder<'_> {
         providers: &IndexMap<String, Arc<Provider>>,
         services: &Services,
     ) {
-        let methods = self.methods(typed, at);
         self.names = routing::parameters(&typed.path).unwrap_or_default(); // a path that is none is told by the router
         self.invalidated = self.invalidated(typed, at);
-        let guard = Arc::new(self.guard(typed, at, providers, services));
-        let limits = self.route_limits(typed, at, services);
+        let schemas = self.schemas.clone();
+        let contract = self.contract(typed, at, &schemas);
+        let guard = Arc::new(self.guard(typed, at, providers, services).holding_to(contract));
         let handler = self.handler(typed, at, &guard, services);
-        let (limits, plans) = self.charges(limits, typed, at, handler.as_deref(), services);
-        let listed = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(",");
-        let name: Arc<str> = format!("{listed} {}", typed.path).into();
-        let route = Arc::new(Route {
-            guard,
-            timeout: typed.timeout.0,
-            budget: self.budget.clone(),
-            max_body: typed.max_body.unwrap_or(self.config.server.max_body).0,
-            body_timeout: self.config.server.body_timeout.0,
-            limits,
-            plans,
-            credentials: self.credentials.clone(),
-            browsers: self.browsers(typed, at),
-            shares: self.config.server.max_in_flight.map(|most| Shares::new(most, typed.priority)),
-            lasts: typed.watch.is_some(),
-            handler: handler.unwrap_or_else(|| Arc::new(Nothing)),
-            lifecycle: self.lifecycle(typed, at, &name),
-            metrics: self.ground.metrics.route(&name),
-            name,
-        });
-        if let Err(wrong) = routes.add(&typed.path, &methods, &route, at) {
-            self.mistakes.add(Mistake { other: self.twin(typed, at).map(Into::into), ..wrong });
-        }
+        self.settle(routes, typed, at, guard, handler, services);
     }
 
-    fn route_limits(&mut self, typed: &RouteConfig, at: &str, services: &Services) -> Vec<Arc<RateLimit>> {
+    pub(super) fn route_limits(
+        &mut self,
+        typed: &RouteConfig,
+        at: &str,
+        services: &Services,
+    ) -> Vec<Arc<RateLimit>> {
         let place = format!("route `{}`", typed.path);
         let mut limits: Vec<Arc<RateLimit>> =
             self.config.default_limits.iter().filter_map(|name| services.limits.get(name).cloned()).collect();

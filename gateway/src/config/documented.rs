@@ -17,6 +17,7 @@ use crate::{
     browsers::config::{CorsConfig, SecurityHeadersConfig, StrictTransportConfig},
     cache::config::{CacheConfig, RouteCacheConfig, SharedCacheConfig},
     composition::config::{PartConfig, RespondConfig},
+    contract::config::{OpenapiConfig, RequestConfig},
     deadline::config::DeadlineConfig,
     lifecycle::DeprecatedConfig,
     live::WatchConfig,
@@ -138,6 +139,8 @@ fn every_key_has_a_row_in_the_readme() {
         missing::<VersionConfig>("`routes[].versions.NAME`"),
         missing::<DeprecatedConfig>("`routes[].deprecated`"),
         missing::<WatchConfig>("`routes[].watch`"),
+        missing::<RequestConfig>("`routes[].request`"),
+        missing::<OpenapiConfig>("`openapi`"),
     ];
     assert_eq!(missing.concat(), Vec::<String>::new());
 }

@@ -11,18 +11,58 @@ use crate::{
     auth::config::AuthConfig,
     composition::{Part, Service, config::PartConfig},
     guard::Guard,
-    handler::{Handler, InTime, Services},
+    handler::{Handler, InTime, Nothing, Services},
     mistake::{Mistake, below, nearest},
+    overload::Shares,
     proxy::{
         Fallback, Forward, Origin,
         config::{FallbackConfig, ForwardConfig},
     },
+    route::Route,
+    routing::Router,
     tags::Known,
     template::Template,
     upstream::Upstream,
 };
 
 impl Builder<'_> {
+    /// Adds what is known of a route by now, with all that routes have in common.
+    pub(super) fn settle(
+        &mut self,
+        routes: &mut Router<Arc<Route>>,
+        typed: &RouteConfig,
+        at: &str,
+        guard: Arc<Guard>,
+        handler: Option<Arc<dyn Handler>>,
+        services: &Services,
+    ) {
+        let methods = self.methods(typed, at);
+        let limits = self.route_limits(typed, at, services);
+        let (limits, plans) = self.charges(limits, typed, at, handler.as_deref(), services);
+        let listed = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(",");
+        let name: Arc<str> = format!("{listed} {}", typed.path).into();
+        let route = Arc::new(Route {
+            guard,
+            timeout: typed.timeout.0,
+            budget: self.budget.clone(),
+            max_body: typed.max_body.unwrap_or(self.config.server.max_body).0,
+            body_timeout: self.config.server.body_timeout.0,
+            limits,
+            plans,
+            credentials: self.credentials.clone(),
+            browsers: self.browsers(typed, at),
+            shares: self.config.server.max_in_flight.map(|most| Shares::new(most, typed.priority)),
+            lasts: typed.watch.is_some(),
+            handler: handler.unwrap_or_else(|| Arc::new(Nothing)),
+            lifecycle: self.lifecycle(typed, at, &name),
+            metrics: self.ground.metrics.route(&name),
+            name,
+        });
+        if let Err(wrong) = routes.add(&typed.path, &methods, &route, at) {
+            self.mistakes.add(Mistake { other: self.twin(typed, at).map(Into::into), ..wrong });
+        }
+    }
+
     pub(super) fn methods(&mut self, typed: &RouteConfig, at: &str) -> Vec<Method> {
         const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
         if typed.methods.is_empty() {

@@ -8,6 +8,7 @@ mod braces;
 mod browsers;
 pub mod build;
 mod cached;
+mod contracts;
 pub mod diagnostics;
 #[cfg(test)]
 mod documented;
@@ -35,6 +36,8 @@ mod write;
 #[cfg(test)]
 mod wrong_configs;
 #[cfg(test)]
+mod wrong_contracts;
+#[cfg(test)]
 mod wrong_graphs;
 #[cfg(test)]
 mod wrong_grpc;
@@ -49,7 +52,8 @@ use crate::{
     auth::config::{AuthConfig, IdentityConfig, PlanConfig, ProviderConfig},
     browsers::config::{CorsConfig, SecurityHeadersConfig},
     cache::config::{CacheConfig, RouteCacheConfig},
-    composition::config::{PartConfig, RespondConfig},
+    composition::config::{PartConfig, RespondConfig, Tree},
+    contract::config::{OpenapiConfig, RequestConfig},
     deadline::config::DeadlineConfig,
     lifecycle::DeprecatedConfig,
     live::WatchConfig,
@@ -123,6 +127,12 @@ pub struct Config {
     /// Where the access log goes.
     #[serde(default)]
     pub access_log: AccessLogTarget,
+    /// That clients are told what there is; they are not when absent.
+    #[serde(default)]
+    pub openapi: Option<OpenapiConfig>,
+    /// JSON Schemas, by name, of what routes take and answer.
+    #[serde(default)]
+    pub schemas: IndexMap<String, Tree>,
     /// What is offered. The order does not matter: the most specific path wins.
     pub routes: Vec<RouteConfig>,
 }
@@ -155,6 +165,21 @@ pub struct RouteConfig {
     /// The most that a request's body may take; the server's own limit unless given.
     #[serde(default)]
     pub max_body: Option<Size>,
+    /// What it is for, in a sentence, for the document.
+    #[serde(default)]
+    pub summary: Option<String>,
+    /// What programs call it.
+    #[serde(default)]
+    pub operation: Option<String>,
+    /// What it is shown with.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// What it takes: other requests are refused. Anything unless given.
+    #[serde(default)]
+    pub request: Option<RequestConfig>,
+    /// Schemas of what it answers, by status.
+    #[serde(default)]
+    pub answers: IndexMap<String, Tree>,
     /// Names under `limits:` that this route counts against.
     #[serde(default)]
     pub limits: Vec<String>,

@@ -48,7 +48,7 @@ impl Builder<'_> {
     ) {
         for (name, version) in &typed.versions {
             let said = self.mistakes.0.len();
-            self.add_route(routes, &typed.version(version), at, providers, services);
+            self.add_route(routes, &typed.version(name, version), at, providers, services);
             let wrong = self.mistakes.0.split_off(said);
             self.mistakes.0.extend(wrong.into_iter().map(|wrong| of_version(wrong, at, name, version)));
         }
@@ -63,9 +63,16 @@ impl Builder<'_> {
 }
 
 impl RouteConfig {
-    /// The route as this version of it is typed.
-    fn version(&self, version: &VersionConfig) -> RouteConfig {
+    /// The route itself and each of its versions.
+    pub(crate) fn with_versions(&self) -> impl Iterator<Item = RouteConfig> {
+        let versions = self.versions.iter().map(|(name, version)| self.version(name, version));
+        std::iter::once(self.clone()).chain(versions)
+    }
+
+    /// The route as its version called `name` is typed.
+    fn version(&self, name: &str, version: &VersionConfig) -> RouteConfig {
         let mut route = RouteConfig { versions: IndexMap::new(), ..self.clone() };
+        route.operation = self.operation.as_ref().map(|operation| format!("{operation}_{name}"));
         route.path.clone_from(&version.path);
         route.deprecated = version.deprecated.clone().map(|deprecated| self.succeeded(deprecated));
         if version.respond.is_some() {
