@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::{HeaderName, Method};
 use indexmap::IndexMap;
 
-use super::{Config, RouteConfig, browsers::Sets, load::Loaded};
+use super::{Config, RouteConfig, browsers::Sets, graphql::Graphql, load::Loaded};
 use crate::{
     auth::{
         Around, Provider, Rule, Told,
@@ -52,6 +52,8 @@ pub struct Snapshot {
     pub descriptors: Option<Arc<Descriptors>>,
     /// What routes tell while it changes, by their names.
     pub live: IndexMap<Arc<str>, Arc<Live>>,
+    /// What routes of GraphQL keep.
+    pub graphql: Graphql,
     /// What the listeners speak, in their order; none where it is plaintext.
     pub tls: Vec<Option<Arc<Tls>>>,
     /// What browsers are told where no route was found.
@@ -95,6 +97,7 @@ pub fn build(loaded: &mut Loaded, ground: &Ground<'_>) -> Option<Snapshot> {
         store: None,
         descriptors: None,
         live: IndexMap::new(),
+        graphql: Graphql::default(),
         invalidated: Tags::default(),
     };
     let snapshot = builder.snapshot();
@@ -122,6 +125,8 @@ pub(super) struct Builder<'a> {
     pub(super) descriptors: Option<Arc<Descriptors>>,
     /// What has been built of what routes tell while it changes.
     pub(super) live: IndexMap<Arc<str>, Arc<Live>>,
+    /// What routes of GraphQL leave for the next configuration.
+    pub(super) graphql: Graphql,
     /// What writes of the route being built make invalid.
     pub(super) invalidated: Tags,
 }
@@ -174,6 +179,7 @@ impl Builder<'_> {
             cache,
             descriptors,
             live: std::mem::take(&mut self.live),
+            graphql: std::mem::take(&mut self.graphql),
             tls,
             browsers,
             has_cors,

@@ -18,6 +18,7 @@ use crate::{
     cache::config::{CacheConfig, RouteCacheConfig, SharedCacheConfig},
     composition::config::{PartConfig, RespondConfig},
     deadline::config::DeadlineConfig,
+    graphql::config::{GraphqlConfig, PersistedConfig, TrustedConfig},
     live::WatchConfig,
     loaders::config::{LoaderCacheConfig, LoaderConfig},
     proxy::{
@@ -133,6 +134,9 @@ fn every_key_has_a_row_in_the_readme() {
         missing::<PartConfig>("`routes[].compose.PART`"),
         missing::<RespondConfig>("`routes[].respond`"),
         missing::<WatchConfig>("`routes[].watch`"),
+        missing::<GraphqlConfig>("`routes[].graphql`"),
+        missing::<PersistedConfig>("`routes[].graphql.persisted`"),
+        missing::<TrustedConfig>("`routes[].graphql.trusted`"),
     ];
     assert_eq!(missing.concat(), Vec::<String>::new());
 }

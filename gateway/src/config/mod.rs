@@ -13,6 +13,7 @@ pub mod diagnostics;
 mod documented;
 mod fault;
 mod graph;
+mod graphql;
 mod grpc;
 mod handlers;
 pub mod interpolate;
@@ -30,6 +31,8 @@ pub mod watch;
 #[cfg(test)]
 mod wrong_configs;
 #[cfg(test)]
+mod wrong_graphql;
+#[cfg(test)]
 mod wrong_graphs;
 #[cfg(test)]
 mod wrong_grpc;
@@ -45,6 +48,7 @@ use crate::{
     cache::config::{CacheConfig, RouteCacheConfig},
     composition::config::{PartConfig, RespondConfig},
     deadline::config::DeadlineConfig,
+    graphql::config::GraphqlConfig,
     live::WatchConfig,
     loaders::LoaderConfig,
     overload::Priority,
@@ -191,6 +195,9 @@ pub struct RouteConfig {
     /// A handler that the binary brings along, by name.
     #[serde(default)]
     pub handle: Option<String>,
+    /// What it offers and how much may be asked for, for handlers of GraphQL.
+    #[serde(default)]
+    pub graphql: Option<GraphqlConfig>,
 }
 
 fn methods() -> Vec<String> {

@@ -26,6 +26,7 @@ use prometheus_client::{
 use super::{endpoints, handshakes::Handshakes};
 use crate::{
     cache::{self, CacheMetrics, InvalidationMetrics, StoreMetrics, metrics::AllCaches},
+    graphql::{self, GraphqlMetrics},
     histogram::Histogram,
     live::{self, LiveMetrics},
     loaders::{self, LoaderMetrics},
@@ -82,6 +83,7 @@ struct All {
     store: Mutex<Weak<StoreMetrics>>,
     loaders: Mutex<HashMap<String, Arc<LoaderMetrics>>>,
     live: Mutex<HashMap<String, Arc<LiveMetrics>>>,
+    graphql: Mutex<HashMap<String, Arc<GraphqlMetrics>>>,
     /// Told while there is one.
     redis: Mutex<Weak<RedisMetrics>>,
     lost_log_batches: Mutex<Counter>,
@@ -148,6 +150,12 @@ impl Metrics {
         self.0.live.lock().entry(name.to_owned()).or_default().clone()
     }
 
+    /// The counters of the route of GraphQL that has this path.
+    #[must_use]
+    pub fn graphql(&self, path: &str) -> Arc<GraphqlMetrics> {
+        self.0.graphql.lock().entry(path.to_owned()).or_default().clone()
+    }
+
     /// How Redis is.
     #[must_use]
     pub fn redis(&self) -> Arc<RedisMetrics> {
@@ -208,6 +216,7 @@ impl Collector for Metrics {
         cache::metrics::encode(&self.0.caches.lock(), self.0.store.lock().upgrade(), &mut encoder)?;
         loaders::metrics::encode(&self.0.loaders.lock(), &mut encoder)?;
         live::metrics::encode(&self.0.live.lock(), &mut encoder)?;
+        graphql::metrics::encode(&self.0.graphql.lock(), &mut encoder)?;
         self.encode_upstreams(&mut encoder)?;
         self.encode_policies(&mut encoder)?;
         endpoints::encode(&mut encoder, &self.0.upstreams.lock())
