@@ -54,15 +54,12 @@ impl Trusted {
         for (index, listed) in manifests.listed.iter().enumerate() {
             let known = mistakes.0.len();
             for one in listed {
-                let wrong = match documents.read(&one.text) {
-                    Ok(document) => fit(schema, &document).map(|()| trusted.add(&one.id, document)),
-                    Err(wrong) => Err((String::new(), wrong)),
-                };
-                let twice = wrong.map(|added| (!added).then_some(()));
-                let why = match twice {
-                    Ok(None) => continue,
-                    Ok(Some(())) => format!("the id `{}` stands for two documents", one.id),
-                    Err((operation, wrong)) => told(&one.id, &operation, &wrong),
+                let read = documents.read(&one.text).map_err(|wrong| told(&one.id, "", &wrong));
+                let fits = read.and_then(|document| fit(schema, &one.id, &document).map(|()| document));
+                let why = match fits.map(|document| trusted.add(&one.id, document)) {
+                    Ok(true) => continue,
+                    Ok(false) => format!("the id `{}` stands for two documents", one.id),
+                    Err(why) => why,
                 };
                 if mistakes.0.len() < known + MOST {
                     let file = manifests.files[index].display();
@@ -125,7 +122,7 @@ fn told(id: &str, operation: &str, wrong: &ServerError) -> String {
 ///
 /// async-graphql validates what it executes and nothing else, so the document is executed with all that it asks for left out:
 /// no resolver is called.
-fn fit<Q, M, S>(schema: &Schema<Q, M, S>, document: &Document) -> Result<(), (String, ServerError)>
+fn fit<Q, M, S>(schema: &Schema<Q, M, S>, id: &str, document: &Document) -> Result<(), String>
 where
     Q: ObjectType + 'static,
     M: ObjectType + 'static,
@@ -138,7 +135,7 @@ where
         let executed = schema.execute(execution).now_or_never();
         let executed = executed.expect("without resolvers there is nothing to wait for");
         if let Some(wrong) = executed.errors.into_iter().next() {
-            return Err((name.unwrap_or_default(), wrong));
+            return Err(told(id, &name.unwrap_or_default(), &wrong));
         }
     }
     Ok(())
