@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use async_graphql::{EmptySubscription, Schema};
+use async_graphql::{EmptySubscription, Schema, SchemaBuilder};
 use gateway::{
-    graphql::{GraphqlHandler, Settings},
-    handler::{Handler, Services},
+    graphql::{Call, GraphqlHandler, Settings},
+    handler::{Handler, Services, Unmade},
 };
 
 use crate::{
@@ -23,24 +23,29 @@ pub(crate) type Mobile = Schema<Query, Mutation, EmptySubscription>;
 const COMPLEXITY: usize = 5_000;
 
 pub(crate) fn schema() -> Mobile {
-    Schema::build(Query, Mutation, EmptySubscription).limit_complexity(COMPLEXITY).finish()
+    built().finish()
+}
+
+fn built() -> SchemaBuilder<Query, Mutation, EmptySubscription> {
+    Schema::build(Query, Mutation, EmptySubscription).limit_complexity(COMPLEXITY)
 }
 
 /// The handler for an app.
-pub(crate) fn closed(services: &Services) -> Result<Arc<dyn Handler>, String> {
-    handler(services, Settings::default())
+pub(crate) fn closed(services: &Services) -> Result<Arc<dyn Handler>, Unmade> {
+    handler(services, &services.graphql)
 }
 
 /// The handler for development: it tells its schema and brings GraphiQL.
-pub(crate) fn open(services: &Services) -> Result<Arc<dyn Handler>, String> {
-    handler(services, Settings { introspection: true, graphiql: true, ..Settings::default() })
+pub(crate) fn open(services: &Services) -> Result<Arc<dyn Handler>, Unmade> {
+    handler(services, &Settings { introspection: true, graphiql: true, ..services.graphql.clone() })
 }
 
-fn handler(services: &Services, settings: Settings) -> Result<Arc<dyn Handler>, String> {
+fn handler(services: &Services, settings: &Settings) -> Result<Arc<dyn Handler>, Unmade> {
     let backends = Arc::new(Backends::of(services)?);
-    let handler =
-        GraphqlHandler::new(schema(), settings, move |call| Arc::new(Session::new(call, &backends)));
-    Ok(Arc::new(handler))
+    // Who may not ask for the schema must not be told of it by and by.
+    let schema = if settings.introspection { built() } else { built().disable_suggestions() };
+    let open = move |call: &Arc<Call>| Arc::new(Session::new(call, &backends));
+    Ok(Arc::new(GraphqlHandler::new(schema.finish(), settings, open)?))
 }
 
 #[cfg(test)]

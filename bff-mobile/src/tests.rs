@@ -194,7 +194,7 @@ fn without_a_loader_of_restaurants_there_is_no_handler() {
     let (mut services, _) = services();
     services.loaders.clear();
     let why = crate::schema::closed(&services).err().expect("it is refused");
-    assert_eq!(why, "this handler needs a loader `restaurants` under `loaders`");
+    assert_eq!(why.0.0[0].message, "this handler needs a loader `restaurants` under `loaders`");
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn without_a_limit_on_registrations_there_is_no_handler() {
     let (mut services, _) = services();
     services.limits.clear();
     let why = crate::schema::closed(&services).err().expect("it is refused");
-    assert_eq!(why, "this handler needs a limit `registration` under `limits`");
+    assert_eq!(why.0.0[0].message, "this handler needs a limit `registration` under `limits`");
 }
 
 /// The code and message of an only error.

@@ -64,6 +64,8 @@ codes! {
     NotFound = NOT_FOUND "not_found" Client "There is nothing here.";
     /// The path exists, the method does not.
     MethodNotAllowed = METHOD_NOT_ALLOWED "method_not_allowed" Client "This method is not offered here.";
+    /// The client takes no kind of answer that there is.
+    NotAcceptable = NOT_ACCEPTABLE "not_acceptable" Client "There is no answer of a kind that this request accepts.";
     /// The client took too long to send its request.
     RequestTimeout = REQUEST_TIMEOUT "request_timeout" Client "The request took too long to arrive.";
     /// A service says that the state does not allow it.

@@ -13,8 +13,10 @@ use crate::{
     deadline::Deadline,
     downstream::Downstream,
     error::{Code, Error},
+    graphql::Settings,
     identity::Caller,
     loaders::Loader,
+    mistake::{Mistake, Mistakes},
     rate_limit::{Bill, RateLimit},
     routing::{Params, path},
     upstream::Upstream,
@@ -96,7 +98,7 @@ pub(crate) fn late() -> Error {
 }
 
 /// What a handler of one's own may be built from: what the configuration names.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct Services {
     /// The upstreams by name.
     pub upstreams: IndexMap<String, Arc<Upstream>>,
@@ -104,6 +106,19 @@ pub struct Services {
     pub limits: IndexMap<String, Arc<RateLimit>>,
     /// The loaders by name.
     pub loaders: IndexMap<String, Arc<Loader>>,
+    /// What its route says under `graphql`.
+    pub graphql: Settings,
+}
+
+/// Why a handler of one's own was not built.
+#[derive(Debug)]
+pub struct Unmade(pub Mistakes);
+
+/// A sentence for the operator, told where the handler is named.
+impl From<String> for Unmade {
+    fn from(why: String) -> Self {
+        Unmade(Mistakes(vec![Mistake::new("handle", why)]))
+    }
 }
 
 impl Services {
@@ -137,7 +152,10 @@ impl Services {
 }
 
 /// Builds a handler of one's own, again for every configuration that is loaded.
-pub type Make = fn(&Services) -> Result<Arc<dyn Handler>, String>;
+///
+/// # Errors
+/// Mistakes whose paths begin below the route.
+pub type Make = fn(&Services) -> Result<Arc<dyn Handler>, Unmade>;
 
 /// The handlers that a binary brings along, by the name that `handle:` knows them by.
 #[derive(Clone, Default)]

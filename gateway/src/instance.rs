@@ -175,10 +175,11 @@ async fn reload(file: String, mut watch: Watch, gateway: Arc<Gateway>, tls: Live
     }
 }
 
-/// The files that belong to a configuration, those of certificates and of descriptors, and what was in them.
+/// The files that belong to a configuration, those of certificates, descriptors and manifests, and what was in them.
 fn beside(snapshot: &Snapshot) -> impl Iterator<Item = (Vec<PathBuf>, u64)> {
     let certificates = snapshot.tls.iter().flatten().map(|tls| tls.made_of());
-    certificates.chain(snapshot.descriptors.iter().map(|descriptors| descriptors.made_of()))
+    let descriptors = snapshot.descriptors.iter().map(|descriptors| descriptors.made_of());
+    certificates.chain(descriptors).chain(snapshot.graphql.manifests.iter().cloned())
 }
 
 /// The listeners without what can be replaced while they listen: what is in their `tls`, but not whether there is any.

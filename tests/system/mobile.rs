@@ -32,6 +32,11 @@ impl Mobile {
         mobile
     }
 
+    /// The configuration that ships, with this under `graphql:` of its route.
+    pub(crate) async fn offering(graphql: &str) -> Mobile {
+        Mobile::edited(&|yaml| offering(yaml, graphql)).await
+    }
+
     /// A consumer's token with all that a consumer may do.
     pub(crate) fn consumer(&self, sub: &str) -> String {
         self.stubs.token(sub, &["consumer"], "consumers:read orders:read orders:write")
@@ -107,6 +112,11 @@ fn target(query: &str, variables: &Value) -> String {
 
 fn with_token(ask: Ask, token: &str) -> Ask {
     if token.is_empty() { ask } else { ask.token(token) }
+}
+
+/// The configuration with this under `graphql:` of its route.
+pub(crate) fn offering(yaml: &str, graphql: &str) -> String {
+    yaml.replace("    handle: graphql\n", &format!("    handle: graphql\n    graphql: {graphql}\n"))
 }
 
 /// `config/bff-mobile.yaml` with the stubs' addresses in the place of the reference ones.

@@ -10,7 +10,7 @@ const LIST: &str = "{ orders(consumerId: 777) { orderId state orderTotal restaur
 
 /// Consumer 777 with 50 orders over restaurants 901 to 910.
 async fn fifty(restaurant_of: impl Fn(i64) -> i64) -> Mobile {
-    let mobile = Mobile::start().await;
+    let mobile = Mobile::offering("{ max_batch: 10 }").await;
     let menu = json!({"menuItems": [{"id": "1", "name": "Soup", "price": "4.50"}]});
     let restaurant = |id: i64| json!({"id": id, "name": format!("R{id}"), "menu": menu});
     let line = json!([{"menuItemId": "1", "name": "Soup", "price": "4.50", "quantity": 2}]);

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use ftgo::stubs::service::Service;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     harness::JOHN,
@@ -167,8 +167,6 @@ async fn documents_that_ask_for_too_much_are_refused_before_any_service_is_asked
         assert!(told.iter().all(|told| told == " GRAPHQL_VALIDATION_FAILED"), "{answer}: {}", &query[..80]);
         assert!(!told.is_empty() && answer.get("data").is_none(), "{answer}");
     }
-    let batch: Vec<Value> = (0..11).map(|_| json!({ "query": NAME })).collect();
-    mobile.post("", &json!(batch)).send().await.expect(400);
     assert_eq!(mobile.asked(), 0);
     data(&mobile.ask(&mobile.john(), &aliased(30)).await);
     assert_eq!(mobile.counts(Service::Restaurant).total, 1);
@@ -201,6 +199,47 @@ async fn fields_that_failed_are_null_in_their_place() {
         "{\"data\":{\"order\":{\"ticket\":null,\"orderId\":\"99\",\"deliveryInfo\":{\"status\":null,";
     assert!(text.starts_with(begins), "{text}");
     assert!(text.contains("},\"bill\":{\"amount\":\"61.70\"}},\"unknown\":null,\"restaurant\":{"), "{text}");
+}
+
+#[tokio::test]
+async fn who_takes_no_json_is_told_so_before_anything_is_done() {
+    let mobile = Mobile::start().await;
+    let mutation = json!({ "query": "mutation { cancelOrder(input: {orderId: 99}) { orderId } }" });
+    for accept in ["text/html", "application/xml, text/*", "application/json;q=0"] {
+        let refused =
+            mobile.post(&mobile.john(), &mutation).header("accept", accept).send().await.expect(406);
+        assert_eq!(refused.code(), "not_acceptable", "{accept}");
+    }
+    assert_eq!(mobile.asked(), 0);
+    let weighed = "application/json;q=0.5, application/graphql-response+json;q=0.9";
+    let answer =
+        mobile.post("", &json!({ "query": NAME })).header("accept", weighed).send().await.expect(200);
+    assert_eq!(answer.header("content-type"), NEWER);
+}
+
+#[tokio::test]
+async fn what_the_schema_holds_is_not_given_away_by_errors() {
+    let mobile = Mobile::start().await;
+    for query in ["{ restaurnt(restaurantId: 1) { name } }", "{ restaurant(restaurntId: 1) { name } }"] {
+        let told = mobile.ask("", query).await.to_string();
+        assert!(told.contains("Unknown") && !told.contains("Did you mean"), "{told}");
+    }
+    let open = Mobile::offering("{ introspection: true }").await;
+    let told = open.ask("", "{ restaurnt(restaurantId: 1) { name } }").await.to_string();
+    assert!(told.contains("Did you mean"), "{told}");
+    data(&open.ask("", "{ __schema { queryType { name } } }").await);
+}
+
+#[tokio::test]
+async fn batches_are_taken_where_they_are_offered() {
+    let mobile = Mobile::start().await;
+    let batch = |many: usize| json!(vec![json!({ "query": NAME }); many]);
+    mobile.post("", &batch(1)).send().await.expect(400);
+    let mobile = Mobile::offering("{ max_batch: 10 }").await;
+    mobile.post("", &batch(11)).send().await.expect(400);
+    assert_eq!(mobile.asked(), 0);
+    let answers = mobile.post("", &batch(10)).send().await.expect(200).json();
+    assert_eq!(answers.as_array().unwrap().len(), 10);
 }
 
 /// A page of another site can make a browser send these without asking first (CSRF).

@@ -151,7 +151,7 @@ async fn aliases_are_decided_one_by_one() {
 
 #[tokio::test]
 async fn the_operations_of_a_batch_are_decided_one_by_one() {
-    let mobile = Mobile::start().await;
+    let mobile = Mobile::offering("{ max_batch: 10 }").await;
     let batch = json!([
         {"query": "{ order(orderId: 99) { state } }"},
         {"query": "{ order(orderId: 105) { state } }"},

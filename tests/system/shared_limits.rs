@@ -9,7 +9,7 @@ use std::{
 
 use gateway::{
     body::{Body, Request, Response},
-    handler::{Admitted, Answer, Handler, Handlers, Services},
+    handler::{Admitted, Answer, Handler, Handlers, Services, Unmade},
 };
 use tokio::time::sleep;
 
@@ -29,7 +29,7 @@ impl Handler for AtOnce {
     }
 }
 
-fn make(_: &Services) -> Result<Arc<dyn Handler>, String> {
+fn make(_: &Services) -> Result<Arc<dyn Handler>, Unmade> {
     Ok(Arc::new(AtOnce))
 }
 

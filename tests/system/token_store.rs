@@ -9,7 +9,7 @@ use ftgo::stubs::{Stubs, service::Service};
 use futures_util::future::join_all;
 use gateway::{
     body::{Body, Request, Response},
-    handler::{Admitted, Answer, Handler, Handlers, Services},
+    handler::{Admitted, Answer, Handler, Handlers, Services, Unmade},
 };
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -33,7 +33,7 @@ impl Handler for Who {
     }
 }
 
-fn make(_: &Services) -> Result<Arc<dyn Handler>, String> {
+fn make(_: &Services) -> Result<Arc<dyn Handler>, Unmade> {
     Ok(Arc::new(Who))
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::HeaderName;
 use indexmap::IndexMap;
 
-use super::{Config, RouteConfig, browsers::Sets, load::Loaded};
+use super::{Config, RouteConfig, browsers::Sets, graphql::Graphql, load::Loaded};
 use crate::{
     auth::{
         Around, Provider, Rule, Told,
@@ -54,6 +54,8 @@ pub struct Snapshot {
     pub live: IndexMap<Arc<str>, Arc<Live>>,
     /// What routes have open of WebSockets, by their names.
     pub tunnels: IndexMap<Arc<str>, Arc<Tunnels>>,
+    /// What routes of GraphQL keep.
+    pub graphql: Graphql,
     /// What the listeners speak, in their order; none where it is plaintext.
     pub tls: Vec<Option<Arc<Tls>>>,
     /// What browsers are told where no route was found.
@@ -98,6 +100,7 @@ pub fn build(loaded: &mut Loaded, ground: &Ground<'_>) -> Option<Snapshot> {
         descriptors: None,
         live: IndexMap::new(),
         tunnels: IndexMap::new(),
+        graphql: Graphql::default(),
         invalidated: Tags::default(),
         schemas: Schemas::default(),
     };
@@ -128,6 +131,8 @@ pub(super) struct Builder<'a> {
     pub(super) live: IndexMap<Arc<str>, Arc<Live>>,
     /// What has been built of what routes have open of WebSockets.
     pub(super) tunnels: IndexMap<Arc<str>, Arc<Tunnels>>,
+    /// What routes of GraphQL leave for the next configuration.
+    pub(super) graphql: Graphql,
     /// What writes of the route being built make invalid.
     pub(super) invalidated: Tags,
     /// What routes may name for what they take and answer.
@@ -190,6 +195,7 @@ impl Builder<'_> {
             descriptors,
             live: std::mem::take(&mut self.live),
             tunnels: std::mem::take(&mut self.tunnels),
+            graphql: std::mem::take(&mut self.graphql),
             tls,
             browsers,
             has_cors,

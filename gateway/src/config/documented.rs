@@ -19,6 +19,7 @@ use crate::{
     composition::config::{PartConfig, RespondConfig},
     contract::config::{OpenapiConfig, RequestConfig},
     deadline::config::DeadlineConfig,
+    graphql::config::{GraphqlConfig, PersistedConfig, TrustedConfig},
     lifecycle::DeprecatedConfig,
     live::WatchConfig,
     loaders::config::{LoaderCacheConfig, LoaderConfig},
@@ -141,6 +142,9 @@ fn every_key_has_a_row_in_the_readme() {
         missing::<WatchConfig>("`routes[].watch`"),
         missing::<RequestConfig>("`routes[].request`"),
         missing::<OpenapiConfig>("`openapi`"),
+        missing::<GraphqlConfig>("`routes[].graphql`"),
+        missing::<PersistedConfig>("`routes[].graphql.persisted`"),
+        missing::<TrustedConfig>("`routes[].graphql.trusted`"),
     ];
     assert_eq!(missing.concat(), Vec::<String>::new());
 }

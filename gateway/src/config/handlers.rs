@@ -11,7 +11,7 @@ use crate::{
     auth::config::AuthConfig,
     composition::{Part, Service, config::PartConfig},
     guard::Guard,
-    handler::{Handler, InTime, Nothing, Services},
+    handler::{Handler, InTime, Nothing, Services, Unmade},
     mistake::{Mistake, below, nearest},
     overload::Shares,
     proxy::{
@@ -91,6 +91,7 @@ impl Builder<'_> {
     ) -> Option<Arc<dyn Handler>> {
         self.check_cache(typed, at);
         self.check_invalidates(typed, at);
+        self.check_graphql(typed, at);
         if typed.respond.is_some()
             && typed.compose.is_none()
             && !self.loaded.has_erased(&below(at, "compose"))
@@ -105,7 +106,7 @@ impl Builder<'_> {
                 self.compose(parts, typed, &below(at, "compose"), guard, services)
             }
             (None, None, Some(watch), None) => self.watch(watch, typed, &below(at, "watch"), guard, services),
-            (None, None, None, Some(name)) => self.own(name, typed, &below(at, "handle"), services),
+            (None, None, None, Some(name)) => self.own(name, typed, at, services),
             _ => {
                 self.not_one_handler(typed, at);
                 None
@@ -216,19 +217,29 @@ impl Builder<'_> {
     ) -> Option<Arc<dyn Handler>> {
         let Some(make) = self.ground.handlers.0.get(name) else {
             let message = format!("route `{}`: this binary brings no handler `{name}` along", typed.path);
-            self.mistakes.add(Mistake::new(at, message).one_of(
+            self.mistakes.add(Mistake::new(below(at, "handle"), message).one_of(
                 "handlers",
                 self.ground.handlers.0.keys(),
                 name,
             ));
             return None;
         };
+        let graphql = self.graphql(typed, at);
         // What it needs may be missing only because it was told to be wrong.
         if !self.mistakes.is_empty() || !self.loaded.mistakes.is_empty() {
             return None;
         }
-        let made = make(services).map_err(|why| Mistake::new(at, format!("route `{}`: {why}", typed.path)));
-        self.mistakes.keep(made).map(|handler| Arc::new(InTime(handler)) as Arc<dyn Handler>)
+        match make(&Services { graphql, ..services.clone() }) {
+            Ok(handler) => Some(Arc::new(InTime(handler))),
+            Err(Unmade(mistakes)) => {
+                let of_route = |wrong: Mistake| {
+                    let message = format!("route `{}`: {}", typed.path, wrong.message);
+                    Mistake { at: below(at, &wrong.at), message, ..wrong }
+                };
+                self.mistakes.0.extend(mistakes.0.into_iter().map(of_route));
+                None
+            }
+        }
     }
 
     /// One part, which may be written from members of the parts `others`.

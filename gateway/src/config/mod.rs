@@ -14,6 +14,7 @@ pub mod diagnostics;
 mod documented;
 mod fault;
 mod graph;
+mod graphql;
 mod grpc;
 mod handlers;
 pub mod interpolate;
@@ -38,6 +39,8 @@ mod wrong_configs;
 #[cfg(test)]
 mod wrong_contracts;
 #[cfg(test)]
+mod wrong_graphql;
+#[cfg(test)]
 mod wrong_graphs;
 #[cfg(test)]
 mod wrong_grpc;
@@ -55,6 +58,7 @@ use crate::{
     composition::config::{PartConfig, RespondConfig, Tree},
     contract::config::{OpenapiConfig, RequestConfig},
     deadline::config::DeadlineConfig,
+    graphql::config::GraphqlConfig,
     lifecycle::DeprecatedConfig,
     live::WatchConfig,
     loaders::LoaderConfig,
@@ -229,6 +233,9 @@ pub struct RouteConfig {
     /// The same by other paths, by names such as `v1`.
     #[serde(default)]
     pub versions: IndexMap<String, VersionConfig>,
+    /// What it offers and how much may be asked for, for handlers of GraphQL.
+    #[serde(default)]
+    pub graphql: Option<GraphqlConfig>,
 }
 
 fn methods() -> Vec<String> {

@@ -3,11 +3,16 @@
 //!
 //! Not here: what cannot even be read (`wrong_configs.rs`), graphs of parts (`wrong_graphs.rs`), gRPC (`wrong_grpc.rs`).
 
+use std::sync::Arc;
+
 use super::{
     build::{Ground, build},
     load::load,
 };
-use crate::{handler::Handlers, observability::metrics::Metrics};
+use crate::{
+    handler::{Handlers, Nothing},
+    observability::metrics::Metrics,
+};
 
 const FILE: &str = "config/bff-web.yaml";
 
@@ -31,7 +36,8 @@ pub(super) fn said(yaml: &str) -> String {
 pub(super) fn said_of(file: &str, yaml: &str) -> String {
     crate::auth::install_crypto();
     let mut loaded = load(file, yaml, &|_| None);
-    let (handlers, metrics) = (Handlers::default(), Metrics::default());
+    let (handlers, metrics) =
+        (Handlers::default().with("own", |_| Ok(Arc::new(Nothing))), Metrics::default());
     let built = build(&mut loaded, &Ground { before: None, handlers: &handlers, metrics: &metrics });
     assert_eq!(
         built.is_some(),

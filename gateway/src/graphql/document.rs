@@ -5,21 +5,29 @@
 use std::{borrow::Cow, sync::Arc};
 
 use async_graphql::{
-    Name, ServerError, Variables,
+    Name, Pos, Positioned, ServerError, Value, Variables,
     parser::{
         Error as ParseError, parse_query,
-        types::{DocumentOperations, ExecutableDocument, OperationDefinition, OperationType},
+        types::{
+            Directive, DocumentOperations, ExecutableDocument, InlineFragment, OperationDefinition,
+            OperationType, Selection, SelectionSet,
+        },
     },
 };
 use moka::sync::Cache;
 
-use super::{Limits, Refusal, arrange::Plan, emptied, lenient::Shapes, lexer, limits, variables};
+use super::{
+    Limits, Refusal, arrange::Plan, emptied, freshness::Ages, lenient::Shapes, lexer, limits, variables,
+};
 
 /// A document that was let in.
 pub(super) struct Document {
+    pub(super) text: Arc<str>,
     parsed: ExecutableDocument,
     /// What each operation costs, in their order.
     costs: Vec<u32>,
+    /// For how many seconds the answer to each may be kept, in their order; none where nothing ever is.
+    ages: Vec<Option<u32>>,
     /// The order of the answer's fields, of the only operation. Documents of several are rare, and each of their plans
     /// may be as large as the limits allow: those are made when they are needed.
     plan: Option<Plan>,
@@ -32,6 +40,7 @@ pub(super) struct Documents {
     known: Cache<Arc<str>, Arc<Document>>,
     limits: Limits,
     shapes: Shapes,
+    ages: Ages,
     introspection: bool,
 }
 
@@ -41,38 +50,40 @@ const MOST: u64 = 4 << 20;
 const FIELD: usize = 8;
 
 impl Documents {
-    pub(super) fn new(limits: Limits, shapes: Shapes, introspection: bool) -> Self {
+    pub(super) fn new(limits: Limits, shapes: Shapes, ages: Ages, introspection: bool) -> Self {
         let weight = |text: &Arc<str>, document: &Arc<Document>| {
             u32::try_from(text.len() + FIELD * document.plan.as_ref().map_or(0, Plan::fields))
                 .unwrap_or(u32::MAX)
         };
         let known = Cache::builder().max_capacity(MOST).weigher(weight).build();
-        Documents { known, limits, shapes, introspection }
+        Documents { known, limits, shapes, ages, introspection }
     }
 
-    /// The document of that text.
+    /// The document of that text. Of many who bring it at once one reads it; for the others it takes no longer to wait than it
+    /// would to read it themselves.
     pub(super) fn get(&self, query: &str) -> Result<Arc<Document>, ServerError> {
         if let Some(known) = self.known.get(query) {
             return Ok(known);
         }
-        let document = Arc::new(self.read(query)?);
-        self.known.insert(query.into(), document.clone());
-        Ok(document)
+        lexer::measure(query, &self.limits).map_err(invalid)?; // before anything of its size is made
+        let document = self.known.try_get_with(query.into(), || self.read(query).map(Arc::new));
+        document.map_err(|wrong: Arc<ServerError>| Arc::unwrap_or_clone(wrong))
     }
 
-    fn read(&self, query: &str) -> Result<Document, ServerError> {
+    /// Reads a document that is kept elsewhere.
+    pub(super) fn read(&self, query: &str) -> Result<Document, ServerError> {
         lexer::measure(query, &self.limits).map_err(invalid)?;
         let mut parsed = parse_query(query).map_err(|wrong| unparsed(&wrong))?;
-        limits::check(&parsed, &self.limits).map_err(invalid)?;
+        let costs = limits::costs(&parsed, &self.limits).map_err(invalid)?;
         if !self.introspection && limits::introspects(&parsed) {
             return Err(invalid("Introspection is not offered here."));
         }
-        let costs = limits::costs(&parsed);
         variables::check(&self.shapes, &parsed)?;
         self.shapes.loosen(&mut parsed);
         let plan = (parsed.operations.iter().count() == 1).then(|| Plan::of(&parsed, None));
         let conditional = emptied::conditional(&parsed);
-        Ok(Document { parsed, costs, plan, conditional })
+        let ages = self.ages.of(&self.shapes, &parsed);
+        Ok(Document { text: query.into(), parsed, costs, ages, plan, conditional })
     }
 }
 
@@ -108,6 +119,36 @@ impl Document {
         self.operation(operation_name).map_or(1, |(index, _)| self.costs[index])
     }
 
+    /// The name of its only operation.
+    pub(super) fn only_name(&self) -> Option<&str> {
+        let mut names = self.parsed.operations.iter().map(|(name, _)| name);
+        let only = names.next().flatten()?;
+        names.next().is_none().then_some(only.as_str())
+    }
+
+    /// The names of its operations, as they are executed.
+    pub(super) fn names(&self) -> Vec<Option<String>> {
+        self.parsed.operations.iter().map(|(name, _)| name.map(ToString::to_string)).collect()
+    }
+
+    /// A copy that is as valid as this and asks for nothing: each operation's fields are in a fragment that is skipped.
+    pub(super) fn asking_nothing(&self) -> ExecutableDocument {
+        let mut parsed = self.parsed.clone();
+        match &mut parsed.operations {
+            DocumentOperations::Single(operation) => skip_all(&mut operation.node.selection_set),
+            DocumentOperations::Multiple(all) => {
+                all.values_mut().for_each(|operation| skip_all(&mut operation.node.selection_set));
+            }
+        }
+        parsed
+    }
+
+    /// For how many seconds the answer to the operation may be kept that would be executed.
+    pub(super) fn age(&self, operation_name: Option<&str>) -> Option<u32> {
+        let (index, _) = self.operation(operation_name).filter(|_| !self.ages.is_empty())?;
+        self.ages[index]
+    }
+
     fn operation(&self, name: Option<&str>) -> Option<(usize, &OperationDefinition)> {
         let mut operations = self.parsed.operations.iter().enumerate();
         let of_name =
@@ -115,6 +156,18 @@ impl Document {
         let found = operations.find(|(_, (known, _))| of_name(*known));
         found.map(|(index, (_, operation))| (index, &operation.node))
     }
+}
+
+/// `{ a }` becomes `{ ... @skip(if: true) { a } }`.
+fn skip_all(set: &mut Positioned<SelectionSet>) {
+    fn at<T>(node: T) -> Positioned<T> {
+        Positioned::new(node, Pos::default())
+    }
+    let always = (at(Name::new("if")), at(Value::Boolean(true).into_value()));
+    let skip = Directive { name: at(Name::new("skip")), arguments: vec![always] };
+    let selection_set = std::mem::replace(set, at(SelectionSet::default()));
+    let all = InlineFragment { type_condition: None, directives: vec![at(skip)], selection_set };
+    set.node.items.push(at(Selection::InlineFragment(at(all))));
 }
 
 /// The operation of that name; the only one when none is given.
@@ -164,11 +217,11 @@ mod tests {
     use super::*;
 
     fn documents(introspection: bool) -> Documents {
-        Documents::new(Limits::default(), Shapes::default(), introspection)
+        Documents::new(Limits::default(), Shapes::default(), Ages::default(), introspection)
     }
 
     #[test]
-    fn a_text_is_parsed_once() {
+    fn a_text_is_parsed_once_however_many_bring_it() {
         let documents = documents(true);
         let (first, second) = (documents.get("{ a }").ok().unwrap(), documents.get("{ a }").ok().unwrap());
         assert!(Arc::ptr_eq(&first, &second));

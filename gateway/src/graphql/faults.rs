@@ -4,6 +4,7 @@
 
 use parking_lot::Mutex;
 
+use super::hash::Hash;
 use crate::upstream::Fault;
 
 /// The most faults that a line tells.
@@ -19,6 +20,8 @@ pub(super) struct Faults(Mutex<Noted>);
 struct Noted {
     told: Vec<String>,
     more: bool,
+    /// The first document of the request that is not trusted.
+    untrusted: Option<String>,
 }
 
 impl Faults {
@@ -32,11 +35,21 @@ impl Faults {
         if noted.told.len() < MOST { noted.told.push(text) } else { noted.more = true }
     }
 
-    /// The note; none when no service failed.
+    /// A document was executed that is not trusted. Its text may hold what is nobody's business, so it is told by its hash.
+    pub(super) fn untrusted(&self, text: &str) {
+        self.0.lock().untrusted.get_or_insert_with(|| Hash::of(text).short());
+    }
+
+    /// The note; none when there is nothing to tell.
     pub(super) fn note(&self) -> Option<String> {
         let noted = self.0.lock();
         let more = if noted.more { "; and more" } else { "" };
-        (!noted.told.is_empty()).then(|| format!("missing: {}{more}", noted.told.join("; ")))
+        let missing = (!noted.told.is_empty()).then(|| format!("missing: {}{more}", noted.told.join("; ")));
+        let untrusted = noted.untrusted.as_ref().map(|hash| format!("untrusted document: {hash}"));
+        match (untrusted, missing) {
+            (Some(untrusted), Some(missing)) => Some(format!("{untrusted}; {missing}")),
+            (untrusted, missing) => untrusted.or(missing),
+        }
     }
 }
 

@@ -67,6 +67,11 @@ impl Shapes {
         self.fields.get(ty)?.get(name)
     }
 
+    /// Whether there is such a type with fields.
+    pub(super) fn has(&self, ty: &str) -> bool {
+        self.fields.contains_key(ty)
+    }
+
     pub(super) fn input(&self, ty: &str) -> Option<&Inputs> {
         self.inputs.get(ty)
     }

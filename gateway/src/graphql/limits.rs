@@ -1,14 +1,16 @@
-//! How much a document may ask for: depth, fields, aliases, all counted with fragments spread out.
+//! How much a document may ask for: depth, fields, aliases, directives, all counted with fragments spread out.
 //!
 //! Each fragment is counted once and its count added where it is spread, so that fragments which double one another cost
 //! nothing to refuse. Not here: what a field costs, which the schema knows (`limit_complexity`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use async_graphql::{
-    Name,
-    parser::types::{ExecutableDocument, Selection, SelectionSet},
+    Name, Positioned,
+    parser::types::{Directive, ExecutableDocument, OperationDefinition, Selection, SelectionSet},
 };
+
+use super::config::GraphqlConfig;
 
 /// What one request may ask for.
 #[derive(Debug, Clone)]
@@ -23,58 +25,99 @@ pub struct Limits {
     pub depth: usize,
     /// Fields, all in all.
     pub fields: usize,
+    /// Fields of the operation itself: each is a question of its own to some service.
+    pub root_fields: usize,
     /// Aliases: the way to ask for the same thing many times.
     pub aliases: usize,
+    /// Directives, on whatever they stand.
+    pub directives: usize,
 }
 
-/// Generous to an app's screen and to the introspection of editors, which is 13 deep.
+/// What a parser and walks that recurse take of a thread's stack is bounded by it, so it is not for the configuration.
+const NESTING: usize = 64;
+/// The same of fragments that lead to one another; async-graphql executes no more.
+const SETS: usize = 32;
+
+/// Generous to an app's screen and to the introspection of editors.
 impl Default for Limits {
     fn default() -> Self {
-        Limits { batch: 10, tokens: 2_000, nesting: 64, depth: 15, fields: 500, aliases: 30 }
+        let typed = GraphqlConfig::default();
+        Limits {
+            batch: typed.max_batch as usize,
+            tokens: typed.max_tokens as usize,
+            nesting: NESTING,
+            depth: typed.max_depth as usize,
+            fields: typed.max_fields as usize,
+            root_fields: typed.max_root_fields as usize,
+            aliases: typed.max_aliases as usize,
+            directives: typed.max_directives as usize,
+        }
     }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Count {
     depth: usize,
+    /// Selection sets within selection sets, those of fragments with them: walks recurse into them.
+    sets: usize,
     fields: usize,
+    /// Fields of the set itself, those of its fragments with them.
+    roots: usize,
     aliases: usize,
+    directives: usize,
 }
 
 impl Count {
+    fn directives(directives: &[Positioned<Directive>]) -> Self {
+        Count { directives: directives.len(), ..Count::default() }
+    }
+
     fn and(self, more: Count) -> Count {
         Count {
             depth: self.depth.max(more.depth),
+            sets: self.sets.max(more.sets),
             fields: self.fields.saturating_add(more.fields),
+            roots: self.roots.saturating_add(more.roots),
+            directives: self.directives.saturating_add(more.directives),
             aliases: self.aliases.saturating_add(more.aliases),
         }
     }
 }
 
-/// Whether every operation stays within the limits; else why not.
-pub(super) fn check(document: &ExecutableDocument, limits: &Limits) -> Result<(), &'static str> {
-    let mut counter = Counter { document, counted: HashMap::new() };
-    for (_, operation) in document.operations.iter() {
-        let count = counter.set(&operation.node.selection_set.node)?;
-        let over = [
-            (count.depth > limits.depth, "The query is nested too deep."),
-            (count.fields > limits.fields, "The query asks for too many fields."),
-            (count.aliases > limits.aliases, "The query has too many aliases."),
-        ];
-        if let Some((_, why)) = over.into_iter().find(|(over, _)| *over) {
-            return Err(why);
-        }
-    }
-    Ok(())
+/// What each operation costs, in their order, its fields and its depth with fragments spread out; else which limit is broken.
+pub(super) fn costs(document: &ExecutableDocument, limits: &Limits) -> Result<Vec<u32>, &'static str> {
+    let counter = Counter::of(document)?;
+    let cost = |operation: &OperationDefinition| {
+        let count =
+            counter.set(&operation.selection_set.node).and(Count::directives(&operation.directives)).and(
+                operation
+                    .variable_definitions
+                    .iter()
+                    .map(|one| Count::directives(&one.node.directives))
+                    .sum(),
+            );
+        within(count, limits)?;
+        Ok(u32::try_from(count.fields.saturating_add(count.depth)).unwrap_or(u32::MAX))
+    };
+    document.operations.iter().map(|(_, operation)| cost(&operation.node)).collect()
 }
 
-/// What each operation costs, in their order: its fields and its depth, with fragments spread out.
-pub(super) fn costs(document: &ExecutableDocument) -> Vec<u32> {
-    let mut counter = Counter { document, counted: HashMap::new() };
-    let operations = document.operations.iter();
-    let counts = operations.map(|(_, operation)| counter.set(&operation.node.selection_set.node));
-    let cost = |count: Count| u32::try_from(count.fields.saturating_add(count.depth)).unwrap_or(u32::MAX);
-    counts.map(|count| count.map_or(1, cost)).collect()
+fn within(count: Count, limits: &Limits) -> Result<(), &'static str> {
+    let over = [
+        (count.depth > limits.depth, "The query is nested too deep."),
+        (count.fields > limits.fields, "The query asks for too many fields."),
+        (count.roots > limits.root_fields, "The query asks for too many things at once."),
+        (count.aliases > limits.aliases, "The query has too many aliases."),
+        (count.directives > limits.directives, "The query has too many directives."),
+        (count.sets > SETS, "The query is nested too deep."),
+    ];
+    over.into_iter().find(|(over, _)| *over).map_or(Ok(()), |(_, why)| Err(why))
+}
+
+impl std::iter::Sum for Count {
+    fn sum<I: Iterator<Item = Count>>(counts: I) -> Count {
+        counts.fold(Count::default(), Count::and)
+    }
 }
 
 /// Whether a document asks what the schema is.
@@ -92,45 +135,84 @@ fn names_schema(set: &SelectionSet) -> bool {
     })
 }
 
+/// Counts of fragments, each made once, when those of the fragments that it spreads are there.
 struct Counter<'a> {
-    document: &'a ExecutableDocument,
-    /// None while a fragment is being counted: meeting it again means it holds itself.
-    counted: HashMap<&'a Name, Option<Count>>,
+    counted: HashMap<&'a Name, Count>,
 }
 
 impl<'a> Counter<'a> {
-    fn set(&mut self, set: &'a SelectionSet) -> Result<Count, &'static str> {
-        let mut sum = Count::default();
-        for item in &set.items {
-            sum = sum.and(self.item(&item.node)?);
+    /// Walks from fragment to fragment without recursing: however many lead to one another, no stack grows.
+    fn of(document: &'a ExecutableDocument) -> Result<Self, &'static str> {
+        let mut counter = Counter { counted: HashMap::with_capacity(document.fragments.len()) };
+        let (mut open, mut entered) = (Vec::new(), HashSet::new());
+        for name in document.fragments.keys() {
+            open.push(name);
+            while let Some(&name) = open.last() {
+                let fragment = document.fragments.get(name).filter(|_| !counter.counted.contains_key(name));
+                // An unknown fragment is the validation's to tell.
+                let Some(fragment) = fragment else {
+                    open.pop();
+                    continue;
+                };
+                let set = &fragment.node.selection_set.node;
+                if !entered.insert(name) {
+                    // All that it spreads is counted, or it was met again below itself.
+                    let mut missing = false;
+                    spreads(set, &mut |spread| {
+                        missing |=
+                            document.fragments.contains_key(spread) && !counter.counted.contains_key(spread);
+                    });
+                    if missing {
+                        return Err("A fragment must not spread itself.");
+                    }
+                    let count = counter.set(set).and(Count::directives(&fragment.node.directives));
+                    counter.counted.insert(name, count);
+                    open.pop();
+                    continue;
+                }
+                spreads(set, &mut |spread| {
+                    open.extend((!counter.counted.contains_key(spread)).then_some(spread))
+                });
+            }
         }
-        Ok(sum)
+        Ok(counter)
     }
 
-    fn item(&mut self, item: &'a Selection) -> Result<Count, &'static str> {
+    fn set(&self, set: &SelectionSet) -> Count {
+        let sum: Count = set.items.iter().map(|item| self.item(&item.node)).sum();
+        Count { sets: sum.sets + 1, ..sum }
+    }
+
+    /// Recurses into brackets, which were counted before they were parsed.
+    fn item(&self, item: &Selection) -> Count {
+        let directives = Count::directives(item.directives());
         match item {
             Selection::Field(field) => {
-                let below = self.set(&field.node.selection_set.node)?;
+                let below = self.set(&field.node.selection_set.node);
                 let aliases = usize::from(field.node.alias.is_some());
-                Ok(Count { depth: below.depth + 1, ..below.and(Count { depth: 0, fields: 1, aliases }) })
+                let count = below.and(Count { fields: 1, aliases, ..directives });
+                Count { depth: below.depth + 1, roots: 1, ..count }
             }
-            Selection::InlineFragment(inline) => self.set(&inline.node.selection_set.node),
-            Selection::FragmentSpread(spread) => self.fragment(&spread.node.fragment_name.node),
+            Selection::InlineFragment(inline) => self.set(&inline.node.selection_set.node).and(directives),
+            Selection::FragmentSpread(spread) => {
+                // An unknown fragment is the validation's to tell. Until then it counts, so that fragments which double one
+                // another have something to double.
+                let unknown = Count { fields: 1, ..Count::default() };
+                let counted = self.counted.get(&spread.node.fragment_name.node).copied();
+                counted.unwrap_or(unknown).and(directives)
+            }
         }
     }
+}
 
-    fn fragment(&mut self, name: &'a Name) -> Result<Count, &'static str> {
-        match self.counted.get(name) {
-            Some(Some(count)) => return Ok(*count),
-            Some(None) => return Err("A fragment must not spread itself."),
-            None => {}
+/// The fragments that a set spreads, at any depth of its own brackets.
+fn spreads<'a>(set: &'a SelectionSet, found: &mut dyn FnMut(&'a Name)) {
+    for item in &set.items {
+        match &item.node {
+            Selection::Field(field) => spreads(&field.node.selection_set.node, found),
+            Selection::InlineFragment(inline) => spreads(&inline.node.selection_set.node, found),
+            Selection::FragmentSpread(spread) => found(&spread.node.fragment_name.node),
         }
-        // An unknown fragment is the validation's to tell.
-        let Some(fragment) = self.document.fragments.get(name) else { return Ok(Count::default()) };
-        self.counted.insert(name, None);
-        let count = self.set(&fragment.node.selection_set.node)?;
-        self.counted.insert(name, Some(count));
-        Ok(count)
     }
 }
 
@@ -143,7 +225,7 @@ mod tests {
     use super::*;
 
     fn verdict(query: &str, limits: &Limits) -> Result<(), &'static str> {
-        check(&parse_query(query).unwrap(), limits)
+        costs(&parse_query(query).unwrap(), limits).map(drop)
     }
 
     #[test]
@@ -158,7 +240,7 @@ mod tests {
 
     #[test]
     fn an_operation_costs_its_fields_and_its_depth() {
-        let costs = |query: &str| costs(&parse_query(query).unwrap());
+        let costs = |query: &str| costs(&parse_query(query).unwrap(), &Limits::default()).unwrap();
         assert_eq!(costs("{ a }"), [2]);
         assert_eq!(costs("{ a { ...F } } fragment F on T { b { c } ... on T { d } }"), [4 + 3]);
         let mut several = costs("query A { a } query B { b { c } }");
@@ -173,15 +255,35 @@ mod tests {
             let next = n + 1;
             write!(query, "fragment F{n} on T {{ a: x {{ ...F{next} }} b: x {{ ...F{next} }} }} ").unwrap();
         }
-        query.push_str("fragment F60 on T { x }");
         let deep = Limits { depth: 1_000, ..Limits::default() };
-        assert_eq!(verdict(&query, &deep), Err("The query asks for too many fields."));
+        for last in ["fragment F60 on T { x }", ""] {
+            assert_eq!(verdict(&format!("{query}{last}"), &deep), Err("The query asks for too many fields."));
+        }
     }
 
     #[test]
     fn a_fragment_that_holds_itself_is_refused() {
         let query = "{ ...A } fragment A on T { a { ...B } } fragment B on T { ...A }";
         assert_eq!(verdict(query, &Limits::default()), Err("A fragment must not spread itself."));
+    }
+
+    #[test]
+    fn what_is_asked_for_side_by_side_and_directives_are_counted_through_fragments() {
+        let query = "query($a: B @x) @x { a @x ...F @x ... @x { b } } fragment F on Query @x { c { d } }";
+        let tight = Limits { root_fields: 3, directives: 6, ..Limits::default() };
+        assert_eq!(verdict(query, &tight), Ok(()));
+        assert!(verdict(query, &Limits { root_fields: 2, ..tight }).is_err());
+        assert!(verdict(query, &Limits { directives: 5, ..tight }).is_err());
+    }
+
+    #[test]
+    fn a_chain_of_fragments_takes_no_stack() {
+        let mut query = "{ ...F0 } ".to_owned();
+        for n in 0..20_000 {
+            write!(query, "fragment F{n} on T {{ ...F{} }} ", n + 1).unwrap();
+        }
+        query.push_str("fragment F20000 on T { x }");
+        assert_eq!(verdict(&query, &Limits::default()), Err("The query is nested too deep."));
     }
 
     #[test]

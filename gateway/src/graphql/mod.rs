@@ -1,30 +1,44 @@
 //! GraphQL over HTTP: requests are read, bounded, parsed once and executed by a typed schema; answers are negotiated.
 //!
-//! `read -> measure -> parse (cached) -> limits -> execute -> arrange -> classify errors -> render`. Whatever costs
-//! more the larger a document is comes behind a limit on its size.
+//! `read -> look up (hash, id) -> measure -> parse (cached) -> limits -> execute -> arrange -> classify errors -> render`.
+//! Whatever costs more the larger a document is comes behind a limit on its size.
 //!
 //! Not here: what the schema says, who may see what, which services are asked. That is the business of whoever brings it.
 
 mod arrange;
+mod compress;
+pub mod config;
 mod document;
 mod emptied;
 mod failure;
 mod faults;
+mod freshness;
 mod graphiql;
 mod handler;
+mod hash;
 mod lenient;
 mod lexer;
 mod limits;
 mod loader;
+mod lookup;
+mod manifest;
+pub(crate) mod metrics;
+mod persisted;
 mod read;
 mod refusal;
 mod render;
+mod settings;
+mod trusted;
 mod turn;
 mod variables;
 
+pub(crate) use self::settings::Around;
 pub use self::{
-    handler::{Call, GraphqlHandler, Settings},
+    handler::{Call, GraphqlHandler},
     limits::Limits,
     loader::{Answers, Loader, Source},
+    metrics::GraphqlMetrics,
+    persisted::Persisted,
     refusal::Refusal,
+    settings::{Manifests, Settings},
 };

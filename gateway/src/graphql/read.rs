@@ -29,8 +29,17 @@ pub(super) struct Asked {
     pub(super) query: Option<String>,
     pub(super) operation_name: Option<String>,
     pub(super) variables: Variables,
-    /// Whether the query is named by its hash.
-    by_hash: bool,
+    /// What else names the document.
+    pub(super) reference: Option<Reference>,
+}
+
+/// What names a document besides its text.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Reference {
+    /// `extensions.persistedQuery.sha256Hash`, of the version that is known here.
+    Hash(Option<String>),
+    /// `documentId`, or `id` as Relay's clients say.
+    Id(String),
 }
 
 /// The same as it was sent: nothing is built of what is not asked for, nor of what has not been measured.
@@ -45,11 +54,46 @@ struct Sent<'a> {
     variables: Option<&'a RawValue>,
     #[serde(default)]
     extensions: Option<SentExtensions>,
+    #[serde(default)]
+    document_id: Option<Id>,
+    #[serde(default)]
+    id: Option<Id>,
+}
+
+/// An id if it is a text; whatever else clients send under that name means nothing here.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Id {
+    Text(String),
+    Other(IgnoredAny),
+}
+
+impl Id {
+    fn text(self) -> Option<String> {
+        match self {
+            Id::Text(text) => Some(text).filter(|text| !text.is_empty()),
+            Id::Other(_) => None,
+        }
+    }
 }
 
 /// The one extension that says anything here, if it is there.
-struct SentExtensions {
-    by_hash: bool,
+struct SentExtensions(Option<PersistedQuery>);
+
+/// Apollo's protocol of automatic persisted queries.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PersistedQuery {
+    #[serde(default)]
+    version: u64,
+    #[serde(default)]
+    sha256_hash: Option<String>,
+}
+
+impl PersistedQuery {
+    fn reference(self) -> Reference {
+        Reference::Hash(self.sha256_hash.filter(|_| self.version == 1))
+    }
 }
 
 impl<'de> Deserialize<'de> for SentExtensions {
@@ -63,11 +107,15 @@ impl<'de> Deserialize<'de> for SentExtensions {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SentExtensions, A::Error> {
-                let mut by_hash = false;
-                while let Some((key, IgnoredAny)) = map.next_entry::<Cow<'de, str>, _>()? {
-                    by_hash |= key == "persistedQuery";
+                let mut persisted = None;
+                while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+                    if key == "persistedQuery" {
+                        persisted = map.next_value()?;
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
                 }
-                Ok(SentExtensions { by_hash })
+                Ok(SentExtensions(persisted))
             }
         }
         deserializer.deserialize_map(Keys)
@@ -130,12 +178,46 @@ impl<'de> Visitor<'de> for Count<'_> {
     }
 }
 
+/// Reads so many requests; none where there are more, of which nothing is kept.
+struct AtMost(usize);
+
+impl<'de> DeserializeSeed<'de> for AtMost {
+    type Value = Option<Vec<Sent<'de>>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for AtMost {
+    type Value = Option<Vec<Sent<'de>>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut all = Vec::new();
+        while all.len() < self.0 {
+            match seq.next_element()? {
+                Some(sent) => all.push(sent),
+                None => return Ok(Some(all)),
+            }
+        }
+        let over = seq.next_element::<IgnoredAny>()?.is_some();
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok((!over).then_some(all))
+    }
+}
+
 impl Sent<'_> {
     fn asked(self, wrong: &'static str) -> Result<Asked, Refusal> {
         let variables =
             self.variables.map_or_else(|| Ok(Variables::default()), |sent| variables(sent, wrong))?;
-        let by_hash = self.extensions.is_some_and(|sent| sent.by_hash);
-        Ok(Asked { query: self.query, operation_name: self.operation_name, variables, by_hash })
+        let hash = self.extensions.and_then(|sent| sent.0).map(PersistedQuery::reference);
+        let id = || self.document_id.and_then(Id::text).or_else(|| self.id.and_then(Id::text));
+        let reference = hash.or_else(|| id().map(Reference::Id));
+        Ok(Asked { query: self.query, operation_name: self.operation_name, variables, reference })
     }
 }
 
@@ -169,17 +251,21 @@ impl From<Refusal> for Unread {
 }
 
 impl Asked {
-    /// The document's text.
-    pub(super) fn text(&self) -> Result<&str, Refusal> {
-        if let Some(query) = self.query.as_deref().filter(|query| !query.is_empty()) {
-            return Ok(query);
-        }
-        Err(if self.by_hash {
+    /// The document's text, if it was sent.
+    pub(super) fn sent_text(&self) -> Option<&str> {
+        self.query.as_deref().filter(|query| !query.is_empty())
+    }
+
+    /// Why it means nothing where documents are known by their texts only.
+    pub(super) fn without_text(&self) -> Refusal {
+        match self.reference {
             // The word by which clients know to send the text instead.
-            Refusal { code: "PERSISTED_QUERY_NOT_SUPPORTED", message: "PersistedQueryNotSupported".into() }
-        } else {
-            Refusal::bad_input("The request has no `query`.")
-        })
+            Some(Reference::Hash(_)) => Refusal {
+                code: "PERSISTED_QUERY_NOT_SUPPORTED",
+                message: "PersistedQueryNotSupported".into(),
+            },
+            _ => Refusal::bad_input("The request has no `query`."),
+        }
     }
 }
 
@@ -219,15 +305,20 @@ fn of_body(error: &BodyError) -> Error {
     }
 }
 
-/// Nothing but JSON: a page elsewhere can make a browser post other kinds without asking (CSRF).
+/// Nothing but JSON, and that in UTF-8 (RFC 8259, section 8.1): a page elsewhere can make a browser post other kinds without asking (CSRF).
 fn is_json(headers: &HeaderMap) -> bool {
     let typed = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = typed.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
+    let mut parts = typed.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
+    let other_charset = |part: &str| {
+        let (name, value) = part.split_once('=').unwrap_or((part, "utf-8"));
+        name.eq_ignore_ascii_case("charset") && !value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+    };
+    essence.eq_ignore_ascii_case("application/json") && !parts.any(other_charset)
 }
 
 fn of_query(query: &str) -> Result<Asked, Refusal> {
-    const READ: [&str; 4] = ["query", "operationName", "variables", "extensions"];
+    const READ: [&str; 6] = ["query", "operationName", "variables", "extensions", "documentId", "id"];
     let mut asked = Asked::default();
     let mut seen = Vec::new();
     for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
@@ -246,7 +337,11 @@ fn of_query(query: &str) -> Result<Asked, Refusal> {
             "extensions" => {
                 let text = decoded(value)?;
                 let sent: Option<Option<SentExtensions>> = json(&text)?;
-                asked.by_hash = sent.flatten().is_some_and(|sent| sent.by_hash);
+                let hash = sent.flatten().and_then(|sent| sent.0).map(PersistedQuery::reference);
+                asked.reference = hash.or(asked.reference);
+            }
+            "documentId" | "id" if !value.is_empty() && asked.reference.is_none() => {
+                asked.reference = Some(Reference::Id(decoded(value)?));
             }
             _ => {}
         }
@@ -277,10 +372,14 @@ fn of_body_text(body: &[u8], most: usize) -> Result<Batch, Refusal> {
         let sent: Sent<'_> = serde_json::from_slice(body).map_err(wrong)?;
         return Ok(Batch::One(Box::new(sent.asked(NO_REQUEST)?)));
     }
-    let all: Vec<Sent<'_>> = serde_json::from_slice(body).map_err(wrong)?;
-    if all.is_empty() || all.len() > most {
-        return Err(Refusal::bad_input(format!("A batch holds 1 to {most} requests.")));
+    if most == 0 {
+        return Err(Refusal::bad_input("Batches are not offered here."));
     }
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let all = AtMost(most).deserialize(&mut json).and_then(|all| json.end().map(|()| all)).map_err(wrong)?;
+    let Some(all) = all.filter(|all| !all.is_empty()) else {
+        return Err(Refusal::bad_input(format!("A batch holds 1 to {most} requests.")));
+    };
     let all = all.into_iter().map(|sent| sent.asked(NO_REQUEST));
     Ok(Batch::Many(all.collect::<Result<_, _>>()?))
 }
@@ -300,7 +399,7 @@ mod tests {
         let uri = "/graphql?query=query+A(%24a:Int){a}&operationName=A&variables=%7B%22a%22:1%7D&extensions=";
         let mut request = http::Request::get(uri).body(Body::Empty).unwrap();
         let Batch::One(asked) = read(&mut request, 1).await.unwrap() else { panic!("one") };
-        assert_eq!(asked.text().unwrap(), "query A($a:Int){a}");
+        assert_eq!(asked.sent_text(), Some("query A($a:Int){a}"));
         assert_eq!(asked.operation_name.as_deref(), Some("A"));
         assert_eq!(asked.variables.len(), 1);
     }
@@ -341,17 +440,70 @@ mod tests {
         assert!(matches!(read(&mut put, 1).await, Err(Unread::Http(e)) if e.status() == 405));
     }
 
+    #[tokio::test]
+    async fn json_in_another_charset_is_refused() {
+        let body = r#"{"query":"{a}"}"#;
+        for utf_8 in ["application/json;charset=UTF-8", "Application/JSON; charset=\"utf-8\"; x=y"] {
+            assert!(post(utf_8, body).await.is_ok(), "{utf_8}");
+        }
+        let utf_16 = post("application/json; charset=utf-16", body).await;
+        assert!(matches!(utf_16, Err(Unread::Http(e)) if e.status() == 415));
+    }
+
+    fn only(body: &str) -> Asked {
+        let Ok(Batch::One(asked)) = of_body_text(body.as_bytes(), 0) else { panic!("{body}") };
+        *asked
+    }
+
+    #[test]
+    fn documents_are_named_by_their_hash_or_by_an_id() {
+        let hash = |hash: &str| Some(Reference::Hash(Some(hash.to_owned())));
+        let id = |id: &str| Some(Reference::Id(id.to_owned()));
+        for (body, expected) in [
+            (r#"{"extensions":{"o":[1,{}],"persistedQuery":{"version":1,"sha256Hash":"ab"}}}"#, hash("ab")),
+            (
+                r#"{"extensions":{"persistedQuery":{"version":2,"sha256Hash":"ab"}}}"#,
+                Some(Reference::Hash(None)),
+            ),
+            (r#"{"extensions":{"persistedQuery":{"version":1}}}"#, Some(Reference::Hash(None))),
+            (r#"{"extensions":{"persistedQuery":null}}"#, None),
+            (r#"{"documentId":"sha256:ab"}"#, id("sha256:ab")),
+            (r#"{"id":"ab"}"#, id("ab")),
+            (r#"{"documentId":"ab","id":"cd"}"#, id("ab")),
+            (r#"{"id":5,"documentId":null}"#, None),
+        ] {
+            assert_eq!(only(body).reference, expected, "{body}");
+        }
+        let of = |query: &str| of_query(query).unwrap().reference;
+        assert_eq!(
+            of("extensions=%7B%22persistedQuery%22:%7B%22version%22:1,%22sha256Hash%22:%22ab%22%7D%7D"),
+            hash("ab")
+        );
+        assert_eq!((of("documentId=ab"), of("id=ab&documentId=")), (id("ab"), id("ab")));
+        assert!(of_query("documentId=a&documentId=b").is_err());
+    }
+
     #[test]
     fn a_query_sent_by_its_hash_alone_is_told_so() {
-        let sent = br#"{"extensions":{"other":[1,{}],"persistedQuery":{"version":1}}}"#;
-        let Ok(Batch::One(asked)) = of_body_text(sent, 1) else { panic!("one") };
-        assert_eq!(asked.text().unwrap_err().code, "PERSISTED_QUERY_NOT_SUPPORTED");
-        let asked = of_query("extensions=%7B%22persistedQuery%22:%7B%7D%7D").unwrap();
-        assert_eq!(asked.text().unwrap_err().code, "PERSISTED_QUERY_NOT_SUPPORTED");
+        let asked = only(r#"{"extensions":{"persistedQuery":{"version":1}}}"#);
+        assert_eq!(asked.without_text().code, "PERSISTED_QUERY_NOT_SUPPORTED");
+        assert_eq!(only(r#"{"id":"ab"}"#).without_text().code, "BAD_USER_INPUT");
         for wrong in [&br#"{"extensions":[]}"#[..], br#"{"extensions":5}"#] {
             assert!(of_body_text(wrong, 1).is_err());
         }
         assert!(of_query("extensions=null").is_ok() && of_query("extensions=%5B%5D").is_err());
+    }
+
+    #[test]
+    fn batches_are_taken_where_they_are_offered() {
+        let batch = |many: usize| format!("[{}]", vec![r#"{"query":"{a}"}"#; many].join(","));
+        let told = |many, most| of_body_text(batch(many).as_bytes(), most).map_err(|refusal| refusal.message);
+        assert!(matches!(told(2, 2), Ok(Batch::Many(all)) if all.len() == 2));
+        assert_eq!(told(1, 0).unwrap_err(), "Batches are not offered here.");
+        for many in [0, 3, 10_000] {
+            assert_eq!(told(many, 2).unwrap_err(), "A batch holds 1 to 2 requests.");
+        }
+        assert!(of_body_text(br#"[{"query":"{a}"}] x"#, 2).is_err());
     }
 
     #[test]

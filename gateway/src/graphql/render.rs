@@ -6,8 +6,12 @@ use async_graphql::{Response as Executed, ServerError, Value};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-use super::{Refusal, failure::before_execution};
-use crate::body::{Body, Response};
+use super::{Refusal, compress, config::Coding, failure::before_execution, hash::Hash};
+use crate::{
+    body::{Body, Response},
+    cache::conditional::{self, Portion},
+    error::{Code, Error},
+};
 
 /// The media type that the client asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,16 +23,32 @@ pub(super) enum Media {
 }
 
 impl Media {
-    /// What `Accept` prefers; the order in it counts, its weights only when they are zero.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        let mut offers = accepted(headers);
-        let first = offers.find(|name| {
-            matches!(
-                *name,
-                "application/json" | "application/graphql-response+json" | "*/*" | "application/*"
-            )
-        });
-        if first == Some("application/graphql-response+json") { Media::GraphqlResponse } else { Media::Json }
+    /// What `Accept` prefers (RFC 9110 section 12.5.1): the greatest weight, of several the first. Where both are as welcome
+    /// it is `application/json`, which everybody reads.
+    ///
+    /// # Errors
+    /// [`Code::NotAcceptable`] when it takes neither. Nothing must be executed then.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Error> {
+        let (mut best, mut asked) = (None, false);
+        for (name, weight) in accepted(headers) {
+            asked = true;
+            let media = match name {
+                name if name.eq_ignore_ascii_case("application/graphql-response+json") => {
+                    Media::GraphqlResponse
+                }
+                "*/*" | "application/*" => Media::Json,
+                name if name.eq_ignore_ascii_case("application/json") => Media::Json,
+                _ => continue,
+            };
+            if weight > best.map_or(0, |(_, weight)| weight) {
+                best = Some((media, weight));
+            }
+        }
+        match best {
+            Some((media, _)) => Ok(media),
+            None if !asked => Ok(Media::Json),
+            None => Err(Error::new(Code::NotAcceptable, "Accept takes no JSON")),
+        }
     }
 
     fn value(self) -> HeaderValue {
@@ -41,17 +61,24 @@ impl Media {
 
 /// Whether a browser asks for a page.
 pub(super) fn wants_page(headers: &HeaderMap) -> bool {
-    accepted(headers).any(|name| name == "text/html")
+    accepted(headers).any(|(name, weight)| name == "text/html" && weight > 0)
 }
 
-fn accepted(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+/// The media ranges of `Accept` with their weights in thousandths. Other parameters say nothing here.
+fn accepted(headers: &HeaderMap) -> impl Iterator<Item = (&str, u16)> {
     let fields = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     fields.flat_map(|field| field.split(',')).filter_map(|offer| {
         let mut parts = offer.split(';').map(str::trim);
-        let name = parts.next()?;
-        let refused = parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
-        (!refused).then_some(name)
+        let name = parts.next().filter(|name| !name.is_empty())?;
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+        Some((name, weight.map_or(1_000, thousandths)))
     })
+}
+
+/// `0.85` into 850; what is no weight counts as 1.
+fn thousandths(weight: &str) -> u16 {
+    let read = weight.parse::<f32>().ok().filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(1.0);
+    (read * 1_000.0) as u16
 }
 
 #[derive(Serialize)]
@@ -69,32 +96,87 @@ impl<'a> Rendered<'a> {
     }
 }
 
-/// The answer to one request.
-pub(super) fn one(executed: &Executed, media: Media) -> Response {
-    let failed = media == Media::GraphqlResponse && before_execution(executed);
+/// Whom an answer goes to.
+pub(super) struct To<'a> {
+    pub(super) media: Media,
+    pub(super) coding: Coding,
+    /// The request's.
+    pub(super) headers: &'a HeaderMap,
+}
+
+/// For how long an answer may be kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Keep {
+    pub(super) seconds: u32,
+    /// By the client only.
+    pub(super) private: bool,
+}
+
+/// The answer to one request. One with errors is not kept, whatever `keep` says.
+pub(super) fn one(executed: &Executed, to: &To<'_>, keep: Option<Keep>) -> Response {
+    let failed = to.media == Media::GraphqlResponse && before_execution(executed);
     let status = if failed { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    respond(status, media, &Rendered::of(executed))
+    respond(status, to, keep.filter(|_| executed.errors.is_empty()), &Rendered::of(executed))
 }
 
 /// The answers to a batch, in its order.
-pub(super) fn many(executed: &[Executed], media: Media) -> Response {
-    respond(StatusCode::OK, media, &executed.iter().map(Rendered::of).collect::<Vec<_>>())
+pub(super) fn many(executed: &[Executed], to: &To<'_>) -> Response {
+    respond(StatusCode::OK, to, None, &executed.iter().map(Rendered::of).collect::<Vec<_>>())
 }
 
 /// The answer to what is no GraphQL request.
-pub(super) fn unread(refusal: Refusal, media: Media, request_id: &str) -> Response {
+pub(super) fn unread(refusal: Refusal, to: &To<'_>, request_id: &str) -> Response {
     let mut executed = Executed::from_errors(vec![refusal.into_server_error()]);
     super::failure::classify(&mut executed, "", request_id);
-    respond(StatusCode::BAD_REQUEST, media, &Rendered::of(&executed))
+    respond(StatusCode::BAD_REQUEST, to, None, &Rendered::of(&executed))
 }
 
-fn respond(status: StatusCode, media: Media, body: &impl Serialize) -> Response {
+fn respond(status: StatusCode, to: &To<'_>, keep: Option<Keep>, body: &impl Serialize) -> Response {
     let json = serde_json::to_vec(body).expect("values of GraphQL are JSON");
-    let mut response = Response::new(Body::full(json));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, media.value());
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, to.media.value());
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let mut response = match keep {
+        None => coded(json, &mut headers, to),
+        Some(keep) => kept(json, keep, &mut headers, to),
+    };
+    if response.status() == StatusCode::OK {
+        *response.status_mut() = status;
+    }
+    *response.headers_mut() = headers;
+    response
+}
+
+/// In the content coding that the client takes.
+fn coded(json: Vec<u8>, headers: &mut HeaderMap, to: &To<'_>) -> Response {
+    if to.coding == Coding::None {
+        return Response::new(Body::full(json));
+    }
+    headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
+    match compress::gzip(&json, to.headers) {
+        None => Response::new(Body::full(json)),
+        Some(gzip) => {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            Response::new(Body::full(gzip))
+        }
+    }
+}
+
+/// With a tag to ask by whether it has changed. The tag is weak: it is that of every coding (RFC 9110, section 8.8.3).
+fn kept(json: Vec<u8>, keep: Keep, headers: &mut HeaderMap, to: &To<'_>) -> Response {
+    let whose = if keep.private { "private" } else { "public" };
+    let directives = format!("{whose}, max-age={}", keep.seconds);
+    let tag = format!("W/\"{}\"", Hash::of_bytes(&json).short());
+    for (name, value) in [(header::CACHE_CONTROL, directives), (header::ETAG, tag)] {
+        headers.insert(name, HeaderValue::try_from(value).expect("letters, digits and signs"));
+    }
+    headers.insert(header::VARY, HeaderValue::from_static("accept, authorization"));
+    let portion = conditional::portion(to.headers, StatusCode::OK, headers, None);
+    if portion == Portion::Whole {
+        return coded(json, headers, to);
+    }
+    let mut response = Response::new(Body::Empty);
+    conditional::reshape(&portion, response.status_mut(), headers, 0);
     response
 }
 
@@ -103,14 +185,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newer_media_type_is_for_those_who_ask_for_it_first() {
+    fn the_media_type_is_the_one_that_weighs_most() {
         let of = |accept: &'static str| {
-            Media::of(&HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]))
+            Media::of(&HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))])).ok()
         };
-        assert_eq!(Media::of(&HeaderMap::new()), Media::Json);
-        assert_eq!(of("*/*"), Media::Json);
-        assert_eq!(of("application/json"), Media::Json);
-        assert_eq!(of("application/graphql-response+json, application/json;q=0.9"), Media::GraphqlResponse);
-        assert_eq!(of("application/graphql-response+json;q=0, application/json"), Media::Json);
+        assert_eq!(Media::of(&HeaderMap::new()).ok(), Some(Media::Json));
+        for json in [
+            "",
+            "*/*",
+            "application/*",
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "application/json, application/graphql-response+json",
+            "application/graphql-response+json;q=0, application/json",
+            "application/graphql-response+json;q=0.5, application/json;q=0.9",
+            "text/html, application/xhtml+xml, */*;q=0.8",
+        ] {
+            assert_eq!(of(json), Some(Media::Json), "{json}");
+        }
+        for newer in [
+            "application/graphql-response+json",
+            "application/graphql-response+json, application/json;q=0.9",
+            "application/json;q=0.9, application/graphql-response+json",
+            "application/graphql-response+json;charset=utf-8, */*",
+        ] {
+            assert_eq!(of(newer), Some(Media::GraphqlResponse), "{newer}");
+        }
+        for neither in ["text/html", "application/xml, text/*", "application/json;q=0", "*/*; q=0.000"] {
+            assert_eq!(of(neither), None, "{neither}");
+        }
     }
 }

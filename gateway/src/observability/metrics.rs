@@ -27,6 +27,7 @@ use super::{endpoints, handshakes::Handshakes};
 use crate::{
     cache::{self, CacheMetrics, InvalidationMetrics, StoreMetrics, metrics::AllCaches},
     composition::write::{self, WriteMetrics},
+    graphql::{self, GraphqlMetrics},
     histogram::Histogram,
     live::{self, LiveMetrics},
     loaders::{self, LoaderMetrics},
@@ -87,6 +88,7 @@ struct All {
     tunnels: Mutex<HashMap<String, Arc<TunnelMetrics>>>,
     writes: Mutex<HashMap<String, Arc<WriteMetrics>>>,
     deprecated: Mutex<HashMap<String, Counter>>,
+    graphql: Mutex<HashMap<String, Arc<GraphqlMetrics>>>,
     /// Told while there is one.
     redis: Mutex<Weak<RedisMetrics>>,
     lost_log_batches: Mutex<Counter>,
@@ -171,6 +173,12 @@ impl Metrics {
         self.0.deprecated.lock().entry(name.to_owned()).or_default().clone()
     }
 
+    /// The counters of the route of GraphQL that has this path.
+    #[must_use]
+    pub fn graphql(&self, path: &str) -> Arc<GraphqlMetrics> {
+        self.0.graphql.lock().entry(path.to_owned()).or_default().clone()
+    }
+
     /// How Redis is.
     #[must_use]
     pub fn redis(&self) -> Arc<RedisMetrics> {
@@ -233,6 +241,7 @@ impl Collector for Metrics {
         live::metrics::encode(&self.0.live.lock(), &mut encoder)?;
         websocket::metrics::encode(&self.0.tunnels.lock(), &mut encoder)?;
         write::encode(&self.0.writes.lock(), &mut encoder)?;
+        graphql::metrics::encode(&self.0.graphql.lock(), &mut encoder)?;
         self.encode_upstreams(&mut encoder)?;
         self.encode_policies(&mut encoder)?;
         endpoints::encode(&mut encoder, &self.0.upstreams.lock())

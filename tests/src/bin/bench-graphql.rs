@@ -7,8 +7,8 @@ use async_graphql::{Context, EmptyMutation, EmptySubscription, Object, Schema, S
 use gateway::{
     body::Body,
     cli::{self, Program},
-    graphql::{Call, GraphqlHandler, Settings},
-    handler::{Handler, Handlers, Services},
+    graphql::{Call, GraphqlHandler},
+    handler::{Handler, Handlers, Services, Unmade},
     upstream::Upstream,
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -110,14 +110,11 @@ struct Bill {
     amount: Option<String>,
 }
 
-fn handler(services: &Services) -> Result<Arc<dyn Handler>, String> {
+fn handler(services: &Services) -> Result<Arc<dyn Handler>, Unmade> {
     let upstream = services.upstream("origin")?;
     let schema = Schema::new(Query, EmptyMutation, EmptySubscription);
-    let handler = GraphqlHandler::new(schema, Settings::default(), move |call| Origin {
-        upstream: upstream.clone(),
-        call: call.clone(),
-    });
-    Ok(Arc::new(handler))
+    let open = move |call: &Arc<Call>| Origin { upstream: upstream.clone(), call: call.clone() };
+    Ok(Arc::new(GraphqlHandler::new(schema, &services.graphql, open)?))
 }
 
 fn main() -> ExitCode {
