@@ -61,6 +61,7 @@ mod gathered;
 pub mod graphql;
 pub mod guard;
 pub mod handler;
+pub mod head;
 pub mod histogram;
 pub mod identity;
 pub mod instance;

@@ -13,20 +13,18 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use http::{
-    HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header,
-    uri::{PathAndQuery, Scheme},
-};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, uri::PathAndQuery};
 use hyper::body::Incoming;
 
 use crate::{
-    body::{self, Body, Request, Response},
+    body::{Body, Request, Response},
     browsers::{Browsers, Preflight, cors},
     config::{Config, build::Snapshot},
     deadline::Deadline,
     downstream::Downstream,
     error::{Code, Error},
     handler::{Admitted, late},
+    head::{self, Seen},
     identity::{self, Caller, REQUEST_ID},
     live::Live,
     observability::{
@@ -36,10 +34,7 @@ use crate::{
         trace::Trace,
     },
     overload::Overload,
-    proxy::{
-        headers::{self, codings_are_known},
-        websocket::Tunnels,
-    },
+    proxy::{headers, websocket::Tunnels},
     rate_limit::{Asker, Tally},
     route::Route,
     routing::{Found, Params, path},
@@ -162,8 +157,8 @@ impl Gateway {
         record: &mut Record,
         course: &mut Course,
     ) -> Result<Response, Error> {
-        let (route, params) = match self.route(request, course)? {
-            Routed::Route(route, params) => (route, params), // 400, 404, 405, 431
+        let (route, params, seen) = match self.route(request, course)? {
+            Routed::Route(route, params, seen) => (route, params, seen), // 400, 404, 405, 431
             Routed::Options(response) => return Ok(response),
         };
         let Course { route: found, deadline: until, tally, origin, successor, .. } = course;
@@ -183,8 +178,12 @@ impl Gateway {
         // Everything below spends it: 400 when a client's own is none, 504 when it is over already.
         let deadline = route.budget.deadline(record.begun(), request.headers(), route.timeout)?;
         *until = Some(deadline);
-        headers::remove_named(request.headers_mut()); // what no service is told decides nothing here
-        identity::strip(request.headers_mut(), &route.budget.ours); // nobody but us says who the caller is
+        if seen.connection {
+            headers::remove_named(request.headers_mut()); // what no service is told decides nothing here
+        }
+        if seen.others || !route.budget.ours.is_empty() {
+            identity::strip(request.headers_mut(), &route.budget.ours); // nobody but us says who the caller is
+        }
         let asker =
             Asker { address: from.peer.ip(), sub: None, headers: request.headers(), params: Some(&params) };
         route.limits.check_early(&asker, tally).await?; // before auth, so that guessing tokens costs: 429
@@ -192,7 +191,7 @@ impl Gateway {
             .body_mut()
             .limit(route.max_body, route.body_timeout)
             .map_err(|error| Error::new(Code::BodyTooLarge, error.to_string()))?; // 413
-        let trace = Trace::of(request.headers());
+        let trace = if seen.traceparent { Trace::of(request.headers()) } else { Trace::begun() };
         record.traced(&trace);
         let admitted = async {
             let principal = route.guard.authenticate(request.headers(), from).await?; // 401
@@ -339,8 +338,8 @@ fn broken() -> Error {
 
 /// The route for a request whose head and target everybody reads in the same way.
 fn find(now: &Snapshot, request: &Request) -> Result<Routed, Error> {
-    check_head(request, now.max_header_size)?;
-    if target_size(request.uri()) > now.max_uri {
+    let seen = head::check(request, now.max_header_size)?;
+    if head::target_size(request.uri()) > now.max_uri {
         let why = format!("the target is over {} bytes", now.max_uri);
         return Err(Error::new(Code::UriTooLong, why));
     }
@@ -364,7 +363,7 @@ fn find(now: &Snapshot, request: &Request) -> Result<Routed, Error> {
         return Ok(Routed::Options(answer));
     }
     match now.routes.find(request.method(), target) {
-        Found::Route(route, params) => Ok(Routed::Route(route.clone(), params)),
+        Found::Route(route, params) => Ok(Routed::Route(route.clone(), params, seen)),
         Found::Nothing => Err(Error::new(Code::NotFound, "no route has this path")),
         Found::Doubtful => Err(Error::new(Code::BadPath, "another spelling of a stricter route's path")
             .detail(
@@ -377,7 +376,7 @@ fn find(now: &Snapshot, request: &Request) -> Result<Routed, Error> {
 }
 
 enum Routed {
-    Route(Arc<Route>, Params),
+    Route(Arc<Route>, Params, Seen),
     Options(Response),
 }
 
@@ -396,97 +395,4 @@ fn options(allow: &HeaderValue, has_cors: bool) -> Response {
         cors::vary_by_preflight(response.headers_mut());
     }
     response
-}
-
-/// What hyper leaves to us: the size of the header section, the number of its fields over HTTP/2, one valid `Host`, and no coding but `chunked`.
-fn check_head(request: &Request, max_header_size: usize) -> Result<(), Error> {
-    let headers = request.headers();
-    if headers.len() > body::MOST_FIELDS {
-        return Err(Error::new(
-            Code::HeadersTooLarge,
-            format!("the header section has over {} fields", body::MOST_FIELDS),
-        ));
-    }
-    if body::head_size(headers) > max_header_size {
-        return Err(Error::new(
-            Code::HeadersTooLarge,
-            format!("the header section is over {max_header_size} bytes"),
-        ));
-    }
-    check_target(request.uri())?;
-    check_host(request)?;
-    if !codings_are_known(headers) {
-        return Err(Error::new(Code::NotImplemented, "a transfer coding that is not exactly `chunked`"));
-    }
-    Ok(())
-}
-
-/// The bytes of the path and the query: a host is bounded with the header section.
-fn target_size(target: &Uri) -> usize {
-    target.path_and_query().map_or(0, |target| target.as_str().len())
-}
-
-/// A whole URL in place of a path (RFC 9112 section 3.2.2): its host counts as `Host` does, and is held to the same.
-fn check_target(target: &Uri) -> Result<(), Error> {
-    let known = target.scheme().is_none_or(|scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme));
-    let named = target.authority().is_none_or(|host| is_host(host.as_str().as_bytes()));
-    let refusal = || {
-        Error::new(Code::BadRequest, "a target of another scheme, or whose host names none")
-            .detail("The target must be a path, or a URL of http or https without user and password.")
-    };
-    if known && named { Ok(()) } else { Err(refusal()) }
-}
-
-/// RFC 9112 section 3.2: exactly one `Host` in HTTP/1.1, and one that names a host. RFC 9113 section 8.3.1: in HTTP/2
-/// `:authority` or `Host`, and no two that differ.
-fn check_host(request: &Request) -> Result<(), Error> {
-    let mut hosts = request.headers().get_all(header::HOST).iter();
-    let authority = request.uri().authority().filter(|_| request.version() == Version::HTTP_2);
-    let fine = match (hosts.next(), hosts.next()) {
-        (None, _) => authority.is_some() || request.version() < Version::HTTP_11,
-        (Some(host), None) => {
-            is_host(host.as_bytes())
-                && authority
-                    .is_none_or(|named| named.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()))
-        }
-        (Some(_), Some(_)) => false,
-    };
-    let refusal = || {
-        Error::new(Code::BadRequest, "no Host, several, or one that names none")
-            .detail("One valid Host is needed.")
-    };
-    if fine { Ok(()) } else { Err(refusal()) }
-}
-
-/// `uri-host [ ":" port ]` (RFC 3986 section 3.2.2), as far as a service could be misled by it.
-fn is_host(host: &[u8]) -> bool {
-    const KNOWN: [bool; 256] = {
-        let (mut known, mut byte) = ([false; 256], 0);
-        while byte < 256 {
-            known[byte] = (byte as u8).is_ascii_alphanumeric();
-            byte += 1;
-        }
-        let (others, mut at) = (b"-._~%!$&'()*+,;=:[]", 0);
-        while at < others.len() {
-            known[others[at] as usize] = true;
-            at += 1;
-        }
-        known
-    };
-    !host.is_empty() && host[0] != b':' && host.iter().all(|byte| KNOWN[usize::from(*byte)])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_that_names_none_is_refused() {
-        for good in ["ftgo.example", "127.0.0.1:8087", "[::1]:8087", "localhost"] {
-            assert!(is_host(good.as_bytes()), "{good}");
-        }
-        for bad in ["", "a b", "a/b", "a@b", "a\"b", ":80", "a\u{e9}"] {
-            assert!(!is_host(bad.as_bytes()), "{bad}");
-        }
-    }
 }

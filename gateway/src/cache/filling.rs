@@ -128,7 +128,7 @@ impl Filling {
         let Some(mut body) = self.read() else { return };
         tokio::spawn(async move {
             let whole = async { while let Some(Ok(_)) = body.frame().await {} };
-            drop(until.bound(std::pin::pin!(whole)).await);
+            _ = until.bound(std::pin::pin!(whole)).await;
         });
     }
 

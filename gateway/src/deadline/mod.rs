@@ -2,15 +2,27 @@
 //!
 //! Not here: durations as typed (`units.rs`).
 
+mod alarm;
 mod budget;
 pub mod config;
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::Poll,
+    time::Duration,
+};
 
-use tokio::time::{Instant, error::Elapsed};
+use tokio::time::Instant;
 
+use self::alarm::Alarm;
+pub use self::alarm::keep_on_this_thread;
 pub use self::budget::{Budget, BudgetField};
 pub(crate) use self::budget::{GRPC_TIMEOUT, is_taken};
+
+/// The deadline passed before the work was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Elapsed;
 
 /// An absolute point in time; cheap to copy into every call made for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,7 +86,13 @@ impl Deadline {
     ///
     /// # Errors
     /// [`Elapsed`] when the deadline passed first.
-    pub async fn bound<F: Future + ?Sized>(self, work: Pin<&mut F>) -> Result<F::Output, Elapsed> {
-        tokio::time::timeout_at(self.at, work).await
+    pub async fn bound<F: Future + ?Sized>(self, mut work: Pin<&mut F>) -> Result<F::Output, Elapsed> {
+        let mut alarm = Alarm::default();
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Ok(done)),
+            Poll::Pending if alarm.rings(self.at, cx) => Poll::Ready(Err(Elapsed)),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
     }
 }

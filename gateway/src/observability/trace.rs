@@ -26,7 +26,9 @@ impl Trace {
         Self::continued(headers).unwrap_or_else(Self::begun)
     }
 
-    fn begun() -> Self {
+    /// A new one.
+    #[must_use]
+    pub fn begun() -> Self {
         Trace { id: hex(fastrand::u128(1..)), flags: *b"01", state: None }
     }
 

@@ -40,6 +40,7 @@ use tokio::{
 pub use self::listeners::{Listeners, bind};
 use self::{accept::Draining, caps::Caps, config::ServerConfig, listeners::Listener, tls::LiveTls};
 use crate::{
+    deadline,
     downstream::Downstream,
     observability::{metrics::ProcessMetrics, record::Recorded},
     pipeline::Gateway,
@@ -176,6 +177,7 @@ impl Start {
 
     fn run<S: Serve>(self, runtime: Runtime, gateway: Arc<S>, settings: &ServerConfig) {
         worker::name_this_thread(self.index);
+        deadline::keep_on_this_thread();
         runtime.block_on(accept::run(gateway, self.sockets, settings, self.caps, self.draining));
         // Drops the connections that are left, before the drain is said to have ended.
         drop(runtime);
