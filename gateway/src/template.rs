@@ -76,14 +76,16 @@ impl Template {
                 "the client's query does not stand at the end of a query".to_owned(),
                 "`{query}` at the very end, after a `?` or a `&`".to_owned(),
             )),
-            _ => Ok(match input(name, known)? {
-                Input::Path(name) => {
-                    let index = known.params.iter().position(|param| **param == *name);
-                    let whole = rest == Some(&*name) && !in_query;
-                    Piece::Param { index: index.unwrap_or_default(), whole }
-                }
-                other => Piece::Input(other),
-            }),
+            _ => Ok(
+                match input(name, known).map_err(|(why, expected)| (why, with_key(expected, has_key)))? {
+                    Input::Path(name) => {
+                        let index = known.params.iter().position(|param| **param == *name);
+                        let whole = rest == Some(&*name) && !in_query;
+                        Piece::Param { index: index.unwrap_or_default(), whole }
+                    }
+                    other => Piece::Input(other),
+                },
+            ),
         };
         let template = Template::read(text, &piece)?;
         if has_key && !template.pieces.contains(&Piece::Key) {
@@ -213,6 +215,11 @@ impl Template {
         }
         out.pop(); // what was there before the query, or what is behind its last pair
     }
+}
+
+/// What may stand between braces, where the key of an element may too.
+fn with_key(expected: String, has_key: bool) -> String {
+    if has_key { expected.replacen("one of: ", "one of: {key}, ", 1) } else { expected }
 }
 
 /// Whether a value can be written: it is not empty, and in a path everybody takes it for one segment.

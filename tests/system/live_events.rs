@@ -354,6 +354,28 @@ async fn there_are_no_more_streams_than_may_be() {
 }
 
 #[tokio::test]
+async fn what_nobody_looks_at_any_more_holds_no_place_that_another_needs() {
+    let stubs = stubs();
+    let gate =
+        gate(&stubs, "      by: everyone\n      every: 50ms\n      linger: 10m\n      max_keys: 2\n").await;
+    let (john, mary) = (consumer(&stubs, JOHN), consumer(&stubs, MARY));
+    let left = [
+        Events::of(gate.get("/orders/99/events").token(&john)).await,
+        Events::of(gate.get("/orders/100/events").token(&john)).await,
+    ];
+    let full = gate.get("/orders/105/events").token(&mary).send().await.expect(503);
+    assert_eq!(full.code(), "overloaded");
+    drop(left);
+    until_metric(&gate, "gateway_live_streams{route=\"GET /orders/{id}/events\"} 0").await;
+    let mut marys = Events::of(gate.get("/orders/105/events").token(&mary)).await;
+    assert_eq!(marys.state().await.1["order"]["orderId"], 105);
+    until_metric(&gate, "gateway_live_watchers{route=\"GET /orders/{id}/events\"} 2").await;
+    // What was given up begins anew, and whoever may not see a thing keeps nobody from it.
+    gate.get("/orders/99/events").token(&mary).send().await.expect(404);
+    Events::of(gate.get("/orders/100/events").token(&john)).await;
+}
+
+#[tokio::test]
 async fn callers_share_a_watcher_only_where_the_route_says_that_they_are_answered_the_same() {
     let stubs = stubs();
     let gate = gate(&stubs, "      every: 50ms\n").await;

@@ -56,6 +56,7 @@ mod overload;
 mod panics;
 mod partial_failure;
 mod protocols;
+mod readme;
 mod reference_scenario;
 mod reference_tokens;
 mod refusals;

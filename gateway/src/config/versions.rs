@@ -83,7 +83,8 @@ impl RouteConfig {
         };
         // The service knows one version only, that of the route's own path.
         let path = forward.path.get_or_insert_with(|| self.path.replace("{*", "{")).clone();
-        let reads = self.methods == ["GET"] && !forward.token && forward.fallback.is_none();
+        let plain = !forward.token && forward.fallback.is_none() && forward.websocket.is_none();
+        let reads = self.methods == ["GET"] && plain;
         if let (true, true, Some(to)) = (version.respond.is_some(), reads, &forward.to) {
             let mark = if path.contains('?') { '&' } else { '?' };
             let part = PartConfig::reading(format!("{to}{path}{mark}{{query}}"));

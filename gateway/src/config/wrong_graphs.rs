@@ -61,6 +61,7 @@ wrong! {
     a_join_that_says_too_much: graph(
         "a: { get: order/a }\nb: { each: a.orders, key: id, from: orders, get: order/b, at_once: 2, cache: {}, into: a.b }");
     a_join_for_nothing: graph("a: { get: order/a }\nb: { each: a.o, key: a..b, get: \"order/{key}\", into: c, at_once: 0, max_items: 0 }");
+    a_join_whose_key_is_called_otherwise: graph("a: { get: order/a }\nb: { each: a.orders, key: id, get: \"order/{id}\", into: order }");
     a_join_without_a_place_for_the_key: graph("a: { get: order/a }\nb: { each: a.orders, key: id, get: order/b, into: order }");
     a_join_over_what_is_joined: graph(
         "a: { get: order/a }\nb: { each: a.o, key: id, get: \"order/{key}\", into: b }\nc: { each: b.o, key: id, get: \"order/{key}\", into: c }");

@@ -155,6 +155,8 @@ wrong! {
         "path: /a/{id}\nauth: none\nforward: { to: order }\nversions:\n  v1: { path: \"/v1/a/{id}\", deprecated: { since: 2026-11-02, sunset: 2026-11-01, link: none, successor: \"/a/{x}\" } }\n  v2: { path: \"/v1/a/{id}\", deprecated: { since: tomorrow, after_sunset: gone } }\n");
     versions_of_other_parameters_and_shapes: route(
         "path: /a/{id}\nauth: none\ncompose: { a: { get: \"order/{id}\" } }\nversions:\n  v1: { path: \"/v1/a/{x}\" }\n  v2: { path: \"/v2/a/{id}\", respond: { body: { b: b.c } } }\n  v3: { path: v3 }\n");
+    a_version_of_a_websocket_in_another_shape: route(
+        "path: /a\nauth: none\nforward: { to: order, websocket: {} }\nversions: { v1: { path: /v1/a, respond: { body: answer.b } } }\n");
     a_version_of_nothing: route("path: /a\nauth: none\nforward: { to: order }\nversions: { v1: { deprecated: { sunset: 2027-01-01, after_sunset: never } } }\n");
     a_shaped_version_of_a_forwarded_write: route(
         "path: /a\nmethods: [POST]\nauth: none\nforward: { to: order }\nversions: { v1: { path: /v1/a, respond: { body: answer.x } } }\n");

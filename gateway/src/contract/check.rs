@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value, json};
 
 use super::schema::{Keyword, Schema, compare, divides, same};
+use crate::auth::policy::fold;
 
 /// As many are told at once. A client that sends nonsense needs no list of it.
 const MOST_TOLD: usize = 10;
@@ -225,8 +226,17 @@ impl<'c> Check<'c> {
             }
             Keyword::UniqueItems => {
                 let mut seen = HashSet::new();
-                items.iter().all(|item| seen.insert(canonical(item)))
-                    || self.wrong(place, "must not have an item twice")
+                for item in items {
+                    let text = canonical(item);
+                    self.steps += text.len() / BYTES_A_STEP;
+                    if self.steps > MOST_STEPS {
+                        return false;
+                    }
+                    if !seen.insert(text) {
+                        return self.wrong(place, "must not have an item twice");
+                    }
+                }
+                true
             }
             Keyword::Items(schema) => {
                 let fits = |(index, item): (usize, &Value)| self.fits(schema, item, &place.item(index));
@@ -248,8 +258,16 @@ impl<'c> Check<'c> {
             }
             Keyword::Members(known, others) => {
                 let fits = |(name, value): (&String, &Value)| {
-                    let known = known.iter().find(|(known, _)| **known == **name).map(|(_, schema)| schema);
-                    known.or(others.as_ref()).is_none_or(|schema| self.fits(schema, value, &place.name(name)))
+                    let place = place.name(name);
+                    if let Some((_, schema)) = known.iter().find(|(known, _)| **known == **name) {
+                        return self.fits(schema, value, &place);
+                    }
+                    // To services that look at no case it is the one that is known, of another value.
+                    let folded = fold(name);
+                    if let Some((meant, _)) = known.iter().find(|(known, _)| alike(known, &folded)) {
+                        return self.wrong(&place, format!("must be spelt `{meant}`"));
+                    }
+                    others.as_ref().is_none_or(|schema| self.fits(schema, value, &place))
                 };
                 members.iter().map(fits).filter(|fits| !fits).take(MOST_TOLD).count() == 0
             }
@@ -258,22 +276,42 @@ impl<'c> Check<'c> {
     }
 }
 
+/// Whether a known name is the same as one that has been folded.
+fn alike(known: &str, folded: &str) -> bool {
+    if known.is_ascii() { known.eq_ignore_ascii_case(folded) } else { fold(known) == folded }
+}
+
 /// A text that values share that are the same.
 fn canonical(value: &Value) -> String {
+    let mut out = String::new();
+    write_canonical(value, &mut out);
+    out
+}
+
+fn write_canonical(value: &Value, out: &mut String) {
     match value {
         Value::Number(number) if number.is_f64() => {
             let whole = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 1e18);
-            whole.map_or_else(|| number.to_string(), |float| (float as i64).to_string())
+            out.push_str(&whole.map_or_else(|| number.to_string(), |float| (float as i64).to_string()));
         }
         Value::Array(items) => {
-            items.iter().fold("[".to_owned(), |out, item| out + &canonical(item) + ",") + "]"
+            out.push('[');
+            for item in items {
+                write_canonical(item, out);
+                out.push(',');
+            }
+            out.push(']');
         }
         Value::Object(members) => {
-            let member = |out: String, (name, value): (&String, &Value)| {
-                out + &Value::from(name.as_str()).to_string() + ":" + &canonical(value) + ","
-            };
-            members.iter().fold("{".to_owned(), member) + "}"
+            out.push('{');
+            for (name, value) in members {
+                out.push_str(&Value::from(name.as_str()).to_string());
+                out.push(':');
+                write_canonical(value, out);
+                out.push(',');
+            }
+            out.push('}');
         }
-        other => other.to_string(),
+        other => out.push_str(&other.to_string()),
     }
 }

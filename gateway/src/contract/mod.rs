@@ -209,7 +209,12 @@ fn query(known: &[Parameter], query: &str, check: &mut Check<'_>) {
     }
 }
 
+/// A text without escapes; none if one is broken, which services read in more than one way, as `%u0041` is.
 fn decoded(raw: &str) -> Option<Cow<'_, str>> {
+    let digits = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    if !raw.split('%').skip(1).all(digits) {
+        return None;
+    }
     if !raw.contains('+') {
         return percent_decode_str(raw).decode_utf8().ok();
     }

@@ -99,6 +99,27 @@ fn no_value_makes_a_check_long() {
     assert_eq!(wrong(schemas, &value), [" is more than can be checked"]);
 }
 
+#[test]
+fn a_list_whose_items_are_lists_is_not_written_out_for_ever() {
+    let mut value = json!("x".repeat(1 << 20));
+    for _ in 0..100 {
+        value = json!([value]);
+    }
+    let schemas = "  S: { type: [array, string], uniqueItems: true, items: S }\n";
+    assert_eq!(wrong(schemas, &value), [" is more than can be checked"]);
+}
+
+#[test]
+fn another_spelling_of_a_name_is_not_let_through_as_a_name_that_nobody_described() {
+    let schema = "{ properties: { kind: { maximum: 5 }, list: { items: { properties: { a: true } } } } }";
+    assert!(fits(schema, &json!({ "kind": 5, "kinds": 6, "other": { "KIND": 6 } })));
+    for other in ["Kind", "KIND", "\u{212a}ind", "kind\0", "kind\0x"] {
+        let told = wrong(&format!("  S: {schema}\n"), &json!({ "kind": 5, other: 6 }));
+        assert_eq!(told, [format!("/{other} must be spelt `kind`")]);
+    }
+    assert!(!fits(schema, &json!({ "list": [{ "A": 1 }] })));
+}
+
 /// The problem that `target` of a route with this `request` has.
 fn asked(request: &str, target: &str, headers: &[(&'static str, &'static str)]) -> Vec<String> {
     let config =
@@ -141,6 +162,13 @@ fn parameters_are_read_as_their_types_and_are_there_once() {
         asked(query, "/orders/1?n=5&w=%ff", &[]),
         ["query must be UTF-8, percent-encoded, also each `;`"]
     );
+    for broken in ["w=%zz", "w=%u0041", "w=%4", "w=%", "%u006e=6"] {
+        assert_eq!(
+            asked(query, &format!("/orders/1?n=5&{broken}"), &[]),
+            ["query must be UTF-8, percent-encoded, also each `;`"],
+            "{broken}"
+        );
+    }
     let header = "{ headers: { X-Page: { type: integer } }, required: [X-Page] }";
     assert_eq!(asked(header, "/orders/1", &[("x-page", "5")]), [""; 0]);
     assert_eq!(asked(header, "/orders/1", &[]), ["header is needed"]);

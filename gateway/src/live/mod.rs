@@ -208,7 +208,7 @@ impl Live {
             *watch.clients.lock() += 1;
             return Ok(Joined { live: self.clone(), watch: watch.clone() });
         }
-        if watches.len() >= self.max_keys as usize {
+        if watches.len() >= self.max_keys as usize && !give_up_one(&mut watches) {
             self.metrics.refused.inc();
             let error = Error::new(Code::Overloaded, "max_keys: as many things are watched as may be");
             return Err(error.retry_after(LATER));
@@ -226,6 +226,9 @@ impl Live {
     /// since when that is so.
     fn is_left(&self, key: &[u8], watch: &Arc<Watch>, alone: &mut Option<Instant>) -> bool {
         let mut watches = self.watches.lock();
+        if !watches.get(key).is_some_and(|known| Arc::ptr_eq(known, watch)) {
+            return true; // its place was needed
+        }
         if *watch.clients.lock() > 0 {
             *alone = None;
             return false;
@@ -244,6 +247,13 @@ impl Live {
             watches.remove(key);
         }
     }
+}
+
+/// Forgets one that nobody looks at: it is only kept for those who may come back, or was asked for by who may not. Whether there
+/// was one. Otherwise a caller who asks for one thing after the other would hold the places of all.
+fn give_up_one(watches: &mut HashMap<Box<[u8]>, Arc<Watch>>) -> bool {
+    let left = watches.iter().find(|(_, watch)| *watch.clients.lock() == 0).map(|(key, _)| key.clone());
+    left.is_some_and(|key| watches.remove(&key).is_some())
 }
 
 fn answer(body: Body) -> Response {

@@ -53,7 +53,7 @@ fn alike<'f>(body: &Value, field: &'f [String]) -> Option<&'f str> {
 }
 
 /// A name as it is to those who do not look at case, be it by small letters or by capitals: K is the Kelvin sign to some.
-pub(super) fn fold(name: &str) -> String {
+pub(crate) fn fold(name: &str) -> String {
     name.split('\0').next().unwrap_or_default().to_lowercase().to_uppercase()
 }
 

@@ -34,6 +34,7 @@ pub use self::{
     view::view,
 };
 pub(super) use json::StrictObject;
+pub(crate) use json::fold;
 
 /// A rule, parsed and checked. Cheap to evaluate: nothing is parsed again.
 #[derive(Debug, Clone, PartialEq, Eq)]

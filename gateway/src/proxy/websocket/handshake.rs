@@ -35,7 +35,7 @@ pub(super) fn accept(request: &Request) -> Result<HeaderValue, Error> {
     if !asks {
         return Err(required(request.version(), "no opening handshake of a WebSocket"));
     }
-    if headers.get(header::SEC_WEBSOCKET_VERSION) != Some(&VERSION) {
+    if only(headers, &header::SEC_WEBSOCKET_VERSION) != Some(&VERSION) {
         return Err(required(request.version(), "another version of WebSocket"));
     }
     let wrong =
@@ -189,6 +189,7 @@ mod tests {
             ("upgrade", &[]),
             ("sec-websocket-version", &["8"]),
             ("sec-websocket-version", &["13, 8"]),
+            ("sec-websocket-version", &["13", "8"]),
             ("sec-websocket-version", &[]),
         ] {
             assert_eq!(code(&with(name, values)), Some(Code::UpgradeRequired), "{name}: {values:?}");
