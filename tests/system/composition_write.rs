@@ -381,3 +381,17 @@ async fn a_body_is_written_from_the_clients_own() {
     assert_eq!(seen.lock().len(), 0);
     assert_eq!(stubs.recorder().counts(Service::Order).total, asked + 1, "a body that is none asks nobody");
 }
+
+#[tokio::test]
+async fn a_body_that_does_not_fit_is_refused_and_one_that_does_goes_on_whole() {
+    let (address, seen) = scripted(&[]).await;
+    let gate = Gate::start(&format!(
+        "upstreams:\n  it: {{ url: \"http://{address}\" }}\nschemas:\n  N: {{ type: object, required: [n], properties: {{ n: \
+         {{ type: integer }} }} }}\nroutes:\n  - path: /it\n    auth: none\n    methods: [POST]\n    request: {{ body: N }}\n    \
+         compose: {{ it: {{ post: it/a, body: request }} }}\n"
+    ));
+    let wrong = gate.ask("POST", "/it").json(&json!({"n": "1"})).send().await.expect(400);
+    assert_eq!((wrong.code().as_str(), seen.lock().len()), ("invalid_request", 0));
+    gate.ask("POST", "/it").json(&json!({"n": 1})).send().await.expect(200);
+    assert_eq!(seen.lock()[0].3, "{\"n\":1}");
+}

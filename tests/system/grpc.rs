@@ -396,7 +396,7 @@ async fn a_reason_has_the_status_that_is_typed_for_it_and_only_a_refusal_has_one
 fn details(status: u8, reason: &str) -> &'static str {
     let field = |number: u8, bytes: &[u8]| -> Vec<u8> {
         let (low, high) = ((bytes.len() % 128) as u8 | 0x80, (bytes.len() / 128) as u8);
-        [&[number << 3 | 2, low, high], bytes].concat()
+        [&[(number << 3) | 2, low, high], bytes].concat()
     };
     let info = field(1, reason.as_bytes());
     let detail = [field(1, b"type.googleapis.com/google.rpc.ErrorInfo"), field(2, &info)].concat();

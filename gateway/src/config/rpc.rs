@@ -36,13 +36,15 @@ impl Builder<'_> {
         let message = match &typed.message {
             None => Written::Object(Vec::new()),
             Some(tree) => {
+                let said = self.mistakes.0.len();
                 self.check_message(tree, grpc.request(), &at, &place);
                 let (params, plain) = (self.names.clone(), plain(index, parts));
                 let callers = parts.typed.auth != AuthConfig::None;
                 let known = Known { params: &params, callers, body: typed.write, parts: &plain };
                 let whose = format!("{place}: its message");
                 let message = self.written(tree, parts, &known, &whose, &at)?;
-                let misfit = grpc.check(literals(tree).unwrap_or_default()).err();
+                let literal = literals(tree).filter(|_| self.mistakes.0.len() == said);
+                let misfit = literal.and_then(|literal| grpc.check(literal).err());
                 let mistake = |detail: String| Mistake::new(&at, format!("{whose} does not fit: {detail}"));
                 self.mistakes.0.extend(misfit.map(|misfit| mistake(misfit.detail())));
                 message
