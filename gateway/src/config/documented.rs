@@ -142,6 +142,13 @@ fn every_key_has_a_row_in_the_readme() {
         missing::<WatchConfig>("`routes[].watch`"),
         missing::<RequestConfig>("`routes[].request`"),
         missing::<OpenapiConfig>("`openapi`"),
+    ];
+    assert_eq!(missing.concat(), Vec::<String>::new());
+}
+
+#[test]
+fn every_key_of_graphql_has_a_row_in_the_readme() {
+    let missing = [
         missing::<GraphqlConfig>("`routes[].graphql`"),
         missing::<PersistedConfig>("`routes[].graphql.persisted`"),
         missing::<TrustedConfig>("`routes[].graphql.trusted`"),

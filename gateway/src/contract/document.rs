@@ -340,7 +340,7 @@ impl Operation<'_> {
         if let Some(write) = self.write() {
             // What services refuse with stays so, and the client's body is read whole by whatever method.
             all.extend([408, 409, 410, 413, 422]);
-            let json = [&write.body, &write.message].into_iter().flatten().any(|tree| reads_body(tree));
+            let json = [&write.body, &write.message].into_iter().flatten().any(reads_body);
             all.extend(json.then_some(415));
         }
         if route.compose.is_some()
