@@ -21,6 +21,8 @@ pub struct Known<'a> {
     pub params: &'a [Box<str>],
     /// Whether the route knows who calls.
     pub callers: bool,
+    /// Whether the client's body has been read by then.
+    pub body: bool,
     /// The parts that are there by then.
     pub parts: &'a [&'a str],
 }
@@ -123,7 +125,7 @@ pub(crate) fn input(name: &str, known: &Known<'_>) -> Result<Input, (String, Str
         Input::Claim(_) if !known.callers => {
             Err(("`auth: none` knows no callers and no claims".to_owned(), known.told()))
         }
-        Input::Body(_) => Err(("no body is read for this".to_owned(), known.told())),
+        Input::Body(_) if !known.body => Err(("no body is read for this".to_owned(), known.told())),
         Input::Part { part, .. } if !known.parts.contains(&part.as_str()) => {
             Err((format!("nothing called `{part}` is there by then"), known.told()))
         }
@@ -136,7 +138,8 @@ impl Known<'_> {
         let params = self.params.iter().map(|name| format!("{{{name}}}"));
         let claims = self.callers.then(|| "{claims.NAME}".to_owned());
         let parts = self.parts.iter().map(|part| format!("{{{part}.MEMBER}}"));
-        let all = params.chain(["{query.NAME}".to_owned()]).chain(claims).chain(parts);
+        let body = self.body.then(|| "{body.MEMBER}".to_owned());
+        let all = params.chain(["{query.NAME}".to_owned()]).chain(claims).chain(body).chain(parts);
         format!("one of: {}", all.collect::<Vec<_>>().join(", "))
     }
 }
@@ -200,7 +203,7 @@ mod tests {
 
     fn parse(text: &str) -> Result<Tag, Wrong> {
         let params: [Box<str>; 1] = ["orderId".into()];
-        Tag::parse(text, &Known { params: &params, callers: true, parts: &["order"] })
+        Tag::parse(text, &Known { params: &params, callers: true, body: false, parts: &["order"] })
     }
 
     fn write(text: &str, query: &str) -> Option<String> {
@@ -261,7 +264,8 @@ mod tests {
         }
         let expected = parse("{id}").unwrap_err().expected;
         assert_eq!(expected, "one of: {orderId}, {query.NAME}, {claims.NAME}, {order.MEMBER}");
-        let nobody = Tag::parse("{claims.sub}", &Known { params: &[], callers: false, parts: &[] });
+        let nobody =
+            Tag::parse("{claims.sub}", &Known { params: &[], callers: false, body: false, parts: &[] });
         assert_eq!(nobody.unwrap_err().expected, "one of: {query.NAME}");
     }
 }

@@ -264,7 +264,7 @@ mod tests {
         router.add("/consumers/{consumerId}/history", &[Method::GET], &(), "routes[0]").unwrap();
         let target: PathAndQuery = target.parse().unwrap();
         let Found::Route((), params) = router.find(&Method::GET, &target) else { panic!("not found") };
-        let known = Known { params: &["consumerId".into()], callers: true, parts: &["order"] };
+        let known = Known { params: &["consumerId".into()], callers: true, body: false, parts: &["order"] };
         let template = Template::of_part(template, &known, None, false).unwrap();
         let facts = Facts {
             claims: None,

@@ -8,7 +8,8 @@ use ftgo::stubs::service::Service;
 use serde_json::json;
 
 use crate::{
-    harness::{Ftgo, JOHN, until},
+    composition_graph::composing,
+    harness::{Ftgo, JOHN, stubs, until},
     wire::exchange,
 };
 
@@ -113,12 +114,10 @@ async fn a_refused_composition_stops_what_it_had_begun() {
 
 #[tokio::test]
 async fn ids_go_to_the_services_as_they_were_sent() {
-    let ftgo = Ftgo::start().await;
-    let request = format!(
-        "GET /orders/9%3F9%20%26 HTTP/1.1\r\nhost: a\r\nconnection: close\r\nauthorization: Bearer {}\r\n\r\n",
-        ftgo.support()
-    );
-    exchange(ftgo.gate.address(), &request).await;
-    let seen = ftgo.stubs.recorder().counts(Service::Order).last;
+    let stubs = stubs();
+    let gate = composing(&stubs, "compose:\n  order: { get: \"order/orders/{id}\" }");
+    let request = "GET /it/9%3F9%20%26 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    exchange(gate.address(), request).await;
+    let seen = stubs.recorder().counts(Service::Order).last;
     assert_eq!(seen[0].path, "/orders/9%3F9%20%26");
 }

@@ -71,7 +71,8 @@ async fn a_diamond_takes_as_long_as_its_longest_way() {
     }
     took.sort_unstable();
     println!("p50 of a diamond: {:?}", took[10]);
-    assert!(took[0] >= Duration::from_millis(150) && took[10] < Duration::from_millis(165), "{took:?}");
+    // One after the other, the four would take 200 ms each time; how long a busy machine takes otherwise says nothing.
+    assert!(took[0] >= Duration::from_millis(150) && took[0] < Duration::from_millis(195), "{took:?}");
 }
 
 #[tokio::test]
@@ -365,6 +366,16 @@ async fn the_order_history_has_each_orders_restaurant_and_asks_only_for_those_th
     assert_eq!((counts.total, counts.last[0].path.as_str()), (2, "/restaurants?ids=1,3,4"));
 }
 
+/// A second consumer, in all ways that some service may read as one.
+const ANOTHER_CONSUMER: [&str; 6] = [
+    "consumerId=1",
+    "ConsumerID=1",
+    "consumer%49d=1",
+    "a=b;consumerId=1",
+    "consumerId[]=1",
+    "consumerId%00=1",
+];
+
 #[tokio::test]
 async fn the_order_history_is_its_consumers_and_its_filters_go_on() {
     let ftgo = Ftgo::start().await;
@@ -379,22 +390,29 @@ async fn the_order_history_is_its_consumers_and_its_filters_go_on() {
     assert!(one.status == 200, "{one:?}");
     let asked = || ftgo.stubs.recorder().counts(Service::OrderHistory).last[0].path.clone();
     assert_eq!(asked(), format!("/orders?consumerId={JOHN}&pageSize=1&keywords=a%2Cb+c"));
-    // Nobody gets another's orders by naming a second consumer, however it is spelt.
-    for other in [
-        "consumerId=1",
-        "ConsumerID=1",
-        "consumer%49d=1",
-        "a=b;consumerId=1",
-        "consumerId[]=1",
-        "consumerId%00=1",
-    ] {
-        let before = total(&ftgo.stubs, Service::OrderHistory);
-        let answer = ftgo.get(&format!("{path}?{other}&status=APPROVED")).token(&ftgo.consumer(JOHN)).send();
-        assert_eq!(answer.await.expect(400).code(), "invalid_request", "{other}");
-        assert_eq!(total(&ftgo.stubs, Service::OrderHistory), before, "{other}");
+    // Nobody gets another's orders by naming a second consumer, however it is spelt: the query is closed.
+    let before = total(&ftgo.stubs, Service::OrderHistory);
+    for other in ANOTHER_CONSUMER {
+        let asking = ftgo.get(&format!("{path}?{other}&status=APPROVED")).token(&ftgo.consumer(JOHN));
+        assert_eq!(asking.send().await.expect(400).code(), "invalid_request", "{other}");
     }
+    assert_eq!(total(&ftgo.stubs, Service::OrderHistory), before, "nobody is asked for it");
     let bad = ftgo.get(&format!("{path}?pageSize=0")).token(&ftgo.consumer(JOHN)).send().await.expect(400);
     assert_eq!(bad.code(), "invalid_request");
+}
+
+#[tokio::test]
+async fn a_query_that_goes_on_never_names_a_parameter_that_its_part_sets_itself() {
+    let stubs = stubs();
+    let gate =
+        composing(&stubs, "compose:\n  history: { get: \"order-history/orders?consumerId={id}&{query}\" }");
+    let asked = || stubs.recorder().counts(Service::OrderHistory).last[0].path.clone();
+    for other in ANOTHER_CONSUMER {
+        gate.get(&format!("/it/{JOHN}?{other}&status=APPROVED")).send().await.expect(200);
+        assert_eq!(asked(), format!("/orders?consumerId={JOHN}&status=APPROVED"), "{other}");
+        gate.get(&format!("/it/{JOHN}?{other}")).send().await.expect(200);
+        assert_eq!(asked(), format!("/orders?consumerId={JOHN}"), "{other}");
+    }
 }
 
 /// The optional parts of `GET /orders/{orderId}`.

@@ -301,3 +301,97 @@ async fn a_write_ends_what_is_kept_unless_it_was_refused() {
     }
     assert_eq!(seen.lock().len(), 3);
 }
+
+#[tokio::test]
+async fn a_write_ends_what_is_kept_of_its_own_url_unless_it_was_refused() {
+    let stubs = stubs();
+    let (address, _seen) = scripted(&[409, 500]).await;
+    let order = stubs.address(Service::Order);
+    let gate = Gate::start(&format!(
+        "upstreams:\n  order: {{ url: \"http://{order}\" }}\n  it: {{ url: \"http://{address}\" }}\nroutes:\n  \
+         - path: /orders/{{id}}\n    auth: none\n    cache: {{ ttl: 1h }}\n    forward: {{ to: order }}\n  \
+         - path: /orders/{{id}}\n    auth: none\n    methods: [POST]\n    compose: {{ it: {{ post: it/a }} }}\n"
+    ));
+    let asked = || stubs.recorder().counts(Service::Order).total;
+    let read = async |path: &str| gate.get(path).send().await.expect(200);
+    let write = async |status| gate.ask("POST", "/orders/99").send().await.expect(status);
+    read("/orders/99").await;
+    write(409).await;
+    read("/orders/99").await;
+    assert_eq!(asked(), 1, "nothing has changed");
+    for (status, total) in [(502, 2), (200, 3)] {
+        write(status).await;
+        read("/orders/99").await;
+        read("/orders/99").await;
+        assert_eq!(asked(), total, "after {status}");
+    }
+    read("/orders/99?x=1").await;
+    write(200).await;
+    read("/orders/99?x=1").await;
+    assert_eq!(asked(), 4, "another URL stays");
+}
+
+#[tokio::test]
+async fn a_write_that_is_repeated_by_its_key_is_done_once() {
+    let stubs = stubs();
+    let gate = composing(&stubs, "methods: [POST]\ncompose:\n  made: { post: order/orders, body: request }");
+    let order = |quantity: u32| {
+        json!({
+            "consumerId": 1_511_300_065_921_u64, "restaurantId": 1, "deliveryTime": "2099-01-01T19:00:00",
+            "deliveryAddress": {"street1": "9 Amazing View", "city": "Oakland", "state": "CA", "zip": "94612"},
+            "lineItems": [{"menuItemId": "1", "quantity": quantity}],
+        })
+    };
+    let make = async |key: &str, quantity: u32, status: u16| {
+        let asking = gate.ask("POST", "/it/1").header("idempotency-key", key).json(&order(quantity));
+        asking.send().await.expect(status).json()["made"]["orderId"].clone()
+    };
+    // The first answer is lost: nobody knows whether there is an order.
+    fault(&stubs, Service::Order, json!({"truncate": 5})).await;
+    make("k", 5, 502).await;
+    stubs.faults().heal(Service::Order).await;
+    let first = make("k", 5, 200).await;
+    assert_eq!(make("k", 5, 200).await, first);
+    make("k", 6, 422).await;
+    let other = make("l", 5, 200).await;
+    assert_eq!(other.as_u64(), first.as_u64().map(|id| id + 1), "no other order was made before it");
+}
+
+#[tokio::test]
+async fn a_body_is_written_from_the_clients_own() {
+    let stubs = stubs();
+    let (address, seen) = scripted(&[]).await;
+    let body = r#"body: { a: "{body.x}", b: "{body.y.z} of {id}", c: "{order.restaurantId}" }"#;
+    let write = format!(r#"post: "it/a/{{order.orderId}}", {body}, headers: {{ If-Match: "{{body.y.z}}" }}"#);
+    let gate = writing(&stubs, address, "retry: { attempts: 1 }", &write);
+    let send = |body: &'static str| {
+        let asking = gate.ask("POST", "/it/99").header("content-type", "application/json");
+        asking.body(body).send()
+    };
+    send(r#"{"x": {"n":1.50, "a":[1]}, "y":{"z":"q"}}"#).await.expect(200);
+    let (_, _, headers, body) = seen.lock().remove(0);
+    assert_eq!(body, r#"{"a":{"n":1.50, "a":[1]},"b":"q of 99","c":1}"#, "byte for byte");
+    assert_eq!(headers["if-match"], "q");
+    let asked = stubs.recorder().counts(Service::Order).total;
+    assert_eq!(send(r#"{"x":1,"y":{}}"#).await.expect(400).code(), "missing_input");
+    for (wrong, status) in [("", 400), ("{", 400), (r#"{"x":1,"x":2,"y":{"z":1}}"#, 400)] {
+        send(wrong).await.expect(status);
+    }
+    gate.ask("POST", "/it/99").header("content-type", "text/plain").body("{}").send().await.expect(415);
+    assert_eq!(seen.lock().len(), 0);
+    assert_eq!(stubs.recorder().counts(Service::Order).total, asked + 1, "a body that is none asks nobody");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_fit_is_refused_and_one_that_does_goes_on_whole() {
+    let (address, seen) = scripted(&[]).await;
+    let gate = Gate::start(&format!(
+        "upstreams:\n  it: {{ url: \"http://{address}\" }}\nschemas:\n  N: {{ type: object, required: [n], properties: {{ n: \
+         {{ type: integer }} }} }}\nroutes:\n  - path: /it\n    auth: none\n    methods: [POST]\n    request: {{ body: N }}\n    \
+         compose: {{ it: {{ post: it/a, body: request }} }}\n"
+    ));
+    let wrong = gate.ask("POST", "/it").json(&json!({"n": "1"})).send().await.expect(400);
+    assert_eq!((wrong.code().as_str(), seen.lock().len()), ("invalid_request", 0));
+    gate.ask("POST", "/it").json(&json!({"n": 1})).send().await.expect(200);
+    assert_eq!(seen.lock()[0].3, "{\"n\":1}");
+}

@@ -8,6 +8,7 @@ use std::{
 };
 
 use axum::body::Body;
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use bytes::Bytes;
 use ftgo::stubs::{Stubs, service::Service};
 use http::{HeaderMap, HeaderName, Request, Response};
@@ -107,8 +108,8 @@ async fn the_same_key_is_the_same_order_and_another_order_with_it_is_refused() {
     assert_ne!(send(order(), "l").await.expect(200).json(), first);
     let mut other = order();
     other["lineItems"][0]["quantity"] = json!(6);
-    // gRPC has no status that stands for 422.
-    assert_eq!(send(other, "k").await.expect(400).code(), "bad_request");
+    // gRPC has no status that stands for 422, and the service says why.
+    assert_eq!(send(other, "k").await.expect(422).code(), "unprocessable");
     let mut unknown = order();
     unknown["restaurantId"] = json!(424_242);
     assert_eq!(send(unknown, "m").await.expect(400).code(), "bad_request");
@@ -244,7 +245,7 @@ async fn a_service_that_is_not_available_opens_the_breaker_and_one_that_refuses_
 
 /// What a service answers, byte by byte.
 #[derive(Clone, Default)]
-struct Said {
+pub(crate) struct Said {
     status: u16,
     head: Vec<(&'static str, &'static str)>,
     body: Vec<&'static [u8]>,
@@ -252,28 +253,28 @@ struct Said {
 }
 
 impl Said {
-    fn whole(body: &[&'static [u8]], trailers: &[(&'static str, &'static str)]) -> Said {
+    pub(crate) fn whole(body: &[&'static [u8]], trailers: &[(&'static str, &'static str)]) -> Said {
         let head = vec![("content-type", "application/grpc")];
         Said { status: 200, head, body: body.to_vec(), trailers: trailers.to_vec() }
     }
 
-    fn headed(status: u16, head: &[(&'static str, &'static str)]) -> Said {
+    pub(crate) fn headed(status: u16, head: &[(&'static str, &'static str)]) -> Said {
         Said { status, head: head.to_vec(), ..Said::default() }
     }
 }
 
 /// The paths and bodies of requests.
-type Sent = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+pub(crate) type Sent = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 
 /// A service of HTTP/2 that says what it is told to, and what it has been sent.
-struct Byte {
-    address: SocketAddr,
+pub(crate) struct Byte {
+    pub(crate) address: SocketAddr,
     says: Arc<Mutex<Said>>,
-    sent: Sent,
+    pub(crate) sent: Sent,
 }
 
 impl Byte {
-    async fn start() -> Byte {
+    pub(crate) async fn start() -> Byte {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (says, sent) = (Arc::new(Mutex::new(Said::default())), Arc::default());
         let byte = Byte { address: listener.local_addr().unwrap(), says, sent };
@@ -292,7 +293,7 @@ impl Byte {
         byte
     }
 
-    fn says(&self, said: Said) {
+    pub(crate) fn says(&self, said: Said) {
         *self.says.lock() = said;
     }
 }
@@ -323,7 +324,11 @@ async fn answer(
 }
 
 fn fields(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-    pairs.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
+    let mut fields = HeaderMap::new();
+    for (name, value) in pairs {
+        fields.append(HeaderName::from_static(name), value.parse().unwrap());
+    }
+    fields
 }
 
 #[tokio::test]
@@ -359,6 +364,43 @@ async fn an_answer_is_one_message_and_a_status_or_none() {
     }
     service.says(Said::whole(&[b"\0\0\0\0\x09\x08\x81\x80\x80\x80\x80\x80\x80\x10"], OK));
     assert_eq!(created(&gate).await.expect(200).bytes(), r#"{"orderId":9007199254740993}"#, "exact");
+}
+
+#[tokio::test]
+async fn a_reason_has_the_status_that_is_typed_for_it_and_only_a_refusal_has_one() {
+    const DETAILS: &str = "grpc-status-details-bin";
+    let service = Byte::start().await;
+    let yaml = yaml(service.address, "").replace("min_calls: 5 ", "min_calls: 10000 ");
+    let gate = Gate::start(&yaml.replace("grpc: { descriptors", "grpc: { reasons: { A: 410 }, descriptors"));
+    let (right, of_14) = (details(3, "A"), details(14, "A"));
+    let (other, long) = (details(3, "B"), details(3, &"A".repeat(9_000)));
+    let grpc = ("content-type", "application/grpc");
+    for (name, said, status) in [
+        ("in trailers", Said::whole(&[], &[("grpc-status", "3"), (DETAILS, right)]), 410),
+        ("at once", Said::headed(200, &[grpc, ("grpc-status", "3"), (DETAILS, right)]), 410),
+        ("another reason", Said::whole(&[], &[("grpc-status", "3"), (DETAILS, other)]), 400),
+        ("of another status", Said::whole(&[], &[("grpc-status", "5"), (DETAILS, right)]), 404),
+        ("of a failure", Said::whole(&[], &[("grpc-status", "14"), (DETAILS, of_14)]), 503),
+        ("twice", Said::whole(&[], &[("grpc-status", "3"), (DETAILS, right), (DETAILS, right)]), 400),
+        ("no details", Said::whole(&[], &[("grpc-status", "3"), (DETAILS, "%%%")]), 400),
+        ("too long", Said::whole(&[], &[("grpc-status", "3"), (DETAILS, long)]), 400),
+    ] {
+        service.says(said);
+        let answer = created(&gate).await;
+        assert_eq!(answer.status, status, "{name}: {answer:?}");
+        assert!(!String::from_utf8_lossy(answer.bytes()).contains("ErrorInfo"), "{answer:?}");
+    }
+}
+
+/// `google.rpc.Status` with one `ErrorInfo`, as a field has it.
+fn details(status: u8, reason: &str) -> &'static str {
+    let field = |number: u8, bytes: &[u8]| -> Vec<u8> {
+        let (low, high) = ((bytes.len() % 128) as u8 | 0x80, (bytes.len() / 128) as u8);
+        [&[(number << 3) | 2, low, high], bytes].concat()
+    };
+    let info = field(1, reason.as_bytes());
+    let detail = [field(1, b"type.googleapis.com/google.rpc.ErrorInfo"), field(2, &info)].concat();
+    STANDARD_NO_PAD.encode([&[8, status], &field(3, &detail)[..]].concat()).leak()
 }
 
 #[tokio::test]

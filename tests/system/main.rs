@@ -25,6 +25,7 @@ mod client_certificates;
 mod client_deadlines;
 mod composition;
 mod composition_graph;
+mod composition_grpc;
 mod composition_write;
 mod cors;
 mod csrf;

@@ -36,6 +36,15 @@ pub struct PartConfig {
     /// To DELETE.
     #[serde(default)]
     pub delete: Option<String>,
+    /// Instead of them: a method of gRPC, `UPSTREAM/PACKAGE.SERVICE/METHOD`, which is read unless `write` says otherwise.
+    #[serde(default)]
+    pub grpc: Option<String>,
+    /// The message that it is called by: JSON with references between braces; an empty one unless given.
+    #[serde(default)]
+    pub message: Option<Tree>,
+    /// Whether the method changes something: then it is the composition's one write.
+    #[serde(default)]
+    pub write: bool,
     /// What a write sends: `request` for the client's own body, or JSON with references between braces.
     #[serde(default)]
     pub body: Option<Tree>,
@@ -112,6 +121,9 @@ impl PartConfig {
             put: None,
             patch: None,
             delete: None,
+            grpc: None,
+            message: None,
+            write: false,
             body: None,
             headers: IndexMap::new(),
             idempotency: None,
@@ -141,14 +153,16 @@ impl PartConfig {
             ("patch", Method::PATCH, &self.patch),
             ("delete", Method::DELETE, &self.delete),
         ];
-        all.into_iter().find_map(|(key, method, typed)| Some((key, method, typed.as_deref()?)))
+        let called = self.grpc.as_deref().filter(|_| self.write).map(|typed| ("grpc", Method::POST, typed));
+        all.into_iter().find_map(|(key, method, typed)| Some((key, method, typed.as_deref()?))).or(called)
     }
 
     /// What is called, and the key that it is typed under.
     #[must_use]
     pub fn called(&self) -> Option<(&'static str, &str)> {
         let write = || self.write().map(|(key, _, typed)| (key, typed));
-        self.get.as_deref().map(|typed| ("get", typed)).or_else(write)
+        let read = self.get.as_deref().map(|typed| ("get", typed));
+        read.or_else(write).or_else(|| self.grpc.as_deref().map(|typed| ("grpc", typed)))
     }
 }
 

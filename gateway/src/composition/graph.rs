@@ -10,11 +10,10 @@ use std::{
 };
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use http::uri::PathAndQuery;
 use serde_json::Value;
 
 use super::{
-    Compose, Composed, Join, Node, Under,
+    Asking, Compose, Composed, Join, Node, Under,
     each::{Joined, Keys},
     part::Fate,
     write::{Ready, Write},
@@ -43,8 +42,8 @@ struct Run<'a> {
 
 /// How a part begins.
 enum Begun<'a> {
-    /// It is asked for here.
-    Ask(PathAndQuery),
+    /// It is asked for so.
+    Ask(Asking<'a>),
     /// These keys are looked up, of which so many may be asked for.
     Each(Keys, usize),
     /// This is sent.
@@ -126,8 +125,8 @@ impl<'a> Run<'a> {
                         return Err(compose.unwritten(index, *unwritten, &self.fates, under.client));
                     }
                     Begun::Over(fate) => self.is_over(index, fate),
-                    Begun::Ask(target) => {
-                        let asked = compose.ask(index, Some(target), under);
+                    Begun::Ask(asking) => {
+                        let asked = compose.ask(index, asking, under);
                         running.push(asked.map(move |fate| Ok((index, fate?))).boxed());
                     }
                     Begun::Write(write, ready) => {
@@ -154,11 +153,15 @@ impl<'a> Run<'a> {
         if let Some(write) = &node.write {
             return Ok(self.ready(node, write));
         }
-        let begun = match &node.join {
-            Some(join) => self.keys(node, join),
-            None => self
+        let begun = match (&node.join, &node.rpc) {
+            (Some(join), _) => self.keys(node, join),
+            (None, Some(rpc)) => {
+                let message = self.with_facts(|facts| rpc.framed(&node.part, &self.fates, facts, ""));
+                message.map(|message| Begun::Ask(Asking::By(rpc, message)))
+            }
+            (None, None) => self
                 .with_facts(|facts| node.part.target(&self.under.admitted.params, facts, None))
-                .map(Begun::Ask),
+                .map(|target| Begun::Ask(Asking::At(target))),
         };
         let left = self.compose.respond.max_calls.saturating_sub(self.calls);
         match begun {
@@ -178,10 +181,9 @@ impl<'a> Run<'a> {
     fn ready(&mut self, node: &'a Node, write: &'a Write) -> Begun<'a> {
         let Some(client) = self.under.client else { return Begun::Over(Fate::Skipped) };
         self.calls += 1;
-        let ready = self.with_facts(|facts| {
-            let target = node.part.target(&self.under.admitted.params, facts, None)?;
-            let ready = write.ready(target, client, &self.fates, facts);
-            ready.map_err(|input| node.part.unwritable(input))
+        let admitted = self.under.admitted;
+        let ready = self.compose.with_facts(&self.views, client.json(), admitted, |facts| {
+            write.ready(node, client, &self.fates, &admitted.params, facts)
         });
         match ready {
             Ok(ready) => Begun::Write(write, ready),
@@ -221,6 +223,6 @@ impl<'a> Run<'a> {
     }
 
     fn with_facts<R>(&self, look: impl FnOnce(&Facts<'_>) -> R) -> R {
-        self.compose.with_facts(&self.views, self.under.admitted, look)
+        self.compose.with_facts(&self.views, None, self.under.admitted, look)
     }
 }

@@ -16,9 +16,11 @@ mod json;
 pub mod kept;
 pub mod part;
 pub mod plan;
+pub mod rpc;
 pub mod shape;
 mod status;
 pub mod write;
+pub mod written;
 
 use std::{
     sync::{
@@ -43,6 +45,7 @@ pub use self::{
 use self::{
     json::Edit,
     part::{Asked, Fate, Got},
+    rpc::Rpc,
     status::Status,
     write::{Client, Write},
 };
@@ -76,6 +79,16 @@ struct Composed {
     views: Vec<Option<Value>>,
 }
 
+/// How a part is asked for.
+enum Asking<'a> {
+    /// By what the request alone holds.
+    Plainly,
+    /// There.
+    At(PathAndQuery),
+    /// By this message.
+    By(&'a Rpc, Bytes),
+}
+
 /// What one request is composed under.
 #[derive(Clone, Copy)]
 struct Under<'a> {
@@ -105,7 +118,7 @@ impl Compose {
         let latest = admitted.deadline.keeping(reserve(admitted.deadline.remaining()));
         let under = Under { admitted, latest, held: &AtomicU64::new(0), client };
         let composed = if self.plan.is_flat {
-            let parts = (0..self.plan.nodes.len()).map(|index| self.ask(index, None, under));
+            let parts = (0..self.plan.nodes.len()).map(|index| self.ask(index, Asking::Plainly, under));
             Composed { fates: try_join_all(parts).await?, views: Vec::new() }
         } else {
             Box::pin(self.run(under)).await?
@@ -120,18 +133,25 @@ impl Compose {
         request: &mut Request,
         admitted: &Admitted,
     ) -> Result<Response, Error> {
-        let client = Client::of(write, request, admitted).await?;
+        let reads_body = self.plan.reads_body;
+        let client = Client::of(write, reads_body, request, admitted).await?;
         self.compose(admitted, Some(&client)).await
     }
 
-    /// One part, asked for at `target` if that is known, or the error that answers the whole request.
-    async fn ask(&self, index: usize, target: Option<PathAndQuery>, under: Under<'_>) -> Result<Fate, Error> {
+    /// One part, or the error that answers the whole request.
+    async fn ask(&self, index: usize, asking: Asking<'_>, under: Under<'_>) -> Result<Fate, Error> {
         let (begun, part, admitted) = (Instant::now(), &self.plan.nodes[index].part, under.admitted);
         let deadline = if part.optional() { under.latest } else { admitted.deadline };
         let (caller, params) = (&admitted.caller, &admitted.params);
-        let answer = match target {
-            None => part.fetch(caller, params, deadline).await,
-            Some(target) => part.fetch_at(&target, caller, params, part.until(deadline)).await,
+        let answer = match asking {
+            Asking::Plainly => part.fetch(caller, params, deadline).await,
+            Asking::At(target) => part.fetch_at(&target, caller, params, part.until(deadline)).await,
+            // On the heap, since most parts have no such call, and all would carry the room for it.
+            Asking::By(rpc, message) => {
+                let deadline = part.until(deadline);
+                let call = Box::pin(rpc.call(part, message, &[], admitted, deadline, &|| ()));
+                call.await.map_err(rpc::as_http)
+            }
         };
         let answer = answer.and_then(|got| self.hold(part, got, under.held));
         if let Some((deciding, guard)) = &self.decides

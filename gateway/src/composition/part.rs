@@ -211,6 +211,13 @@ impl Part {
         }
     }
 
+    /// The part that calls a method of `upstream` by gRPC.
+    #[must_use]
+    pub fn of_grpc(name: &str, config: &PartConfig, upstream: Arc<Upstream>) -> Self {
+        let service = Service::new(name, upstream, config.max_size.0);
+        Part::new(config, Arc::new(service), Template::default(), None)
+    }
+
     /// The part that asks `loader` for keys.
     #[must_use]
     pub fn of_loader(name: &str, config: &PartConfig, loader: &Loader) -> Self {
@@ -287,7 +294,7 @@ impl Part {
     pub(super) fn unwritable(&self, input: Option<&Input>) -> Fault {
         let reason = match input {
             Some(Input::Claim(_)) => Reason::Request(Code::Forbidden),
-            Some(Input::Query(_)) => Reason::Request(Code::MissingInput),
+            Some(Input::Query(_) | Input::Body(_)) => Reason::Request(Code::MissingInput),
             _ => Reason::Malformed,
         };
         let what = input.map_or_else(|| "its key".to_owned(), ToString::to_string);

@@ -203,6 +203,7 @@ impl Compose {
     pub(super) fn with_facts<R>(
         &self,
         views: &[Option<Value>],
+        body: Option<&Value>,
         admitted: &Admitted,
         look: impl FnOnce(&Facts<'_>) -> R,
     ) -> R {
@@ -210,12 +211,12 @@ impl Compose {
             let index = self.plan.nodes.iter().position(|node| node.part.name() == name)?;
             Some(views.get(index).and_then(Option::as_ref).unwrap_or(&Value::Null))
         };
-        with_parts(&admitted.caller, &admitted.params, None, &part, look)
+        with_parts(&admitted.caller, &admitted.params, body, &part, look)
     }
 
     /// Adds the header fields that can be written; the others are left out.
     pub(super) fn add_headers(&self, response: &mut Response, composed: &Composed, admitted: &Admitted) {
-        self.with_facts(&composed.views, admitted, |facts| {
+        self.with_facts(&composed.views, None, admitted, |facts| {
             for (name, template) in &self.respond.headers {
                 let value = template.write(facts).and_then(|text| HeaderValue::try_from(text).ok());
                 if let Some(value) = value {

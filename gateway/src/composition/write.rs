@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, uri::PathAndQuery};
 use prometheus_client::{
     encoding::{DescriptorEncoder, EncodeMetric},
@@ -31,19 +31,21 @@ use prometheus_client::{
 use serde_json::Value;
 
 use super::{
-    Compose, Under,
+    Compose, Node, Under,
     config::Idempotency,
-    json,
-    part::{Asked, Fate, From, Got, Part},
-    shape::Reference,
+    part::{Asked, Fate, From, Got},
+    rpc,
     status::{self, Status},
+    written::{self, Written},
 };
 use crate::{
-    auth::policy::{Facts, Input},
-    body::{Body, BodyError, Request},
+    auth::policy::{Facts, Input, strict_json},
+    body::{Body, BodyError, Request, is_encoded, is_plain_json},
+    cache::{Store, store::Purge},
     error::{Code, Error},
     handler::Admitted,
-    proxy::Invalidates,
+    proxy::{Invalidates, host_of},
+    routing::Params,
     tags::Tag,
     upstream::{Fault, Reason, retry::Methods},
 };
@@ -51,7 +53,7 @@ use crate::{
 /// The key of a write.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The longest key: what services are known to keep (Stripe, PayPal).
-const LONGEST_KEY: usize = 255;
+pub(crate) const LONGEST_KEY: usize = 255;
 /// What a client says about its body that goes on with it.
 const OF_BODY: [HeaderName; 3] = [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE];
 
@@ -67,6 +69,8 @@ pub struct Write {
     pub idempotency: Idempotency,
     /// What it makes invalid.
     pub invalidates: Option<Invalidates>,
+    /// Where what is kept of its URL ends, if anything is kept.
+    pub store: Option<Arc<Store>>,
     /// What is counted.
     pub metrics: Arc<WriteMetrics>,
 }
@@ -79,20 +83,6 @@ pub enum Sends {
     Request,
     /// JSON.
     Json(Written),
-}
-
-/// JSON that is written for a request.
-pub enum Written {
-    /// This.
-    Literal(Box<str>),
-    /// What a part has there, byte for byte.
-    Found(Reference, Input),
-    /// A text.
-    Text(Tag),
-    /// An object; each name as `"name":`.
-    Object(Vec<(Box<[u8]>, Written)>),
-    /// A list.
-    List(Vec<Written>),
 }
 
 /// What writes of a route come to.
@@ -112,6 +102,10 @@ pub(super) struct Client {
     /// What it says about the body.
     fields: Vec<(HeaderName, HeaderValue)>,
     key: Option<HeaderValue>,
+    /// The body, where the write is written from it.
+    json: Option<Value>,
+    /// What it has asked for, and where: what is kept of that is no longer so.
+    host: Bytes,
 }
 
 /// A write that can be sent.
@@ -148,10 +142,15 @@ impl Client {
     /// Reads what `write` needs of `request`; its body to the end, so that a write is never sent by halves.
     pub(super) async fn of(
         write: &Write,
+        reads_body: bool,
         request: &mut Request,
         admitted: &Admitted,
     ) -> Result<Client, Error> {
         let key = key(write.idempotency, request.headers(), admitted)?;
+        if reads_body && (is_encoded(request.headers()) || !is_plain_json(request.headers())) {
+            let error = Error::new(Code::UnsupportedMediaType, "a write is written from the body");
+            return Err(error.detail("The body must be JSON in no content coding."));
+        }
         let body = std::mem::take(request.body_mut());
         let body = admitted.deadline.bound(pin!(body.collect())).await;
         let body =
@@ -169,7 +168,23 @@ impl Client {
                 .map(|value| (name.clone(), value.clone()))
                 .collect::<Vec<_>>()
         };
-        Ok(Client { body, fields: OF_BODY.iter().flat_map(said).collect(), key })
+        let json = if reads_body { Some(strict_json(&body)?) } else { None };
+        let host = match &write.store {
+            Some(_) => Bytes::copy_from_slice(host_of(request.uri(), request.headers())),
+            None => Bytes::new(),
+        };
+        Ok(Client { body, fields: OF_BODY.iter().flat_map(said).collect(), key, json, host })
+    }
+
+    /// Its body, where something is written from it.
+    pub(super) fn json(&self) -> Option<&Value> {
+        self.json.as_ref()
+    }
+
+    /// The same as it was sent; no text where nothing is written from it.
+    fn text(&self) -> &str {
+        let read = self.json.as_ref().and_then(|_| std::str::from_utf8(&self.body).ok());
+        read.unwrap_or_default()
     }
 }
 
@@ -193,6 +208,13 @@ fn key(typed: Idempotency, headers: &HeaderMap, admitted: &Admitted) -> Result<O
 }
 
 impl Write {
+    /// What is kept of the URL that the client has written to is no longer so (RFC 9111 section 4.4), or may not be.
+    fn end_kept(&self, under: Under<'_>) {
+        if let (Some(store), Some(client)) = (&self.store, under.client) {
+            store.purge_url(&client.host, under.admitted.params.target().as_str(), Purge::Hard);
+        }
+    }
+
     /// What header fields and texts of it are written from.
     pub fn inputs(&self) -> impl Iterator<Item = &Input> {
         let mut all: Vec<&Input> = self.headers.iter().flat_map(|(_, tag)| tag.inputs()).collect();
@@ -202,8 +224,26 @@ impl Write {
         all.into_iter()
     }
 
-    /// What is to be sent, or what it cannot be written from.
+    /// What is to be sent by `node`, or why it cannot be.
     pub(super) fn ready(
+        &self,
+        node: &Node,
+        client: &Client,
+        fates: &[Option<Fate>],
+        params: &Params,
+        facts: &Facts<'_>,
+    ) -> Result<Ready, Fault> {
+        let Some(rpc) = &node.rpc else {
+            let target = node.part.target(params, facts, None)?;
+            let ready = self.over_http(target, client, fates, facts);
+            return ready.map_err(|input| node.part.unwritable(input));
+        };
+        let body = rpc.framed(&node.part, fates, facts, client.text())?;
+        let fields = client.key.iter().map(|key| (IDEMPOTENCY_KEY, key.clone())).collect();
+        Ok(Ready { target: PathAndQuery::from_static("/"), fields, body })
+    }
+
+    fn over_http(
         &self,
         target: PathAndQuery,
         client: &Client,
@@ -212,7 +252,7 @@ impl Write {
     ) -> Result<Ready, Option<&Input>> {
         let mut fields = Vec::with_capacity(self.headers.len() + 4);
         for (name, tag) in &self.headers {
-            let value = text(tag, facts)?;
+            let value = written::text(tag, facts)?;
             fields.push((name.clone(), HeaderValue::try_from(value).map_err(|_| tag.inputs().next())?));
         }
         let body = match &self.body {
@@ -223,72 +263,13 @@ impl Write {
             }
             Sends::Json(written) => {
                 let mut out = BytesMut::with_capacity(256);
-                written.write(fates, facts, &mut out)?;
+                written.write(fates, facts, client.text(), &mut out)?;
                 fields.push((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
                 out.freeze()
             }
         };
         fields.extend(client.key.clone().map(|key| (IDEMPOTENCY_KEY, key)));
         Ok(Ready { target, fields, body })
-    }
-}
-
-/// A text, or the first of what it is written from that is not there.
-fn text<'t>(tag: &'t Tag, facts: &Facts<'_>) -> Result<String, Option<&'t Input>> {
-    tag.write(facts)
-        .ok_or_else(|| tag.inputs().find(|input| facts.text(input).is_none()).or(tag.inputs().next()))
-}
-
-impl Written {
-    fn inputs<'a>(&'a self, all: &mut Vec<&'a Input>) {
-        match self {
-            Written::Literal(_) => {}
-            Written::Found(_, input) => all.push(input),
-            Written::Text(tag) => all.extend(tag.inputs()),
-            Written::Object(members) => members.iter().for_each(|(_, member)| member.inputs(all)),
-            Written::List(items) => items.iter().for_each(|item| item.inputs(all)),
-        }
-    }
-
-    fn write(
-        &self,
-        fates: &[Option<Fate>],
-        facts: &Facts<'_>,
-        out: &mut BytesMut,
-    ) -> Result<(), Option<&Input>> {
-        match self {
-            Written::Literal(json) => out.put_slice(json.as_bytes()),
-            Written::Found(Reference { part, path }, input) => {
-                let whole = fates[*part].as_ref().and_then(Fate::json).map(json::text);
-                let found = whole.zip(path.as_ref()).and_then(|(whole, path)| path.find(whole));
-                out.put_slice(found.ok_or(Some(input))?.get().as_bytes());
-            }
-            Written::Text(tag) => {
-                out.put_slice(Value::from(text(tag, facts)?).to_string().as_bytes());
-            }
-            Written::Object(members) => {
-                out.put_u8(b'{');
-                for (index, (name, member)) in members.iter().enumerate() {
-                    if index > 0 {
-                        out.put_u8(b',');
-                    }
-                    out.put_slice(name);
-                    member.write(fates, facts, out)?;
-                }
-                out.put_u8(b'}');
-            }
-            Written::List(items) => {
-                out.put_u8(b'[');
-                for (index, item) in items.iter().enumerate() {
-                    if index > 0 {
-                        out.put_u8(b',');
-                    }
-                    item.write(fates, facts, out)?;
-                }
-                out.put_u8(b']');
-            }
-        }
-        Ok(())
     }
 }
 
@@ -312,15 +293,17 @@ fn may_be_done(reason: Reason) -> bool {
 impl Compose {
     /// Sends a write, and reads what its service says.
     pub(super) async fn send(&self, index: usize, write: &Write, ready: Ready, under: Under<'_>) -> Fate {
-        let (begun, part) = (Instant::now(), &self.plan.nodes[index].part);
+        let (begun, node) = (Instant::now(), &self.plan.nodes[index]);
+        let part = &node.part;
         let counting = Counting(Some(&write.metrics));
         let sent = AtomicU32::new(0);
-        match pin!(answer(part, write, &ready, &sent, under))
+        match pin!(answer(node, write, &ready, &sent, under))
             .await
             .and_then(|got| self.hold(part, got, under.held))
         {
             Ok(got) => {
                 counting.end(|metrics| &metrics.done);
+                write.end_kept(under);
                 Fate::Asked(Asked { answer: Ok(got), fallback: None, took: begun.elapsed() })
             }
             Err(fault) => {
@@ -333,6 +316,10 @@ impl Compose {
                     _ => repeats || may_be_done(fault.reason),
                 };
                 counting.end(if unknown { |metrics| &metrics.unknown } else { |metrics| &metrics.failed });
+                if unknown {
+                    write.end_kept(under);
+                }
+                let fault = rpc::as_http(fault);
                 Fate::Unwritten(Box::new(Unwritten { fault, unknown, took: begun.elapsed() }))
             }
         }
@@ -375,12 +362,13 @@ impl Compose {
 }
 
 async fn answer(
-    part: &Part,
+    node: &Node,
     write: &Write,
     ready: &Ready,
     sent: &AtomicU32,
     under: Under<'_>,
 ) -> Result<Got, Fault> {
+    let part = &node.part;
     let (admitted, upstream) = (under.admitted, part.upstream());
     let deadline = part.until(admitted.deadline);
     if deadline.remaining().is_zero() {
@@ -396,6 +384,15 @@ async fn answer(
     let body = if ready.body.is_empty() { Body::Empty } else { Body::Full(ready.body.clone()) };
     let together = upstream.path_key(&admitted.params);
     let pending = write.invalidates.as_ref().map(|invalidates| invalidates.begin(admitted));
+    if let Some(rpc) = &node.rpc {
+        let count = || _ = sent.fetch_add(1, Relaxed);
+        let (body, fields) = (ready.body.clone(), &ready.fields);
+        let outcome = Box::pin(rpc.call(part, body, fields, admitted, deadline, &count)).await;
+        if let Some(pending) = pending {
+            pending.end_of(outcome.as_ref().err());
+        }
+        return outcome;
+    }
     let mut outcome = pin!(upstream.call_by(together, &ask, body, deadline)).await;
     if let Some(pending) = pending {
         pending.end(&mut outcome);

@@ -164,7 +164,8 @@ impl Builder<'_> {
 
     /// The tags typed at `at`, as far as they are any.
     fn tags(&mut self, tags: &[String], parts: &[&str], typed: &RouteConfig, at: &str) -> Tags {
-        let known = Known { params: &self.names, callers: typed.auth != AuthConfig::None, parts };
+        let known =
+            Known { params: &self.names, callers: typed.auth != AuthConfig::None, body: false, parts };
         let mut parsed = Vec::with_capacity(tags.len());
         for (index, tag) in tags.iter().enumerate() {
             match Tag::parse(tag, &known) {

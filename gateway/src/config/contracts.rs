@@ -69,9 +69,10 @@ impl Builder<'_> {
         }
         let request = typed.request.as_ref()?;
         let at = below(at, "request");
-        if request.body.is_some() && typed.forward.is_none() && typed.handle.is_none() {
+        let writes = typed.compose.iter().flatten().any(|(_, part)| part.write().is_some());
+        if request.body.is_some() && typed.forward.is_none() && typed.handle.is_none() && !writes {
             let mistake = Mistake::new(below(&at, "body"), format!("route `{}` reads no body", typed.path));
-            self.mistakes.add(mistake.expected("only with `forward` or `handle`"));
+            self.mistakes.add(mistake.expected("only with `forward`, `handle` or a part that writes"));
         }
         Some(Contract::build(request, &self.names, &names, named, &at, &mut self.mistakes))
     }

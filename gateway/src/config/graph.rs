@@ -139,11 +139,14 @@ impl Builder<'_> {
                 None
             }
         };
-        let part = match &typed.from {
-            Some(from) if typed.each.is_some() => self.part_of_loader(from, index, parts),
+        let (part, rpc) = match (&typed.from, &typed.grpc) {
+            (Some(from), _) if typed.each.is_some() => (self.part_of_loader(from, index, parts), None),
+            (_, Some(method)) if typed.called().is_some_and(|(key, _)| key == "grpc") => {
+                self.part_of_grpc(method, index, parts).map(|(part, rpc)| (Some(part), Some(rpc)))?
+            }
             _ => {
                 let known: &[&str] = if typed.each.is_some() { &[] } else { &parts.names };
-                self.part(name, typed, parts.typed, &parts.at, parts.services, known)
+                (self.part(name, typed, parts.typed, &parts.at, parts.services, known), None)
             }
         };
         let write = self.write(index, parts)?;
@@ -155,7 +158,9 @@ impl Builder<'_> {
             after = over;
         }
         let of_write = write.iter().flat_map(|write| write.inputs());
-        let inputs = part.inputs().chain(of_write).chain(when.iter().flat_map(Policy::inputs));
+        let of_message = rpc.iter().flat_map(|rpc| rpc.inputs());
+        let inputs = part.inputs().chain(of_write).chain(of_message);
+        let inputs = inputs.chain(when.iter().flat_map(Policy::inputs));
         needs.extend(inputs.filter_map(|input| match input {
             Input::Part { part, .. } => parts.index(part),
             _ => None,
@@ -169,7 +174,7 @@ impl Builder<'_> {
         }
         let needs: Box<[usize]> = needs.into_iter().collect();
         after.retain(|index| !needs.contains(index));
-        Some(Node { part, join, write, when, needs, after: after.into(), shows: Box::default() })
+        Some(Node { part, join, rpc, write, when, needs, after: after.into(), shows: Box::default() })
     }
 
     /// What stands under `needs`.
@@ -233,6 +238,9 @@ impl Builder<'_> {
             ("put", typed.put.is_some()),
             ("patch", typed.patch.is_some()),
             ("delete", typed.delete.is_some()),
+            ("grpc", typed.grpc.is_some()),
+            ("message", typed.message.is_some()),
+            ("write", typed.write),
             ("body", typed.body.is_some()),
             ("headers", !typed.headers.is_empty()),
             ("idempotency", typed.idempotency.is_some()),
@@ -249,6 +257,5 @@ impl Builder<'_> {
 
 /// What of parts a part is written from or decided by.
 fn looks_at(node: &Node) -> impl Iterator<Item = &Input> {
-    let of_write = node.write.iter().flat_map(|write| write.inputs());
-    node.part.inputs().chain(of_write).chain(node.when.iter().flat_map(Policy::inputs))
+    node.inputs().chain(node.when.iter().flat_map(Policy::inputs))
 }

@@ -35,27 +35,38 @@ impl Builder<'_> {
     ) -> Option<(Arc<Upstream>, Grpc)> {
         let whose = format!("route `{}`", typed.path);
         self.check_beside(forward, typed, at, &whose);
-        let at_method = below(at, "grpc");
+        let (upstream, grpc) = self.method_of(method, &whose, &below(at, "grpc"), services);
+        let grpc = grpc?;
+        let (kind, names, at) = (grpc.request().clone(), &self.names, below(at, "fields"));
+        let fields = FromPath::build(&forward.fields, &kind, names, &whose, &at, &mut self.mistakes);
+        Some((upstream?, grpc.with(fields)))
+    }
+
+    /// The method typed at the key path `at_method` for what `whose` names, and the service that has it.
+    pub(super) fn method_of(
+        &mut self,
+        method: &str,
+        whose: &str,
+        at_method: &str,
+        services: &Services,
+    ) -> (Option<Arc<Upstream>>, Option<Grpc>) {
         let Some([upstream, service, name]) = grpc::parts(method) else {
             let mistake = Mistake::new(at_method, format!("{whose}: `{method}` names no method"));
             self.mistakes.add(mistake.expected("UPSTREAM/PACKAGE.SERVICE/METHOD"));
-            return None;
+            return (None, None);
         };
-        let upstream = self.upstream(upstream, &format!("{whose}: it calls"), &at_method, services);
-        self.check_protocol(upstream.as_ref(), &whose, &at_method);
+        let upstream = self.upstream(upstream, &format!("{whose}: it calls"), at_method, services);
+        self.check_protocol(upstream.as_ref(), whose, at_method);
         let Some((descriptors, config)) = self.descriptors.clone().zip(self.config.grpc.as_ref()) else {
             if self.config.grpc.is_none() && !self.loaded.has_erased("grpc") {
                 let mistake = Mistake::new(at_method, format!("{whose}: nothing describes `{service}`"));
                 self.mistakes.add(mistake.help("name its descriptors: `grpc: { descriptors: [FILE] }`"));
             }
-            return None;
+            return (upstream, None);
         };
-        let built = Grpc::build(&descriptors, config, service, name, &whose);
-        let built = built.map_err(|wrong| Mistake { at: at_method, ..wrong });
-        let grpc = self.mistakes.keep(built)?;
-        let (kind, names, at) = (grpc.request().clone(), &self.names, below(at, "fields"));
-        let fields = FromPath::build(&forward.fields, &kind, names, &whose, &at, &mut self.mistakes);
-        Some((upstream?, grpc.with(fields)))
+        let built = Grpc::build(&descriptors, config, service, name, whose);
+        let built = built.map_err(|wrong| Mistake { at: at_method.to_owned(), ..wrong });
+        (upstream, self.mistakes.keep(built))
     }
 
     /// What means nothing for a call of gRPC.

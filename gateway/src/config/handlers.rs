@@ -291,7 +291,12 @@ impl Builder<'_> {
         typed: &RouteConfig,
         at: &str,
     ) -> Option<Template> {
-        let known = Known { params: &self.names, callers: typed.auth != AuthConfig::None, parts: others };
+        let known = Known {
+            params: &self.names,
+            callers: typed.auth != AuthConfig::None,
+            body: false,
+            parts: others,
+        };
         let path = format!("/{written}");
         let parsed = Template::of_part(&path, &known, rest(typed), has_key);
         let parsed = parsed.map_err(|(words, why, expected)| {

@@ -23,10 +23,13 @@ mod limits;
 mod live;
 pub mod load;
 mod loaders;
+#[cfg(test)]
+mod logged;
 mod node;
 mod order;
 mod path;
 mod plans;
+mod rpc;
 mod secrets;
 mod shape;
 mod typed;

@@ -121,35 +121,11 @@ fn longest(nodes: &[Node], times: &[Duration]) -> (Duration, Vec<usize>) {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Write, sync::Arc};
-
-    use parking_lot::Mutex;
-
-    use crate::config::wrong_meanings::{route, said};
-
-    #[derive(Clone, Default)]
-    struct Told(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Told {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::config::{logged::logged_by, wrong_meanings::route};
 
     /// What is logged while a route of these parts is built, which has a second.
     fn logged(parts: &str) -> String {
-        let told = Told::default();
-        let writer = told.clone();
-        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-        let yaml = route(&format!("path: /it\nauth: none\ntimeout: 1s\ncompose:\n{parts}"));
-        tracing::subscriber::with_default(log, || assert_eq!(said(&yaml), ""));
-        let bytes = told.0.lock().clone();
-        String::from_utf8(bytes).unwrap()
+        logged_by(&route(&format!("path: /it\nauth: none\ntimeout: 1s\ncompose:\n{parts}")))
     }
 
     #[test]

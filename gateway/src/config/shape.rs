@@ -103,7 +103,7 @@ impl Builder<'_> {
                 let mistake = Mistake::new(format!("{at}:"), format!("{place} is not to be set here"));
                 self.mistakes.add(mistake.expected("a field that the gateway does not set itself"));
             }
-            let known = Known { params: &self.names, callers, parts: &plain };
+            let known = Known { params: &self.names, callers, body: false, parts: &plain };
             match Tag::parse(template, &known) {
                 Ok(tag) => headers.extend(field.map(|field| (field, tag))),
                 Err(wrong) => {

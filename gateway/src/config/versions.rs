@@ -119,3 +119,24 @@ fn of_version(mistake: Mistake, at: &str, name: &str, version: &VersionConfig) -
         None => mistake,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{logged::logged_by, wrong_meanings::route};
+
+    #[test]
+    fn a_version_that_goes_on_after_its_sunset_is_warned_of_once() {
+        let versions = |deprecated: &str| {
+            let keys = format!("v1: {{ path: /v1, deprecated: {{ since: 2020-01-01, {deprecated} }} }}");
+            logged_by(&route(&format!(
+                "path: /it\nauth: none\nforward: {{ to: order }}\nversions:\n  {keys}\n  v2: {{ path: /v2 }}\n"
+            )))
+        };
+        let told = versions("sunset: 2020-02-01");
+        assert_eq!(told.matches("WARN").count(), 1, "{told}");
+        assert!(told.contains("goes on although its sunset was on 2020-02-01"), "{told}");
+        assert_eq!(versions("sunset: 2999-01-01"), "", "it is not over");
+        assert_eq!(versions("sunset: 2020-02-01, after_sunset: gone"), "", "nothing goes on");
+        assert_eq!(versions("link: \"https://example.com/a\""), "", "it does not end");
+    }
+}

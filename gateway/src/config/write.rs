@@ -11,7 +11,8 @@ use crate::{
         Node,
         config::{PartConfig, Tree},
         shape::{Reference, named},
-        write::{Sends, Write, Written},
+        write::{Sends, Write},
+        written::{InBody, Written},
     },
     identity::{OURS, stays_here},
     loaders::KeyPath,
@@ -32,21 +33,19 @@ impl Builder<'_> {
         let Some((_, method, _)) = typed.write() else {
             return (self.mistakes.0.len() == said).then_some(None);
         };
-        let plain: Vec<&str> = parts
-            .names
-            .iter()
-            .enumerate()
-            .filter_map(|(other, name)| (other != index && parts.of(other).each.is_none()).then_some(*name))
-            .collect();
+        let plain = plain(index, parts);
         let params = self.names.clone();
         let callers = parts.typed.auth != AuthConfig::None;
-        let known = Known { params: &params, callers, parts: &plain };
+        let known = Known { params: &params, callers, body: true, parts: &plain };
         let headers = self.write_headers(index, parts, &known);
         let at = parts.at(index, "body");
         let body = match &typed.body {
             None => Some(Sends::Nothing),
             Some(Tree::Text(text)) if text == "request" => Some(Sends::Request),
-            Some(tree) => self.written(tree, parts, &known, &place, &at).map(Sends::Json),
+            Some(tree) => {
+                let whose = format!("{place}: its body");
+                self.written(tree, parts, &known, &whose, &at).map(Sends::Json)
+            }
         };
         let write = Write {
             method,
@@ -54,6 +53,7 @@ impl Builder<'_> {
             headers,
             idempotency: typed.idempotency.unwrap_or_default(),
             invalidates: self.invalidates(parts.typed),
+            store: self.store.clone(),
             metrics: self.ground.metrics.writes(&name(parts.typed)),
         };
         (self.mistakes.0.len() == said).then(|| Some(Box::new(write)))
@@ -70,20 +70,26 @@ impl Builder<'_> {
             ("put", typed.put.is_some()),
             ("patch", typed.patch.is_some()),
             ("delete", typed.delete.is_some()),
+            ("grpc", typed.grpc.is_some()),
         ];
         let mut given = methods.iter().filter(|(_, given)| *given);
         if let (Some((first, _)), Some((second, _))) = (given.next(), given.next()) {
             wrong(second, format!("{place} has `{first}` and `{second}`"), "write one of them");
         }
         let writes = typed.write().is_some();
+        let by_grpc = typed.grpc.is_some(); // which has no other body than its message, written or read
         let only_writes = [
-            ("body", typed.body.is_some()),
-            ("headers", !typed.headers.is_empty()),
+            ("body", typed.body.is_some() && !by_grpc),
+            ("headers", !typed.headers.is_empty() && !by_grpc),
             ("idempotency", typed.idempotency.is_some()),
         ];
         for (key, _) in only_writes.iter().filter(|(_, given)| *given && !writes) {
             let message = format!("{place} has `{key}` and writes nothing");
             wrong(key, message, "it goes with `post`, `put`, `patch` or `delete`");
+        }
+        let only_by_grpc = [("message", typed.message.is_some()), ("write", typed.write)];
+        for (key, _) in only_by_grpc.iter().filter(|(_, given)| *given && typed.grpc.is_none()) {
+            wrong(key, format!("{place} has `{key}` and calls nothing by gRPC"), "it goes with `grpc`");
         }
         let only_reads = [
             ("optional", typed.optional, "a write that may fail unseen is none that anybody can rely on"),
@@ -136,23 +142,24 @@ impl Builder<'_> {
         self.mistakes.keep(parsed)
     }
 
-    fn written(
+    /// JSON with references between braces; `whose` is what it is, as mistakes begin.
+    pub(super) fn written(
         &mut self,
         tree: &Tree,
         parts: &Parts<'_>,
         known: &Known<'_>,
-        place: &str,
+        whose: &str,
         at: &str,
     ) -> Option<Written> {
         match tree {
             Tree::Text(text) if !text.contains(['{', '}']) => Some(Written::Literal(tree.json().into())),
-            Tree::Text(text) => self.written_text(text, parts, known, place, at),
+            Tree::Text(text) => self.written_text(text, parts, known, whose, at),
             Tree::Other(value) => Some(Written::Literal(value.to_string().into())),
             Tree::Object(members) => match (members.len(), members.first()) {
                 (1, Some((name, value))) if name == "value" => Some(Written::Literal(value.json().into())),
                 _ => {
                     let member = |(name, tree): (&String, &Tree)| {
-                        Some((named(name), self.written(tree, parts, known, place, &below(at, name))?))
+                        Some((named(name), self.written(tree, parts, known, whose, &below(at, name))?))
                     };
                     let all: Vec<_> = members.iter().map(member).collect();
                     all.into_iter().collect::<Option<_>>().map(Written::Object)
@@ -160,7 +167,7 @@ impl Builder<'_> {
             },
             Tree::List(items) => {
                 let item = |(index, tree): (usize, &Tree)| {
-                    self.written(tree, parts, known, place, &format!("{at}[{index}]"))
+                    self.written(tree, parts, known, whose, &format!("{at}[{index}]"))
                 };
                 let all: Vec<_> = items.iter().enumerate().map(item).collect();
                 all.into_iter().collect::<Option<_>>().map(Written::List)
@@ -174,19 +181,26 @@ impl Builder<'_> {
         text: &str,
         parts: &Parts<'_>,
         known: &Known<'_>,
-        place: &str,
+        whose: &str,
         at: &str,
     ) -> Option<Written> {
-        let place = format!("{place}: its body");
         let alone = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
         if let Some(name) = alone.filter(|name| !name.contains(['{', '}']))
-            && let Ok(input @ Input::Part { .. }) = tags::input(name, known)
-            && let Input::Part { part, field } = &input
+            && let Ok(input) = tags::input(name, known)
         {
-            let reference = Reference { part: parts.index(part)?, path: KeyPath::parse(&field.join(".")) };
-            return Some(Written::Found(reference, input));
+            match &input {
+                Input::Part { part, field } => {
+                    let (part, path) = (parts.index(part)?, KeyPath::parse(&field.join(".")));
+                    return Some(Written::Found(Reference { part, path }, input));
+                }
+                Input::Body(field) => {
+                    let path = KeyPath::parse(&field.join("."))?;
+                    return Some(Written::OfBody(InBody(path), input));
+                }
+                _ => {}
+            }
         }
-        self.text_of_write(text, known, &place, at).map(Written::Text)
+        self.text_of_write(text, known, whose, at).map(Written::Text)
     }
 
     /// A write is the only one and the last, and is what its route is for.
@@ -205,6 +219,12 @@ impl Builder<'_> {
             self.mistakes.add(Mistake::new(at(index), message).expected("nothing that comes after a write"));
         }
     }
+}
+
+/// The parts with an answer of their own that the one of this index may speak of.
+pub(super) fn plain<'t>(index: usize, parts: &Parts<'t>) -> Vec<&'t str> {
+    let others = parts.names.iter().enumerate().filter(|(other, _)| *other != index);
+    others.filter_map(|(other, name)| parts.of(other).each.is_none().then_some(*name)).collect()
 }
 
 /// Those that a write waits for besides what it speaks of: all that are required, the second where they have a condition.

@@ -26,6 +26,19 @@ fn route(keys: &str) -> String {
     format!("{RIGHT}{KNOWN}routes:\n{route}")
 }
 
+/// A route of these methods that composes a read of the order service and a part of these keys.
+fn part(methods: &str, keys: &str) -> String {
+    let parts = format!("      a: {{ get: \"order/a/{{id}}\" }}\n      b: {{ {keys} }}\n");
+    let route =
+        format!("  - path: /things/{{id}}\n    auth: none\n    methods: [{methods}]\n    compose:\n{parts}");
+    format!("{RIGHT}{KNOWN}routes:\n{route}")
+}
+
+/// A part that calls `Find` with this message.
+fn finding(message: &str) -> String {
+    part("GET", &format!("grpc: things/testing.Things/Find, message: {message}"))
+}
+
 /// A file with these descriptors and no route.
 fn known(keys: &str) -> String {
     format!("{RIGHT}grpc: {{ {keys} }}\nroutes: []\n")
@@ -51,6 +64,22 @@ wrong! {
     a_forward_to_nobody: route("token: false");
     a_forward_to_two_places: route("to: order, grpc: things/testing.Things/Find");
     a_method_with_a_path: route("grpc: things/testing.Things/Find, path: \"/other/{id}\"");
+    reasons_that_are_none: known("descriptors: [proxy/grpc/testing.binpb], reasons: { keyReused: 422, A: 500 }");
+    a_message_of_fields_that_there_are_not: finding("{ idd: \"{id}\", text_words: x }");
+    a_message_that_has_no_fields: finding("\"{id}\"");
+    a_message_that_does_not_fit: finding("{ id: some, deep: \"{query.deep}\" }");
+    a_message_of_what_is_not_there: finding("{ id: \"{b.id}\", textWords: \"{body.x}\" }");
+    a_message_of_no_method: part("GET", "get: order/b, message: { id: 1 }, write: true");
+    a_part_by_grpc_and_over_http: part("GET", "get: order/b, grpc: things/testing.Things/Find");
+    a_part_by_grpc_that_is_more: part(
+        "GET", "grpc: things/testing.Things/Find, cache: {}, body: { a: 1 }, headers: { A: b }, idempotency: required");
+    a_part_by_grpc_for_a_list: part("GET", "grpc: things/testing.Things/Find, each: a, key: id, into: c");
+    a_part_by_a_method_that_there_is_not: part("GET", "grpc: things/testing.Things/Fnd");
+    a_part_by_grpc_over_http1: part("GET", "grpc: order/testing.Things/Find");
+    a_write_by_grpc_that_is_read: part("GET", "grpc: things/testing.Things/Find, write: true");
+    a_write_by_grpc_that_may_fail: part("POST", "grpc: things/testing.Things/Find, write: true, optional: true");
+    a_question_by_grpc: route("to: order").replace(
+        "    forward", "    ask: { a: { grpc: things/testing.Things/Find, message: { id: 1 } } }\n    forward");
     a_method_that_is_kept: route("grpc: things/testing.Things/Find").replace("auth: none", "auth: none\n    cache: {}");
 }
 
@@ -63,6 +92,11 @@ fn calls_of_grpc_may_be_right() {
     ] {
         assert_eq!(said(&route(right)), "", "{right}");
     }
-    let all = "descriptors: [proxy/grpc/testing.binpb], int64: string, defaults: false, max_reply: 1MiB";
+    for right in ["{ id: \"{id}\", textWords: \"{a.name} of {id}\" }", "{ id: 7, deep: true }", "{}"] {
+        assert_eq!(said(&finding(right)), "", "{right}");
+    }
+    let write = "grpc: things/testing.Things/Find, write: true, idempotency: required, message: { id: \"{body.id}\" }";
+    assert_eq!(said(&part("POST", write)), "");
+    let all = "descriptors: [proxy/grpc/testing.binpb], int64: string, defaults: false, max_reply: 1MiB, reasons: { A_1: 410 }";
     assert_eq!(said(&known(all)), "");
 }

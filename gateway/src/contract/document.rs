@@ -13,7 +13,10 @@ use serde_json::{Value, json};
 use super::{composed, config::OpenapiConfig};
 use crate::{
     auth::config::{AuthConfig, ProviderConfig},
-    composition::config::Tree,
+    composition::{
+        config::{Idempotency, PartConfig, Tree},
+        write::{IDEMPOTENCY_KEY, LONGEST_KEY},
+    },
     config::{Config, RouteConfig},
     routing,
 };
@@ -117,6 +120,7 @@ fn headers() -> Value {
         "Deprecation": text("Since when this is deprecated: `@` and Unix seconds (RFC 9745)."),
         "Sunset": text("When this ends (RFC 8594)."),
         "Link": text("What comes after it, and where that is told (RFC 8288)."),
+        "Idempotency-Key": text("Where nobody knows whether a write was done: the key that it may be repeated by."),
         "Composition-Status": text(
             "What became of each part: a structured-field list (RFC 9651), `ticketInfo;s=missing;reason=timeout;t=1000`.",
         ),
@@ -137,7 +141,8 @@ fn scheme(typed: &ProviderConfig) -> Tree {
 /// Each path once, however its parameters are called by its routes: as the first calls them.
 fn paths(config: &Config) -> Tree {
     let mut known: IndexMap<String, (String, IndexMap<String, Tree>)> = IndexMap::new();
-    for route in &config.routes.iter().flat_map(RouteConfig::with_versions).collect::<Vec<_>>() {
+    let routes = config.routes.iter().filter(|route| !opens_websockets(route));
+    for route in &routes.flat_map(RouteConfig::with_versions).collect::<Vec<_>>() {
         let Ok((canonical, _)) = routing::canonical(&route.path) else { continue };
         let (path, methods) =
             known.entry(canonical).or_insert_with(|| (route.path.replace("{*", "{"), IndexMap::new()));
@@ -147,6 +152,11 @@ fn paths(config: &Config) -> Tree {
         }
     }
     Tree::Object(known.into_values().map(|(path, methods)| (path, Tree::Object(methods))).collect())
+}
+
+/// Whether a route is no operation, one request and its answer: OpenAPI has no words for what comes after a 101.
+fn opens_websockets(route: &RouteConfig) -> bool {
+    route.forward.as_ref().is_some_and(|forward| forward.websocket.is_some())
 }
 
 /// One method of one route.
@@ -204,6 +214,14 @@ impl Operation<'_> {
                 schema.unwrap_or(&tree(json!({ "type": "string" }))),
                 true,
             ));
+        }
+        let typed = request.is_some_and(|request| {
+            request.headers.keys().any(|name| name.eq_ignore_ascii_case(IDEMPOTENCY_KEY.as_str()))
+        });
+        if let Some(write) = self.write().filter(|_| !typed) {
+            let key = tree(json!({ "type": "string", "minLength": 1, "maxLength": LONGEST_KEY }));
+            let required = write.idempotency == Some(Idempotency::Required);
+            all.push(self.parameter("header", "Idempotency-Key", &key, required));
         }
         let Some(request) = request else { return all };
         let needed = |name: &String| request.required.contains(name);
@@ -283,11 +301,19 @@ impl Operation<'_> {
             429 | 503 => names.push("Retry-After"),
             _ => {}
         }
+        if self.write().is_some() && [502, 504].contains(&code) {
+            names.extend(["Composition-Status", "Idempotency-Key"]);
+        }
         let reference = |name: &str| json!({ "$ref": format!("#/components/headers/{name}") });
         let headers: Value = names.iter().map(|name| ((*name).to_owned(), reference(name))).collect();
         let mut told = vec![("description", text(reason.unwrap_or("An answer"))), ("headers", tree(headers))];
         told.extend(content.map(|content| ("content", content)));
         object(told)
+    }
+
+    /// The part that changes something, if one does.
+    fn write(&self) -> Option<&PartConfig> {
+        self.route.compose.as_ref()?.values().find(|part| part.write().is_some())
     }
 
     /// The statuses of problem documents that the gateway itself may answer here. What may be answered anywhere, such as to a
@@ -311,6 +337,12 @@ impl Operation<'_> {
         if route.request.as_ref().is_some_and(|request| request.body.is_some()) {
             all.insert(415);
         }
+        if let Some(write) = self.write() {
+            // What services refuse with stays so, and the client's body is read whole by whatever method.
+            all.extend([408, 409, 410, 413, 422]);
+            let json = [&write.body, &write.message].into_iter().flatten().any(reads_body);
+            all.extend(json.then_some(415));
+        }
         if route.compose.is_some()
             || route.watch.is_some()
             || !route.ask.is_empty()
@@ -326,6 +358,16 @@ impl Operation<'_> {
             all.extend([502, 503]);
         }
         all
+    }
+}
+
+/// Whether something is written from the client's body.
+fn reads_body(tree: &Tree) -> bool {
+    match tree {
+        Tree::Text(text) => text.contains("{body."),
+        Tree::Object(members) => members.values().any(reads_body),
+        Tree::List(items) => items.iter().any(reads_body),
+        Tree::Other(_) => false,
     }
 }
 

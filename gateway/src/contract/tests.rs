@@ -229,3 +229,35 @@ fn the_document_tells_what_was_typed_and_what_follows_from_it() {
     assert_eq!(told["components"]["schemas"]["Name"], json!({ "type": ["object", "null"] }));
     assert_eq!(told["components"]["securitySchemes"]["ftgo"]["scheme"], "bearer");
 }
+
+/// A write of a composition may be refused, and may be lost; a route that opens WebSockets is no operation.
+#[test]
+fn a_composed_write_and_a_websocket_are_told_as_what_they_are() {
+    let config = config(
+        "upstreams: { it: { url: \"http://it\" } }\nroutes:\n  - path: /w\n    auth: none\n    methods: [DELETE]\n    \
+         compose:\n      a: { get: it/a }\n      b: { post: it/b, body: { x: \"{body.x}\" }, idempotency: required }\n  \
+         - path: /r\n    auth: none\n    compose: { a: { get: it/a } }\n  \
+         - path: /ws\n    auth: none\n    forward: { to: it, websocket: {} }\nopenapi: { title: It, version: \"1\" }\n",
+    );
+    let told = document(config.openapi.as_ref().unwrap(), &config);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let statuses = |path: &str, method: &str| -> Vec<String> {
+        told["paths"][path][method]["responses"].as_object().unwrap().keys().cloned().collect()
+    };
+    let write = ["200", "400", "404", "408", "409", "410", "413", "415", "422", "502", "503", "504"];
+    assert_eq!(statuses("/w", "delete"), write);
+    assert_eq!(statuses("/r", "get"), ["200", "400", "404", "502", "503", "504"]);
+    let write = &told["paths"]["/w"]["delete"];
+    let headers = write["responses"]["504"]["headers"].as_object().unwrap();
+    assert!(
+        headers.contains_key("Idempotency-Key") && headers.contains_key("Composition-Status"),
+        "{headers:?}"
+    );
+    assert!(told["components"]["headers"]["Idempotency-Key"].is_object());
+    let key = json!({
+        "name": "Idempotency-Key", "in": "header", "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+    });
+    assert_eq!(write["parameters"], json!([key]));
+    assert!(told["paths"].get("/ws").is_none());
+}

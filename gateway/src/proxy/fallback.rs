@@ -83,9 +83,8 @@ impl Fallback {
                 let cause = format!("status {}", status.as_u16());
                 Ok(self.answer(&Fault::new(upstream.name(), Reason::Status(status), cause), upstream))
             }
-            Err(Fault { reason: Reason::Grpc(status), .. })
-                if status.is_answer() && !self.replaces(status.code().status()) =>
-            {
+            // A refusal of gRPC is an answer.
+            Err(Fault { reason, .. }) if reason.refusal().is_some_and(|status| !self.replaces(status)) => {
                 outcome
             }
             Err(fault) if !matches!(fault.reason, Reason::Request(_)) => Ok(self.answer(&fault, upstream)),

@@ -15,7 +15,7 @@ use crate::{
     handler::Admitted,
     observability::record::Note,
     tags::Tags,
-    upstream::{Fault, Reason},
+    upstream::Fault,
 };
 
 /// What the writes of a route make invalid.
@@ -47,6 +47,14 @@ impl Invalidates {
 }
 
 impl Pending<'_> {
+    /// Purges, unless the write ended in a fault that says that the service has refused it.
+    pub(crate) fn end_of(mut self, fault: Option<&Fault>) {
+        if fault.is_some_and(|fault| fault.reason.refusal().is_some()) {
+            self.tags.clear();
+            self.missing.clear();
+        }
+    }
+
     /// Purges, unless the service has refused the write.
     pub(crate) fn end(mut self, outcome: &mut Result<Response, Fault>) {
         match outcome {
@@ -54,7 +62,7 @@ impl Pending<'_> {
                 self.tags.clear();
                 self.missing.clear();
             }
-            Err(Fault { reason: Reason::Grpc(status), .. }) if status.is_answer() => {
+            Err(Fault { reason, .. }) if reason.refusal().is_some() => {
                 self.tags.clear();
                 self.missing.clear();
             }

@@ -221,7 +221,7 @@ fn host(client: &Head<'_>) -> Option<HeaderValue> {
 }
 
 /// The same without a copy; empty where none is named.
-fn host_of<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a [u8] {
+pub(crate) fn host_of<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a [u8] {
     match uri.authority() {
         Some(authority) => authority.as_str().as_bytes(),
         None => headers.get(header::HOST).map_or(b"", HeaderValue::as_bytes),

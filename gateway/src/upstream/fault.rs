@@ -77,6 +77,16 @@ impl Reason {
         }
     }
 
+    /// The status with which the service itself says that it does not do what was asked: then nothing has changed.
+    #[must_use]
+    pub fn refusal(self) -> Option<StatusCode> {
+        match self {
+            Reason::Status(status) if status.is_client_error() => Some(status),
+            Reason::Grpc(status) if status.is_answer() => Some(status.code().status()),
+            _ => None,
+        }
+    }
+
     /// The code of an answer that had to be made from this call.
     fn code(self) -> Code {
         match self {

@@ -97,7 +97,9 @@ impl GrpcStatus {
         self.code().status().is_client_error()
     }
 
-    fn is_failure(self) -> bool {
+    /// Whether the service failed, as it would with a status of 5xx.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
         self.seen().is_server_error()
     }
 }

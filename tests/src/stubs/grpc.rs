@@ -1,6 +1,6 @@
-//! `orderservice.OrderService/createOrder`: the messages, the method and its translation to the domain.
+//! `orderservice.OrderService`: the messages, `createOrder` and `getOrder`, and their translation to the domain.
 //!
-//! Written by hand instead of generated: five short messages and one method need no protoc at build time.
+//! Written by hand instead of generated: short messages and two methods need no protoc at build time.
 
 use axum::Router;
 use axum::body::Body;
@@ -15,10 +15,12 @@ use tonic_prost::ProstCodec;
 use super::problem::Refusal;
 use super::request::idempotency_key;
 use super::rule::Script;
-use super::world::{NewLineItem, NewOrder, World};
+use super::world::{NewLineItem, NewOrder, Order, World};
 
-/// The full name of the one method.
+/// The full name of the method that takes an order.
 const CREATE_ORDER: &str = "orderservice.OrderService/createOrder";
+/// The full name of the method that reads one.
+const GET_ORDER: &str = "orderservice.OrderService/getOrder";
 
 /// `CreateOrderRequest` of the reference's protocol.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -79,9 +81,70 @@ pub struct CreateOrderReply {
     pub order_id: i64,
 }
 
+/// Which order is to be read.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct GetOrderRequest {
+    /// The order.
+    #[prost(int64, tag = "1")]
+    pub order_id: i64,
+}
+
+/// What there is to say of an order.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct GetOrderReply {
+    /// The order.
+    #[prost(int64, tag = "1")]
+    pub order_id: i64,
+    /// Whose it is.
+    #[prost(int64, tag = "2")]
+    pub consumer_id: i64,
+    /// The restaurant.
+    #[prost(int64, tag = "3")]
+    pub restaurant_id: i64,
+    /// Where it stands: `APPROVED`.
+    #[prost(string, tag = "4")]
+    pub state: String,
+    /// What it costs: `61.70`.
+    #[prost(string, tag = "5")]
+    pub order_total: String,
+}
+
+/// `google.rpc.Status`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct RichStatus {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<Detail>,
+}
+
+/// `google.protobuf.Any`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Detail {
+    #[prost(string, tag = "1")]
+    type_url: String,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+/// `google.rpc.ErrorInfo`, but for its metadata.
+#[derive(Clone, PartialEq, prost::Message)]
+struct ErrorInfo {
+    #[prost(string, tag = "1")]
+    reason: String,
+    #[prost(string, tag = "2")]
+    domain: String,
+}
+
 /// The gRPC side of the order service.
 pub(super) fn router(world: World) -> Router {
-    Router::new().route(&format!("/{CREATE_ORDER}"), post(create_order)).fallback(unknown).with_state(world)
+    Router::new()
+        .route(&format!("/{CREATE_ORDER}"), post(create_order))
+        .route(&format!("/{GET_ORDER}"), post(get_order))
+        .fallback(unknown)
+        .with_state(world)
 }
 
 /// What stands for the method in the name of a gRPC route.
@@ -91,7 +154,8 @@ pub(super) fn label() -> Method {
 
 /// The full method name of a path, `(unknown)` if there is no such method.
 pub(super) fn template(path: &str) -> &'static str {
-    if path.strip_prefix('/') == Some(CREATE_ORDER) { CREATE_ORDER } else { "(unknown)" }
+    let known = [CREATE_ORDER, GET_ORDER].into_iter().find(|known| path.strip_prefix('/') == Some(known));
+    known.unwrap_or("(unknown)")
 }
 
 /// A scripted answer in gRPC: the code that matches, or a reply with the body's `orderId`.
@@ -111,8 +175,37 @@ async fn create_order(State(world): State<World>, request: Request) -> Response<
     Grpc::new(codec).unary(CreateOrder(world), request).await.map(Body::new)
 }
 
+async fn get_order(State(world): State<World>, request: Request) -> Response<Body> {
+    let codec = ProstCodec::<GetOrderReply, GetOrderRequest>::default();
+    Grpc::new(codec).unary(GetOrder(world), request).await.map(Body::new)
+}
+
 async fn unknown() -> Response<Body> {
-    Status::unimplemented("there is only createOrder").into_http()
+    Status::unimplemented("there are createOrder and getOrder").into_http()
+}
+
+struct GetOrder(World);
+
+impl UnaryService<GetOrderRequest> for GetOrder {
+    type Response = GetOrderReply;
+    type Future = std::future::Ready<Result<tonic::Response<GetOrderReply>, Status>>;
+
+    fn call(&mut self, request: tonic::Request<GetOrderRequest>) -> Self::Future {
+        let found = self.0.state().order(request.into_inner().order_id).cloned();
+        let told = found.map(|order| tonic::Response::new(told(&order)));
+        std::future::ready(told.map_err(refused))
+    }
+}
+
+fn told(order: &Order) -> GetOrderReply {
+    let state = serde_json::to_value(order.state).expect("a state is JSON");
+    GetOrderReply {
+        order_id: order.order_id,
+        consumer_id: order.consumer_id,
+        restaurant_id: order.restaurant_id,
+        state: state.as_str().unwrap_or_default().to_owned(),
+        order_total: order.order_total.to_string(),
+    }
 }
 
 struct CreateOrder(World);
@@ -135,8 +228,22 @@ fn refused(refusal: Refusal) -> Status {
         Refusal::NotFound => Status::not_found(""),
         Refusal::Invalid(invalid) => Status::invalid_argument(invalid.to_string()),
         Refusal::Conflict(why) => Status::failed_precondition(why),
-        Refusal::KeyReused => Status::invalid_argument("this idempotency-key came with another order before"),
+        Refusal::KeyReused => {
+            let why = "this idempotency-key came with another order before";
+            with_reason(Code::InvalidArgument, why, "IDEMPOTENCY_KEY_REUSED")
+        }
     }
+}
+
+/// A refusal that says its reason for machines too (AIP-193).
+fn with_reason(code: Code, message: &str, reason: &str) -> Status {
+    let info = ErrorInfo { reason: reason.to_owned(), domain: "order.ftgo.example".to_owned() };
+    let detail = Detail {
+        type_url: "type.googleapis.com/google.rpc.ErrorInfo".to_owned(),
+        value: prost::Message::encode_to_vec(&info),
+    };
+    let rich = RichStatus { code: code.into(), message: message.to_owned(), details: vec![detail] };
+    Status::with_details(code, message, prost::Message::encode_to_vec(&rich).into())
 }
 
 fn new_order(request: CreateOrderRequest) -> NewOrder {

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use http::StatusCode;
+use indexmap::IndexMap;
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 use serde::Deserialize;
 
@@ -15,6 +17,11 @@ use crate::{
     mistake::{Mistake, Mistakes, below},
     units::Size,
 };
+
+/// The longest reason (AIP-193).
+const LONGEST_REASON: usize = 63;
+/// What a refusal may become: what compositions leave as it is, too.
+const REFUSALS: [u16; 5] = [400, 404, 409, 410, 422];
 
 /// What is the same for all calls of gRPC.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -29,6 +36,10 @@ pub struct GrpcConfig {
     /// Whether fields that hold nothing are written too: 0, an empty text, an empty list. So that clients find them.
     #[serde(default = "written")]
     pub defaults: bool,
+    /// What clients are told where a service refuses for this reason (`google.rpc.ErrorInfo`): one of 400, 404, 409, 410
+    /// and 422. What the status of gRPC says unless given.
+    #[serde(default)]
+    pub reasons: IndexMap<String, u16>,
     /// The most bytes of an answer: 4 MiB, as in other implementations of gRPC.
     #[serde(default = "max_reply")]
     pub max_reply: Size,
@@ -43,6 +54,31 @@ pub enum Int64 {
     Number,
     /// As text, as the JSON mapping of proto3 has it: for clients that read all numbers as floating point.
     String,
+}
+
+impl GrpcConfig {
+    /// What reasons become, as far as they are right.
+    pub(super) fn statuses(&self) -> Box<[(Box<str>, StatusCode)]> {
+        let typed = self.reasons.iter();
+        let known = typed
+            .filter_map(|(name, status)| Some((name.as_str().into(), StatusCode::from_u16(*status).ok()?)));
+        known.collect()
+    }
+
+    fn check_reasons(&self, at: &str, mistakes: &mut Mistakes) {
+        for (name, status) in &self.reasons {
+            let at = below(&below(at, "reasons"), name);
+            let known = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+            if name.is_empty() || name.len() > LONGEST_REASON || !name.chars().all(known) {
+                let mistake = Mistake::new(format!("{at}:"), format!("`{name}` is no reason that is given"));
+                mistakes.add(mistake.expected("capital letters, digits and `_`, like `MENU_CLOSED`"));
+            }
+            if !REFUSALS.contains(status) {
+                let message = format!("{status} is not what a service's refusal becomes");
+                mistakes.add(Mistake::new(at, message).expected("one of: 400, 404, 409, 410, 422"));
+            }
+        }
+    }
 }
 
 fn written() -> bool {
@@ -70,6 +106,7 @@ impl Descriptors {
         at: &str,
         mistakes: &mut Mistakes,
     ) -> Option<Self> {
+        config.check_reasons(at, mistakes);
         let (at, known) = (below(at, "descriptors"), mistakes.0.len());
         let files: Vec<PathBuf> = config.descriptors.iter().map(|file| folder.join(file)).collect();
         if files.is_empty() {
@@ -146,6 +183,7 @@ mod tests {
             descriptors: files.iter().map(PathBuf::from).collect(),
             int64: Int64::Number,
             defaults: true,
+            reasons: IndexMap::new(),
             max_reply: max_reply(),
         };
         let built = Descriptors::build(&config, Path::new(FOLDER), "grpc", &mut mistakes);
@@ -203,10 +241,13 @@ mod tests {
         }
         let typed = text.lines().filter(|line| line.contains(" = ") && line.starts_with("  ")).count();
         assert_eq!(described, typed);
-        let method = pool.get_service_by_name("orderservice.OrderService").unwrap().methods().next().unwrap();
-        assert_eq!(
-            (method.name(), method.input().name(), method.output().name()),
-            ("createOrder", "CreateOrderRequest", "CreateOrderReply")
-        );
+        let service = pool.get_service_by_name("orderservice.OrderService").unwrap();
+        for method in service.methods() {
+            let (name, takes, gives) = (method.name(), method.input(), method.output());
+            let line = format!("rpc {name}({}) returns ({}) {{}}", takes.name(), gives.name());
+            assert!(text.lines().any(|typed| typed.trim() == line), "{line}");
+        }
+        let typed = text.lines().filter(|line| line.trim_start().starts_with("rpc ")).count();
+        assert_eq!(service.methods().count(), typed);
     }
 }

@@ -18,7 +18,7 @@ const LONGEST: usize = 200;
 
 /// A value that its field cannot hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Misfit {
+pub(crate) struct Misfit {
     /// Where, as in `lineItems[0].quantity`; empty for the whole.
     path: String,
     /// What would be right, if that can be said.
@@ -31,8 +31,13 @@ impl Misfit {
         Misfit { path: path.into(), expected: expected.into() }
     }
 
+    /// Where.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// What the client is told.
-    pub(super) fn detail(&self) -> String {
+    pub(crate) fn detail(&self) -> String {
         let Misfit { path, expected } = self;
         let whose = match path.as_str() {
             "" => "The body".to_owned(),
@@ -140,7 +145,7 @@ fn push(path: &mut String, name: &str) {
 }
 
 /// The field of either name.
-pub(super) fn field(kind: &MessageDescriptor, name: &str) -> Option<FieldDescriptor> {
+pub(crate) fn field(kind: &MessageDescriptor, name: &str) -> Option<FieldDescriptor> {
     kind.get_field_by_json_name(name).or_else(|| kind.get_field_by_name(name))
 }
 
@@ -188,6 +193,11 @@ impl Writing {
     pub(super) fn new(numbers: bool, defaults: bool, most: usize) -> Self {
         let options = SerializeOptions::new().stringify_64_bit_integers(!numbers);
         Writing { options: options.skip_default_fields(!defaults), most }
+    }
+
+    /// The same of at most `most` bytes.
+    pub(super) fn at_most(self, most: usize) -> Self {
+        Writing { most: self.most.min(most), ..self }
     }
 
     /// The JSON text of an encoded message of type `kind`.

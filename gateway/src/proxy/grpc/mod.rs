@@ -4,11 +4,13 @@
 //! JSON body, path parameters -> message (json.rs) -> frame (frame.rs) -> Upstream::call -> frame, trailers -> JSON, or a status
 //! ```
 //!
-//! Unary calls only. What the service says when it refuses is for the log: clients read the status, in the gateway's own words.
+//! Unary calls only. What the service says when it refuses is for the log: clients read the status, in the gateway's own words;
+//! a reason that it gives for machines may have a status of its own (`details.rs`).
 //! Of a client's header fields only `Idempotency-Key` becomes metadata, since services may take any other for their own.
 //! Not here: requests of clients that speak gRPC themselves, which are forwarded as any others.
 
 pub mod config;
+mod details;
 mod fields;
 mod frame;
 mod json;
@@ -22,20 +24,23 @@ use prost_reflect::{MessageDescriptor, prost::Message};
 use serde_json::{Map, Value};
 
 pub use self::config::{Descriptors, GrpcConfig};
-pub(crate) use self::fields::Fields as FromPath;
 use self::{
     config::Int64,
     json::{Unwritten, Writing},
+};
+pub(crate) use self::{
+    fields::Fields as FromPath,
+    json::{Misfit, field},
 };
 use super::{Head, headers, host};
 use crate::{
     auth::policy::strict_json,
     body::{self, Body, BodyError, Request, Response},
-    deadline::{BudgetField, GRPC_TIMEOUT},
+    deadline::{BudgetField, Deadline, GRPC_TIMEOUT},
     error::{Code, Error},
     handler::Admitted,
     mistake::Mistake,
-    upstream::{Fault, GrpcStatus, Outgoing, Reason, Upstream, Whole},
+    upstream::{Ask, Fault, Fields, GrpcStatus, Outgoing, Reason, Upstream, Whole},
 };
 
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
@@ -57,6 +62,8 @@ pub struct Grpc {
     from_path: FromPath,
     writing: Writing,
     max_reply: u64,
+    /// What the service's reasons become.
+    reasons: Box<[(Box<str>, StatusCode)]>,
     budget: BudgetField,
 }
 
@@ -94,8 +101,20 @@ impl Grpc {
                 (config.max_reply.0 as usize).saturating_mul(AS_JSON),
             ),
             max_reply: config.max_reply.0,
+            reasons: config.statuses(),
             budget: BudgetField::grpc(),
         })
+    }
+
+    /// The same whose answer has at most so many bytes of JSON.
+    pub(crate) fn at_most(self, max_size: u64) -> Self {
+        let most = usize::try_from(max_size).unwrap_or(usize::MAX);
+        Grpc { writing: self.writing.at_most(most), ..self }
+    }
+
+    /// Whether `message` is one, as far as it says anything; if not, where, and what would be right.
+    pub(crate) fn check(&self, message: Value) -> Result<(), Misfit> {
+        json::read(message, &self.request).map(drop)
     }
 
     /// What a request is made of.
@@ -123,10 +142,43 @@ impl Grpc {
         let message = message.map_err(|refusal| refusal.of(name))?;
         let client = Head::of(request);
         let ask = |body| self.outgoing(&client, body, token, admitted);
-        let call = pin!(upstream.call_by(key, &ask, Body::Full(message), deadline));
+        self.exchange(upstream, key, &ask, message, deadline).await.map(answer)
+    }
+
+    /// Asks `upstream` by a message that is framed already, before `deadline`; with these fields besides what every service is
+    /// told. `sending` is told of each attempt. Gives back JSON.
+    pub(crate) async fn ask(
+        &self,
+        upstream: &Upstream,
+        message: Bytes,
+        fields: &[(HeaderName, HeaderValue)],
+        admitted: &Admitted,
+        deadline: Deadline,
+        sending: &(dyn Fn() + Send + Sync),
+    ) -> Result<Bytes, Fault> {
+        let ask = |body| {
+            sending();
+            let mut request = self.begun(body);
+            request.fields.extend(fields);
+            self.stamp(&mut request.fields, admitted, deadline);
+            request
+        };
+        let key = upstream.path_key(&admitted.params);
+        self.exchange(upstream, key, &ask, message, deadline).await.map(Bytes::from)
+    }
+
+    async fn exchange(
+        &self,
+        upstream: &Upstream,
+        key: Option<u64>,
+        ask: &Ask<'_>,
+        message: Bytes,
+        deadline: Deadline,
+    ) -> Result<Vec<u8>, Fault> {
+        let call = pin!(upstream.call_by(key, ask, Body::Full(message), deadline));
         let response = call.await?;
         let whole = upstream.read_whole(response, deadline, self.max_reply + frame::PREFIX as u64).await?;
-        self.answer(name, whole)
+        self.json(upstream.name(), whole)
     }
 
     /// The request's message, framed.
@@ -137,23 +189,22 @@ impl Grpc {
                 strict_json(&text).map_err(|wrong| Refusal::new(wrong.code(), wrong.client_detail()))?
             }
         };
-        let misfit = |wrong: json::Misfit| Refusal::new(Code::BadRequest, &wrong.detail());
+        let misfit = |wrong: Misfit| Refusal::new(Code::BadRequest, &wrong.detail());
         let json = self.from_path.fill(json, &self.request, &admitted.params).map_err(misfit)?;
-        let message = json::read(json, &self.request).map_err(misfit)?;
+        self.framed(json).map_err(misfit)
+    }
+
+    /// The message that `json` stands for, framed.
+    pub(crate) fn framed(&self, json: Value) -> Result<Bytes, Misfit> {
+        let message = json::read(json, &self.request)?;
         let write =
             |out: &mut bytes::BytesMut| message.encode(out).expect("a buffer that grows has room for it");
-        let framed = frame::frame(write, message.encoded_len());
-        framed.ok_or_else(|| Refusal::new(Code::BodyTooLarge, "The body is too large."))
+        frame::frame(write, message.encoded_len()).ok_or_else(|| Misfit::new("", "smaller"))
     }
 
     fn outgoing(&self, client: &Head<'_>, body: Body, token: bool, admitted: &Admitted) -> Outgoing {
-        let mut request = Outgoing::get(self.path.clone(), SENT);
-        (request.method, request.body) = (Method::POST, body);
+        let mut request = self.begun(body);
         let sent = &mut request.fields;
-        sent.push(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc+proto"));
-        sent.push(header::TE, HeaderValue::from_static("trailers"));
-        sent.push(GRPC_ENCODING, HeaderValue::from_static("identity"));
-        sent.push(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let keys = client.headers.get_all(IDEMPOTENCY_KEY).iter();
         keys.for_each(|key| sent.push(IDEMPOTENCY_KEY, key.clone()));
         sent.push(header::VIA, headers::via(client.version));
@@ -162,31 +213,71 @@ impl Grpc {
         if let Some(token) = principal.and_then(|principal| principal.authorization.as_ref()) {
             sent.push(header::AUTHORIZATION, token.clone());
         }
-        admitted.caller.stamp(sent, admitted.deadline);
-        sent.remove(&GRPC_TIMEOUT); // where `deadline.send` says so
-        self.budget.stamp(sent, admitted.deadline);
+        self.stamp(sent, admitted, admitted.deadline);
         request
     }
 
-    /// What the client gets of a whole answer.
-    fn answer(&self, upstream: &str, whole: Whole) -> Result<Response, Fault> {
+    /// What every call begins with.
+    fn begun(&self, body: Body) -> Outgoing {
+        let mut request = Outgoing::get(self.path.clone(), SENT);
+        (request.method, request.body) = (Method::POST, body);
+        let sent = &mut request.fields;
+        sent.push(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc+proto"));
+        sent.push(header::TE, HeaderValue::from_static("trailers"));
+        sent.push(GRPC_ENCODING, HeaderValue::from_static("identity"));
+        sent.push(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        request
+    }
+
+    fn stamp(&self, sent: &mut Fields, admitted: &Admitted, deadline: Deadline) {
+        admitted.caller.stamp(sent, deadline);
+        sent.remove(&GRPC_TIMEOUT); // where `deadline.send` says so
+        self.budget.stamp(sent, deadline);
+    }
+
+    /// The JSON of a whole answer.
+    fn json(&self, upstream: &str, whole: Whole) -> Result<Vec<u8>, Fault> {
         let wrong = |why: Unwritten| match why {
             Unwritten::Malformed(why) => Fault::new(upstream, Reason::Malformed, why),
             Unwritten::TooLarge => Fault::new(upstream, Reason::TooLarge, "as JSON"),
         };
         if let Some(status) = status(upstream, &whole)? {
-            return Err(refused(upstream, status, &whole));
+            return Err(self.refused(upstream, status, &whole));
         }
         let message =
             frame::unframe(whole.body).map_err(|why| wrong(Unwritten::Malformed(why.to_string())))?;
-        let json = self.writing.write(message, &self.reply).map_err(wrong)?;
-        let mut response = Response::new(Body::full(json));
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store")); // nothing says that it may be kept
-        headers.insert(header::VIA, headers::via(http::Version::HTTP_2));
-        Ok(response)
+        self.writing.write(message, &self.reply).map_err(wrong)
     }
+
+    /// A refusal; by the reason that the service gives, if that has a status of its own. What failed stays a failure,
+    /// whatever is said of it.
+    fn refused(&self, upstream: &str, status: GrpcStatus, whole: &Whole) -> Fault {
+        let fault = refused(upstream, status, whole);
+        if self.reasons.is_empty() || status.is_failure() {
+            return fault;
+        }
+        let of =
+            if GrpcStatus::of(&whole.trailers).is_some() { &whole.trailers } else { &whole.head.headers };
+        let reason = details::reason(status, of);
+        let known = reason.and_then(|reason| self.reasons.iter().find(|(known, _)| **known == *reason));
+        match known {
+            Some((reason, status)) => {
+                let cause = format!("{reason}: {}", fault.cause).into();
+                Fault { reason: Reason::Status(*status), cause, detail: None, ..fault }
+            }
+            None => fault,
+        }
+    }
+}
+
+/// What the client gets of an answer's JSON.
+fn answer(json: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::full(json));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store")); // nothing says that it may be kept
+    headers.insert(header::VIA, headers::via(http::Version::HTTP_2));
+    response
 }
 
 /// How the call ended: none where it went well.

@@ -6,7 +6,9 @@ use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 
 use super::*;
-use crate::stubs::grpc::{Address, CreateOrderReply, CreateOrderRequest, LineItem};
+use crate::stubs::grpc::{
+    Address, CreateOrderReply, CreateOrderRequest, GetOrderReply, GetOrderRequest, LineItem,
+};
 use crate::stubs::service::Service;
 
 fn order(restaurant_id: i64) -> CreateOrderRequest {
@@ -61,6 +63,28 @@ async fn an_order_sent_twice_with_one_key_is_one_order() {
     assert_eq!(send_order(&stubs, with_key(order(1))).await.unwrap(), first);
     let other = send_order(&stubs, with_key(order(2))).await.unwrap_err();
     assert_eq!(other.code(), Code::InvalidArgument);
+    let details = String::from_utf8_lossy(other.details()).into_owned();
+    assert!(
+        details.contains("google.rpc.ErrorInfo") && details.contains("IDEMPOTENCY_KEY_REUSED"),
+        "{details}"
+    );
+}
+
+#[tokio::test]
+async fn an_order_is_read_over_grpc_as_over_http() {
+    let stubs = stubs();
+    let read = async |order_id: i64| {
+        let endpoint = Channel::from_shared(format!("http://{}", stubs.grpc())).unwrap();
+        let mut client = tonic::client::Grpc::new(endpoint.connect().await.unwrap());
+        client.ready().await.unwrap();
+        let codec = ProstCodec::<GetOrderRequest, GetOrderReply>::default();
+        let path = "/orderservice.OrderService/getOrder".parse().unwrap();
+        client.unary(tonic::Request::new(GetOrderRequest { order_id }), path, codec).await
+    };
+    let order = read(99).await.unwrap().into_inner();
+    assert_eq!((order.order_id, order.consumer_id, order.restaurant_id), (99, 1_511_300_065_921, 1));
+    assert_eq!((order.state.as_str(), order.order_total.as_str()), ("APPROVED", "61.70"));
+    assert_eq!(read(4_242_424).await.unwrap_err().code(), Code::NotFound);
 }
 
 #[tokio::test]
