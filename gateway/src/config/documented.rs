@@ -19,7 +19,9 @@ use crate::{
     composition::config::{PartConfig, RespondConfig},
     contract::config::{OpenapiConfig, RequestConfig},
     deadline::config::DeadlineConfig,
-    graphql::config::{GraphqlConfig, PersistedConfig, TrustedConfig},
+    graphql::config::{
+        FollowedConfig, GraphqlConfig, PersistedConfig, SubscriptionsConfig, TrustedConfig,
+    },
     lifecycle::DeprecatedConfig,
     live::WatchConfig,
     loaders::config::{LoaderCacheConfig, LoaderConfig},
@@ -145,6 +147,8 @@ fn every_key_has_a_row_in_the_readme() {
         missing::<GraphqlConfig>("`routes[].graphql`"),
         missing::<PersistedConfig>("`routes[].graphql.persisted`"),
         missing::<TrustedConfig>("`routes[].graphql.trusted`"),
+        missing::<SubscriptionsConfig>("`routes[].graphql.subscriptions`"),
+        missing::<FollowedConfig>("`routes[].graphql.subscriptions.watches`"),
     ];
     assert_eq!(missing.concat(), Vec::<String>::new());
 }
