@@ -171,16 +171,22 @@ const clients = {
     const follow = (href) => (variables, sink) => {
       const link = new HttpLink({ uri: href, headers: { authorization } })
       const through = new ApolloClient({ cache: new InMemoryCache(), link })
-      const begin = () => through.subscribe({ query: graphql.parse(FOLLOW), variables: { ...variables }, ...none }).subscribe({
-        next: (result) => (result.error ? setTimeout(begin, 50) : sink.next(result)),
-        error: () => setTimeout(begin, 50),
-        complete: () => ended(),
-      })
-      // A connection that is cut looks like an end to it: what is over has a state that says so.
       let last
-      const next = sink.next
-      sink.next = (result) => { last = result.data.orderChanged.order.state; next(result) }
-      const ended = () => (last === 'CANCELLED' ? sink.complete() : setTimeout(begin, 50))
+      const begin = () => {
+        let over = false
+        // A connection that is cut looks like an end to it: what is over has a state that says so.
+        const again = () => { if (!over) { over = true; last === 'CANCELLED' ? sink.complete() : setTimeout(begin, 50) } }
+        const query = graphql.parse(FOLLOW)
+        through.subscribe({ query, variables: { ...variables }, ...none }).subscribe({
+          next(result) {
+            if (result.error) return again()
+            last = result.data.orderChanged.order.state
+            sink.next(result)
+          },
+          error: again,
+          complete: again,
+        })
+      }
       begin()
     }
     const told = await flow({ write, read, follow })
@@ -210,6 +216,8 @@ const clients = {
           onEnd(again),
           subscribe((result) => {
             if (result.error) return again()
+            // It tells the last result once more when it is over.
+            if (result.data.orderChanged.cursor === variables.after) return
             last = result.data.orderChanged.order.state
             sink.next(result)
           }),

@@ -19,9 +19,7 @@ use crate::{
     composition::config::{PartConfig, RespondConfig},
     contract::config::{OpenapiConfig, RequestConfig},
     deadline::config::DeadlineConfig,
-    graphql::config::{
-        FollowedConfig, GraphqlConfig, PersistedConfig, SubscriptionsConfig, TrustedConfig,
-    },
+    graphql::config::{FollowedConfig, GraphqlConfig, PersistedConfig, SubscriptionsConfig, TrustedConfig},
     lifecycle::DeprecatedConfig,
     live::WatchConfig,
     loaders::config::{LoaderCacheConfig, LoaderConfig},

@@ -37,7 +37,8 @@ pub struct Graphql {
 impl Graphql {
     /// What is open here, and not taken over by `other`.
     pub(crate) fn open_but_for(&self, other: &Graphql) -> impl Iterator<Item = &Subscriptions> {
-        let taken = |known: &Arc<Subscriptions>| other.subscriptions.iter().any(|(_, it)| Arc::ptr_eq(it, known));
+        let taken =
+            |known: &Arc<Subscriptions>| other.subscriptions.iter().any(|(_, it)| Arc::ptr_eq(it, known));
         self.subscriptions.iter().map(|(_, open)| open).filter(move |open| !taken(open)).map(|open| &**open)
     }
 }

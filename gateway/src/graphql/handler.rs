@@ -16,7 +16,7 @@ use futures_util::{StreamExt, future::join_all};
 use http::{HeaderName, HeaderValue, Method};
 
 use super::{
-    Settings,
+    Refusal, Settings,
     config::Coding,
     document::{Documents, invalid},
     failure,
@@ -28,7 +28,6 @@ use super::{
     metrics::{Counters, Outcome},
     persisted::Owner,
     read::{Asked, Batch, Unread, WRITES, not_allowed, read},
-    Refusal,
     render::{self, Keep, Media, To},
     subscriptions::{Execute, Feed, Form, Open, Opening, Sent, is_asked, respond},
     trusted::Trusted,
@@ -293,8 +292,7 @@ where
         bill: Option<&Bill>,
     ) -> Result<Vec<Executed>, Error> {
         let engine = &self.engine;
-        let all: Vec<Ready> =
-            all.into_iter().map(|asked| self.ended(engine.ready(asked, sender))).collect();
+        let all: Vec<Ready> = all.into_iter().map(|asked| self.ended(engine.ready(asked, sender))).collect();
         if let Some(bill) = bill {
             bill.pay(all.iter().map(cost).fold(0, u32::saturating_add)).await?;
         }

@@ -11,7 +11,6 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-
 use http::{HeaderMap, HeaderName};
 use parking_lot::Mutex;
 use prometheus_client::{

@@ -106,6 +106,11 @@ impl Feed {
         self.0.lock().over
     }
 
+    /// Whether something is followed.
+    pub(super) fn is_open(&self) -> bool {
+        self.0.lock().follower.is_some()
+    }
+
     fn end(&self, why: &'static str) {
         self.0.lock().over.get_or_insert(why);
     }

@@ -64,6 +64,9 @@ impl<'a> Message<'a> {
 
 fn credential(payload: Option<&RawValue>) -> Result<Option<HeaderValue>, &'static str> {
     let Some(payload) = payload else { return Ok(None) };
+    if payload.get().starts_with('[') {
+        return Err("The payload is no object"); // serde would read a list as one
+    }
     let init: Option<Init> = serde_json::from_str(payload.get())
         .map_err(|_| "The payload is no object, or its Authorization no text")?;
     let Some(text) = init.unwrap_or_default().authorization else { return Ok(None) };

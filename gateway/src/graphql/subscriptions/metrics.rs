@@ -30,11 +30,8 @@ pub(in crate::graphql) enum Transport {
 }
 
 impl Transport {
-    const ALL: [(Transport, &'static str); 3] = [
-        (Transport::Sse, "sse"),
-        (Transport::Multipart, "multipart"),
-        (Transport::WebSocket, "websocket"),
-    ];
+    const ALL: [(Transport, &'static str); 3] =
+        [(Transport::Sse, "sse"), (Transport::Multipart, "multipart"), (Transport::WebSocket, "websocket")];
 }
 
 /// Those that are open of one operation, by transport.
@@ -126,8 +123,7 @@ pub(in crate::graphql) fn encode(
     counters(all, encoder, ended, |metrics| of(&metrics.ended))?;
     let closed = ("gateway_graphql_sockets_ended", "WebSockets of GraphQL that have ended", "reason");
     counters(all, encoder, closed, |metrics| of(&metrics.closed))?;
-    let refused =
-        ("gateway_graphql_subscriptions_refused", "Refused since there are too many", "outcome");
+    let refused = ("gateway_graphql_subscriptions_refused", "Refused since there are too many", "outcome");
     counters(all, encoder, refused, |metrics| vec![("limit", metrics.refused.get())])
 }
 

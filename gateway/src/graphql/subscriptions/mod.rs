@@ -21,13 +21,13 @@ use indexmap::IndexMap;
 use tokio::sync::watch::{Receiver, Sender};
 
 pub(crate) use self::feed::KEY;
+use self::metrics::{SubscriptionMetrics, Transport};
 pub(super) use self::{
     feed::Feed,
     operation::Open,
     socket::{Opening, is_asked},
     stream::{Form, respond},
 };
-use self::metrics::{SubscriptionMetrics, Transport};
 use super::{config::SubscriptionsConfig, read::Asked};
 use crate::{
     error::{Code, Error},

@@ -3,11 +3,9 @@
 //!
 //! Not here: how results are framed (`stream.rs`, `socket.rs`).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use async_graphql::{
-    ObjectType, Response as Executed, ServerError, SubscriptionType, parser::types::OperationType,
-};
+use async_graphql::{ObjectType, Response as Executed, SubscriptionType, parser::types::OperationType};
 use futures_util::{StreamExt, future::BoxFuture, stream};
 
 use super::{
@@ -30,7 +28,7 @@ pub(in crate::graphql) struct Operation<Q, M, S, T> {
     found: Found,
     first: Sender,
     /// How long each event may take.
-    timeout: std::time::Duration,
+    timeout: Duration,
     feed: Arc<Feed>,
     begun: bool,
     over: bool,
@@ -107,20 +105,19 @@ where
 {
     async fn next(&mut self) -> Option<Out> {
         while !self.over {
-            if std::mem::replace(&mut self.begun, true) {
-                if let Err(why) = self.feed.advance().await {
-                    return self.end(why);
-                }
+            if std::mem::replace(&mut self.begun, true)
+                && let Err(why) = self.feed.advance().await
+            {
+                return self.end(why);
             }
             let Some(executed) = self.execute().await else { continue };
-            let out = out(&executed);
-            self.over = self.feed.over().is_some() || matches!(out, Out::Refused(_));
-            if self.over {
-                self.counted.ended = self.feed.over().unwrap_or("refused");
-            } else {
+            if self.feed.over().is_none() && self.feed.is_open() {
                 self.counted.event();
+                return Some(out(&executed));
             }
-            return Some(out);
+            // There is no source stream, or none for this client any more: an error of the request (GraphQL section 6.2.3.1).
+            (self.over, self.counted.ended) = (true, "refused");
+            return Some(refused(&executed));
         }
         None
     }
@@ -138,6 +135,7 @@ where
         (self.over, self.counted.ended) = (true, why);
         match why {
             "done" => None,
+            "failed" => Some(Out::Refused(errors(Refusal::unavailable(), self.first.request_id()))),
             "gone" => Some(Out::Refused(errors(Refusal::not_found(), self.first.request_id()))),
             _ => Some(Out::Away(away(self.first.request_id()))),
         }
@@ -146,14 +144,18 @@ where
 
 fn out(executed: &Executed) -> Out {
     match failure::before_execution(executed) {
-        true => Out::Refused(serde_json::to_vec(&executed.errors).expect("values of GraphQL are JSON")),
+        true => refused(executed),
         false => Out::Next(render::json(executed)),
     }
 }
 
+fn refused(executed: &Executed) -> Out {
+    Out::Refused(serde_json::to_vec(&executed.errors).expect("values of GraphQL are JSON"))
+}
+
 /// One error as a list, as JSON.
 pub(super) fn errors(refusal: Refusal, request_id: &str) -> Vec<u8> {
-    let mut executed = Executed::from_errors(vec![ServerError::from(refusal.into_server_error())]);
+    let mut executed = Executed::from_errors(vec![refusal.into_server_error()]);
     failure::classify(&mut executed, "", request_id);
     serde_json::to_vec(&executed.errors).expect("values of GraphQL are JSON")
 }

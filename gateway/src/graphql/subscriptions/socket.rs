@@ -164,14 +164,7 @@ impl Opening {
         Ok(response)
     }
 
-    async fn run(
-        self,
-        client: OnUpgrade,
-        first: Admitted,
-        headers: HeaderMap,
-        seat: Seat,
-        ledger: Ledger,
-    ) {
+    async fn run(self, client: OnUpgrade, first: Admitted, headers: HeaderMap, seat: Seat, ledger: Ledger) {
         let Ok(client) = client.await else { return };
         let most = usize::try_from(self.route.max_body).unwrap_or(usize::MAX);
         let config = WebSocketConfig::default()
@@ -179,8 +172,7 @@ impl Opening {
             .write_buffer_size(0)
             .max_message_size(Some(most))
             .max_frame_size(Some(most));
-        let socket =
-            WebSocketStream::from_raw_socket(TokioIo::new(client), Role::Server, Some(config)).await;
+        let socket = WebSocketStream::from_raw_socket(TokioIo::new(client), Role::Server, Some(config)).await;
         let now = Instant::now();
         let (until, ending) = ((now + self.shared.init_timeout, NOT_INITIALISED), self.shared.ending());
         let mut session = Session {
@@ -237,8 +229,7 @@ impl Session {
         match message {
             Some(Ok(tungstenite::Message::Text(text))) => {
                 self.ledger.received += text.len() as u64;
-                let message =
-                    Message::read(&text).map_err(|why| End::of("invalid", 4400, why))?;
+                let message = Message::read(&text).map_err(|why| End::of("invalid", 4400, why))?;
                 self.heed(message).await
             }
             Some(Ok(tungstenite::Message::Binary(_))) => Err(BINARY),
@@ -380,12 +371,7 @@ impl Session {
 
 impl Opening {
     /// What an operation comes to, once it is let in.
-    fn begin(
-        &self,
-        asked: read::Asked,
-        first: &Admitted,
-        headers: &HeaderMap,
-    ) -> BoxStream<'static, Out> {
+    fn begin(&self, asked: read::Asked, first: &Admitted, headers: &HeaderMap) -> BoxStream<'static, Out> {
         let (executor, route, client) = (self.executor.clone(), self.route.clone(), self.client);
         let (first, headers) = (first.again(first.deadline), headers.clone());
         let running = async move {
