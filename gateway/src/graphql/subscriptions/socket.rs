@@ -20,7 +20,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::{
     sync::watch::Receiver,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -209,7 +209,7 @@ impl Session {
         let (heartbeat, (at, then)) = (self.opening.shared.heartbeat, self.until);
         tokio::select! {
             () = super::ends(&mut self.ending) => Err(DRAINED),
-            () = sleep_until(at) => Err(then),
+            () = sleep(at.saturating_duration_since(Instant::now())) => Err(then),
             message = self.socket.next() => self.hear(message).await,
             Some(told) = self.operations.next(), if !self.operations.is_empty() => self.tell(told).await,
             () = sleep(heartbeat) => {
@@ -269,7 +269,7 @@ impl Session {
                     _ if error.status().is_server_error() => BUSY,
                     _ => FORBIDDEN,
                 })?,
-                () = sleep_until(self.until.0) => return Err(self.until.1),
+                () = sleep(self.until.0.saturating_duration_since(Instant::now())) => return Err(self.until.1),
             };
             if let Some(principal) = &principal {
                 self.ledger.record.called_by(&principal.user_id);
