@@ -16,6 +16,7 @@ mod rules;
 mod scalars;
 mod schema;
 mod services;
+mod subscription;
 #[cfg(test)]
 mod tests;
 

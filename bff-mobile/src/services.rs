@@ -11,6 +11,7 @@ use gateway::{
     deadline::Deadline,
     graphql::{Answers, Call, Loader, Refusal, Source},
     handler::Services,
+    live::{Event, Live},
     loaders::{self, State},
     rate_limit::RateLimit,
     upstream::{Fault, Fetched, Reason, Upstream},
@@ -25,6 +26,7 @@ use crate::{
         TicketRecord,
     },
     rules::Asker,
+    subscription,
 };
 
 /// What one call to a service may take.
@@ -46,6 +48,8 @@ pub(crate) struct Backends {
     order_history: Arc<Upstream>,
     delivery: Arc<Upstream>,
     registration: Arc<RateLimit>,
+    /// Orders that are followed, where subscriptions are offered.
+    changes: Option<Arc<Live>>,
 }
 
 impl Backends {
@@ -62,6 +66,7 @@ impl Backends {
             order_history: services.upstream("order-history")?,
             delivery: services.upstream("delivery")?,
             registration: services.limit("registration")?,
+            changes: services.graphql.watched(subscription::ORDER)?,
         })
     }
 }
@@ -107,6 +112,35 @@ impl Session {
     /// Who asks.
     pub(crate) fn asker(&self) -> Asker<'_> {
         Asker(self.call.caller.principal.as_deref())
+    }
+
+    /// What there is to tell now of an order that is followed.
+    ///
+    /// # Errors
+    /// What `may` says, and why there is nothing to tell.
+    pub(crate) async fn follow_order(
+        &self,
+        id: i64,
+        after: Option<&str>,
+        may: impl Fn(&Event) -> Result<(), Refusal>,
+    ) -> Result<Option<Event>, Refusal> {
+        let changes = self.backends.changes.as_ref().ok_or_else(Refusal::unavailable)?;
+        self.call.follow(changes, &id.to_string(), after, may).await
+    }
+
+    /// What was read of an order already, and of what belongs to it as far as that is there.
+    pub(crate) fn knows(
+        &self,
+        id: i64,
+        order: Arc<OrderRecord>,
+        ticket: Option<TicketRecord>,
+        delivery: Option<DeliveryRecord>,
+        bill: Option<BillRecord>,
+    ) {
+        self.orders.know(id, order);
+        ticket.into_iter().for_each(|ticket| self.tickets.know(id, Arc::new(ticket)));
+        delivery.into_iter().for_each(|delivery| self.deliveries.know(id, Arc::new(delivery)));
+        bill.into_iter().for_each(|bill| self.bills.know(id, Arc::new(bill)));
     }
 
     /// Forgets what was read of an order and of what belongs to it.

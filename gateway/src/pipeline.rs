@@ -19,10 +19,11 @@ use hyper::body::Incoming;
 use crate::{
     body::{Body, Request, Response},
     browsers::{Browsers, Preflight, cors},
-    config::{Config, build::Snapshot},
+    config::{Config, build::Snapshot, graphql::Graphql},
     deadline::Deadline,
     downstream::Downstream,
     error::{Code, Error},
+    graphql::Subscriptions,
     handler::{Admitted, late},
     head::{self, Seen},
     identity::{self, Caller, REQUEST_ID},
@@ -215,9 +216,8 @@ impl Gateway {
         };
         let admitted = deadline.bound(pin!(admitted)).await.unwrap_or_else(|_elapsed| Err(late()))?; // 504
         let mut answer = route.handler.answer(request, &admitted).await; // spends the same deadline: 502, 503, 504
-        if route.lasts {
+        if route.lasts && answer.as_mut().is_ok_and(|response| record.lasts(response)) {
             *until = None; // it was that of its beginning
-            answer.as_mut().into_iter().for_each(|response| record.lasts(response));
         }
         answer
     }
@@ -242,6 +242,7 @@ impl Gateway {
         before.live.values().filter(|live| !stays(live)).for_each(|live| live.end());
         let stays = |tunnels: &Arc<Tunnels>| now.tunnels.values().any(|other| Arc::ptr_eq(tunnels, other));
         before.tunnels.values().filter(|tunnels| !stays(tunnels)).for_each(|tunnels| tunnels.end());
+        before.graphql.open_but_for(&now.graphql).for_each(Subscriptions::end);
         if self.draining.load(Ordering::Relaxed) {
             self.end_live();
         }
@@ -257,6 +258,7 @@ impl Gateway {
         let now = self.snapshot.load();
         now.live.values().for_each(|live| live.end());
         now.tunnels.values().for_each(|tunnels| tunnels.end());
+        now.graphql.open_but_for(&Graphql::default()).for_each(Subscriptions::end);
     }
 
     /// The configuration in use.

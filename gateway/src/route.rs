@@ -41,7 +41,7 @@ pub struct Route {
     pub browsers: Option<Arc<Browsers>>,
     /// How much of what may be in flight its requests get; all they want when `None`.
     pub shares: Option<Shares>,
-    /// Whether its answers stay open: then their deadline is only that of their beginning.
+    /// Whether answers of it may stay open: the deadline of those is only that of their beginning.
     pub lasts: bool,
     /// What clients are told of its end; nothing when `None`.
     pub lifecycle: Option<Lifecycle>,

@@ -114,9 +114,11 @@ fn with_token(ask: Ask, token: &str) -> Ask {
     if token.is_empty() { ask } else { ask.token(token) }
 }
 
-/// The configuration with this under `graphql:` of its route.
+/// The configuration with this under `graphql:` of its route, in the place of what is there.
 pub(crate) fn offering(yaml: &str, graphql: &str) -> String {
-    yaml.replace("    handle: graphql\n", &format!("    handle: graphql\n    graphql: {graphql}\n"))
+    let (before, of_route) = yaml.split_once("    graphql:\n").unwrap();
+    let after = of_route.find("\naccess_log").unwrap();
+    format!("{before}    graphql: {graphql}\n{}", &of_route[after..])
 }
 
 /// `config/bff-mobile.yaml` with the stubs' addresses in the place of the reference ones.

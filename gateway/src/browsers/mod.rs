@@ -9,7 +9,7 @@ mod security_headers;
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, header};
 
 pub use self::{
     cors::{Cors, Preflight},
@@ -26,6 +26,8 @@ pub struct Browsers {
     pub csrf: bool,
     /// Whether every request is, whatever its method: what it opens is read by the page that sent it, whatever CORS says.
     pub websocket: bool,
+    /// Whether the same holds for requests that ask for a WebSocket, beside others.
+    pub may_open: bool,
     /// How strict browsers are to be with its answers.
     pub security_headers: Option<Arc<SecurityHeaders>>,
 }
@@ -35,7 +37,7 @@ impl Browsers {
     #[must_use]
     pub fn or_none(self) -> Option<Arc<Self>> {
         let told = self.cors.is_some() || self.security_headers.is_some();
-        (told || self.csrf || self.websocket).then(|| Arc::new(self))
+        (told || self.csrf || self.websocket || self.may_open).then(|| Arc::new(self))
     }
 
     /// Lets a request in that its sender may have meant.
@@ -43,7 +45,8 @@ impl Browsers {
     /// # Errors
     /// [`Code::CrossSite`](crate::error::Code::CrossSite) unless it may.
     pub fn check(&self, request: &Request) -> Result<(), Error> {
-        let checked = self.websocket || self.csrf && !request.method().is_safe();
+        let opens = self.may_open && request.headers().contains_key(header::UPGRADE);
+        let checked = self.websocket || opens || self.csrf && !request.method().is_safe();
         if checked { csrf::check(request, self.cors.as_deref()) } else { Ok(()) }
     }
 

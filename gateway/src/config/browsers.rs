@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::{RouteConfig, build::Builder};
+use super::{RouteConfig, build::Builder, handlers::subscribes};
 use crate::{
     browsers::{Browsers, Cors, SecurityHeaders, config::SecurityHeadersConfig},
     mistake::{Mistake, below},
@@ -90,7 +90,7 @@ impl Builder<'_> {
             self.set(&sets.security_headers, name, &Naming { place, key: "security_headers", at })
         });
         self.sets = sets;
-        Browsers { cors, csrf: false, websocket: false, security_headers }.or_none()
+        Browsers { cors, csrf: false, websocket: false, may_open: false, security_headers }.or_none()
     }
 
     pub(super) fn browsers(&mut self, typed: &RouteConfig, at: &str) -> Option<Arc<Browsers>> {
@@ -112,7 +112,8 @@ impl Builder<'_> {
             self.named_or(&sets.security_headers, typed.security_headers.as_ref(), default, &naming);
         self.sets = sets;
         let websocket = typed.forward.as_ref().is_some_and(|forward| forward.websocket.is_some());
-        Browsers { cors, csrf: typed.csrf, websocket, security_headers }.or_none()
+        let may_open = subscribes(typed);
+        Browsers { cors, csrf: typed.csrf, websocket, may_open, security_headers }.or_none()
     }
 
     /// What would never refuse anything is not what was meant.

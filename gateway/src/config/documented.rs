@@ -19,7 +19,7 @@ use crate::{
     composition::config::{PartConfig, RespondConfig},
     contract::config::{OpenapiConfig, RequestConfig},
     deadline::config::DeadlineConfig,
-    graphql::config::{GraphqlConfig, PersistedConfig, TrustedConfig},
+    graphql::config::{FollowedConfig, GraphqlConfig, PersistedConfig, SubscriptionsConfig, TrustedConfig},
     lifecycle::DeprecatedConfig,
     live::WatchConfig,
     loaders::config::{LoaderCacheConfig, LoaderConfig},
@@ -85,6 +85,7 @@ fn missing<'de, T: Deserialize<'de>>(heading: &str) -> Vec<String> {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a line for each section of the README")]
 fn every_key_has_a_row_in_the_readme() {
     let missing = [
         missing::<Config>("The file"),
@@ -159,6 +160,8 @@ fn every_key_of_graphql_has_a_row_in_the_readme() {
         missing::<GraphqlConfig>("`routes[].graphql`"),
         missing::<PersistedConfig>("`routes[].graphql.persisted`"),
         missing::<TrustedConfig>("`routes[].graphql.trusted`"),
+        missing::<SubscriptionsConfig>("`routes[].graphql.subscriptions`"),
+        missing::<FollowedConfig>("`routes[].graphql.subscriptions.watches`"),
     ];
     assert_eq!(missing.concat(), Vec::<String>::new());
 }

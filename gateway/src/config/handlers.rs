@@ -52,12 +52,15 @@ impl Builder<'_> {
             credentials: self.credentials.clone(),
             browsers: self.browsers(typed, at),
             shares: self.config.server.max_in_flight.map(|most| Shares::new(most, typed.priority)),
-            lasts: typed.watch.is_some(),
+            lasts: typed.watch.is_some() || subscribes(typed),
             handler: handler.unwrap_or_else(|| Arc::new(Nothing)),
             lifecycle: self.lifecycle(typed, at, &name),
             metrics: self.ground.metrics.route(&name),
             name,
         });
+        if let Some(door) = self.graphql.door.take() {
+            door.lead_to(&route);
+        }
         if let Err(wrong) = routes.add(&typed.path, &methods, &route, at) {
             self.mistakes.add(Mistake { other: self.twin(typed, at).map(Into::into), ..wrong });
         }
@@ -224,7 +227,7 @@ impl Builder<'_> {
             ));
             return None;
         };
-        let graphql = self.graphql(typed, at);
+        let graphql = self.graphql(typed, at, services);
         // What it needs may be missing only because it was told to be wrong.
         if !self.mistakes.is_empty() || !self.loaded.mistakes.is_empty() {
             return None;
@@ -358,6 +361,11 @@ impl Builder<'_> {
         });
         self.mistakes.keep(parsed)
     }
+}
+
+/// Whether answers of a route of GraphQL may stay open.
+pub(super) fn subscribes(typed: &RouteConfig) -> bool {
+    typed.graphql.as_ref().is_some_and(|graphql| graphql.subscriptions.is_some())
 }
 
 /// What a route's path takes whole: `{*rest}`.

@@ -11,7 +11,7 @@ use crate::{
         policy::{Input, Policy},
     },
     cache::config::By,
-    composition::Part,
+    composition::{Part, config::PartConfig},
     guard::Guard,
     handler::{Handler, Services},
     live::{Live, WatchConfig, Watched},
@@ -32,17 +32,8 @@ impl Builder<'_> {
         services: &Services,
     ) -> Option<Arc<dyn Handler>> {
         self.check_watch(watch, typed, at);
-        self.check_watch_bounds(watch, typed, at);
         let until = self.until(watch, typed, at);
-        let at = below(at, "parts");
-        let parts: Vec<Part> = watch
-            .parts
-            .iter()
-            .filter_map(|(name, part)| self.part(name, part, typed, &at, services, &[]))
-            .collect();
-        if parts.len() != watch.parts.len() {
-            return None;
-        }
+        let parts = self.watched_parts(watch, typed, at, services)?;
         let name: Arc<str> = format!("{} {}", typed.methods.join(","), typed.path).into();
         let live = self.unchanged(&name, watch, typed, services).unwrap_or_else(|| {
             let metrics = self.ground.metrics.live(&name);
@@ -50,6 +41,19 @@ impl Builder<'_> {
         });
         self.live.insert(name, live.clone());
         Some(Arc::new(Watched(live)))
+    }
+
+    pub(super) fn watched_parts(
+        &mut self,
+        watch: &WatchConfig,
+        typed: &RouteConfig,
+        at: &str,
+        services: &Services,
+    ) -> Option<Vec<Part>> {
+        let at = below(at, "parts");
+        let part = |(name, part): (&String, &PartConfig)| self.part(name, part, typed, &at, services, &[]);
+        let parts: Vec<Part> = watch.parts.iter().filter_map(part).collect();
+        (parts.len() == watch.parts.len()).then_some(parts)
     }
 
     /// What tells the same of the same services to the same callers already: its streams stay open.
@@ -82,6 +86,13 @@ impl Builder<'_> {
                 Mistake::new(format!("{at}:"), format!("{place}: what is watched is read, not written"));
             self.mistakes.add(mistake.expected("with `methods: [GET]` or none"));
         }
+        self.check_followed(watch, typed, at);
+        self.check_stream_bounds(watch, typed, at);
+    }
+
+    /// What is wrong with what is watched, however it is told.
+    pub(super) fn check_followed(&mut self, watch: &WatchConfig, typed: &RouteConfig, at: &str) {
+        let place = format!("route `{}`", typed.path);
         let parts = below(at, "parts");
         if watch.parts.is_empty() && !self.loaded.has_erased(&parts) {
             let mistake = Mistake::new(&parts, format!("{place} watches nothing"));
@@ -102,29 +113,46 @@ impl Builder<'_> {
             let mistake = Mistake::new(below(at, "by"), format!("{place}: `auth: none` knows no callers"));
             self.mistakes.add(mistake.expected("only with `auth: { provider: NAME }`"));
         }
+        self.check_bounds_of(
+            &[
+                ("every", watch.every, MOST_OFTEN, Span::secs(3_600), "50ms to 1h"),
+                ("linger", watch.linger, Span::millis(0), Span::secs(600), "10m or less"),
+            ],
+            &[("keep", watch.keep), ("max_keys", watch.max_keys)],
+            typed,
+            at,
+        );
     }
 
-    fn check_watch_bounds(&mut self, watch: &WatchConfig, typed: &RouteConfig, at: &str) {
-        let place = format!("route `{}`", typed.path);
+    fn check_stream_bounds(&mut self, watch: &WatchConfig, typed: &RouteConfig, at: &str) {
         let day = Span(Duration::from_secs(24 * 3_600));
-        for (key, span, least, most, expected) in [
-            ("every", watch.every, MOST_OFTEN, Span::secs(3_600), "50ms to 1h"),
-            ("heartbeat", watch.heartbeat, Span::millis(100), Span::secs(600), "100ms to 10m"),
-            ("stale_after", watch.stale_after, Span::millis(0), day, "24h or less"),
-            ("linger", watch.linger, Span::millis(0), Span::secs(600), "10m or less"),
-            ("max_age", watch.max_age, Span::secs(1), day, "1s to 24h"),
-        ] {
+        self.check_bounds_of(
+            &[
+                ("heartbeat", watch.heartbeat, Span::millis(100), Span::secs(600), "100ms to 10m"),
+                ("stale_after", watch.stale_after, Span::millis(0), day, "24h or less"),
+                ("max_age", watch.max_age, Span::secs(1), day, "1s to 24h"),
+            ],
+            &[("max_clients", watch.max_clients), ("max_per_client", watch.max_per_client)],
+            typed,
+            at,
+        );
+    }
+
+    fn check_bounds_of(
+        &mut self,
+        spans: &[(&str, Span, Span, Span, &str)],
+        numbers: &[(&str, u32)],
+        typed: &RouteConfig,
+        at: &str,
+    ) {
+        let place = format!("route `{}`", typed.path);
+        for &(key, span, least, most, expected) in spans {
             if !(least..=most).contains(&span) {
                 let message = format!("{place}: with this `{key}` no stream would be of use");
                 self.mistakes.add(Mistake::new(below(at, key), message).expected(expected));
             }
         }
-        for (key, number) in [
-            ("keep", watch.keep),
-            ("max_clients", watch.max_clients),
-            ("max_per_client", watch.max_per_client),
-            ("max_keys", watch.max_keys),
-        ] {
+        for &(key, number) in numbers {
             if number == 0 {
                 let message = format!("{place}: with this `{key}` there would be no stream");
                 self.mistakes.add(Mistake::new(below(at, key), message).expected("1 or more"));
@@ -133,7 +161,7 @@ impl Builder<'_> {
     }
 
     /// The rule by which nothing changes any more. It knows the parts and nothing of the client, since all share it.
-    fn until(&mut self, watch: &WatchConfig, typed: &RouteConfig, at: &str) -> Option<Policy> {
+    pub(super) fn until(&mut self, watch: &WatchConfig, typed: &RouteConfig, at: &str) -> Option<Policy> {
         let (text, at) = (watch.until.as_deref()?, below(at, "until"));
         let place = format!("route `{}`", typed.path);
         let parsed = Policy::parse(text).map_err(|error| {

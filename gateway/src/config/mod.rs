@@ -14,7 +14,7 @@ pub mod diagnostics;
 mod documented;
 mod fault;
 mod graph;
-mod graphql;
+pub mod graphql;
 mod grpc;
 mod handlers;
 pub mod interpolate;

@@ -22,6 +22,12 @@ wrong! {
     a_client_that_is_listed_twice: graphql("clients: [ios, android, ios]");
     a_manifest_that_is_not_there: graphql("trusted: { mode: log, manifests: [documents.json] }");
     no_manifest: graphql("trusted: { mode: log, manifests: [] }");
+    subscriptions_to_nothing: graphql("subscriptions: {}");
+    a_subscription_to_a_parameter_that_is_none:
+        graphql("subscriptions: { watches: { order: { parts: { order: { get: \"order/orders/{orderId}\" } } } } }");
+    subscriptions_that_would_be_none: graphql(
+        "subscriptions: { heartbeat: 10ms, max_clients: 0, watches: { order: { keep: 0, parts: {} } } }",
+    );
     registering_what_is_not_trusted:
         graphql("persisted: {}, trusted: { mode: enforce, manifests: [documents.json] }");
 }

@@ -5,7 +5,12 @@
 use indexmap::IndexMap;
 use serde::Deserialize;
 
-use crate::units::{Size, Span};
+use crate::{
+    cache::config::By,
+    composition::config::PartConfig,
+    live::WatchConfig,
+    units::{Size, Span},
+};
 
 /// What a GraphQL route offers, and how much may be asked for.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -53,6 +58,87 @@ pub struct GraphqlConfig {
     /// In which content coding clients that take it are answered.
     #[serde(default)]
     pub compression: Coding,
+    /// Subscriptions, over transports that stay open; none unless given.
+    #[serde(default)]
+    pub subscriptions: Option<SubscriptionsConfig>,
+}
+
+/// What stays open, and for how long.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubscriptionsConfig {
+    /// What may be followed, by the names that the handler knows it by.
+    pub watches: IndexMap<String, FollowedConfig>,
+    /// How long a WebSocket may take to say who it is.
+    #[serde(default = "init_timeout")]
+    pub init_timeout: Span,
+    /// After what silence something is sent that means nothing; also how long a WebSocket's client may take nothing.
+    #[serde(default = "heartbeat")]
+    pub heartbeat: Span,
+    /// How long a transport may stay open.
+    #[serde(default = "open_for")]
+    pub max_age: Span,
+    /// Subscriptions at a time.
+    #[serde(default = "max_clients")]
+    pub max_clients: u32,
+    /// Of these, those of one caller; where nobody is known, of one address.
+    #[serde(default = "max_per_client")]
+    pub max_per_client: u32,
+    /// Operations at a time in one WebSocket.
+    #[serde(default = "max_per_connection")]
+    pub max_per_connection: u32,
+    /// WebSockets at a time.
+    #[serde(default = "max_connections")]
+    pub max_connections: u32,
+    /// Of these, those of one caller; where the handshake does not say who it is, of one address.
+    #[serde(default = "max_connections_per_client")]
+    pub max_connections_per_client: u32,
+}
+
+/// One kind of thing that may be followed.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FollowedConfig {
+    /// What is asked for again and again, with `{key}` for which one.
+    pub parts: IndexMap<String, PartConfig>,
+    /// Who shares one watcher.
+    #[serde(default)]
+    pub by: By,
+    /// How often the parts are asked for.
+    #[serde(default = "every")]
+    pub every: Span,
+    /// For how long it is watched on when the last client has gone.
+    #[serde(default = "linger")]
+    pub linger: Span,
+    /// How many events are kept for those who come back, for each thing watched.
+    #[serde(default = "keep")]
+    pub keep: u32,
+    /// Things that are watched at a time.
+    #[serde(default = "max_keys")]
+    pub max_keys: u32,
+    /// A rule over the parts: once it holds, nothing changes any more. Never unless given.
+    #[serde(default)]
+    pub until: Option<String>,
+}
+
+impl FollowedConfig {
+    /// The same as a route that tells it would say.
+    pub(crate) fn as_watch(&self, around: &SubscriptionsConfig) -> WatchConfig {
+        WatchConfig {
+            parts: self.parts.clone(),
+            by: self.by,
+            every: self.every,
+            heartbeat: around.heartbeat,
+            stale_after: Span::secs(10), // which is not told
+            linger: self.linger,
+            keep: self.keep,
+            max_clients: around.max_clients,
+            max_per_client: around.max_per_client,
+            max_keys: self.max_keys,
+            max_age: around.max_age,
+            until: self.until.clone(),
+        }
+    }
 }
 
 /// Content codings.
@@ -133,6 +219,66 @@ fn max_size() -> Size {
     Size::mib(4)
 }
 
+/// What the reference implementation waits is 3 s; phones on bad networks take longer.
+fn init_timeout() -> Span {
+    Span::secs(10)
+}
+
+/// Below the half minute after which many proxies give a silent connection up.
+fn heartbeat() -> Span {
+    Span::secs(15)
+}
+
+/// What was revoked meanwhile is seen then at the latest.
+fn open_for() -> Span {
+    Span::secs(3_600)
+}
+
+/// A subscription takes some ten kilobytes.
+fn max_clients() -> u32 {
+    10_000
+}
+
+/// The orders of one person, on several devices.
+fn max_per_client() -> u32 {
+    20
+}
+
+/// More than an app shows at a time.
+fn max_per_connection() -> u32 {
+    20
+}
+
+/// Each takes a socket and some 20 KiB.
+fn max_connections() -> u32 {
+    10_000
+}
+
+/// Many phones share an address of their network.
+fn max_connections_per_client() -> u32 {
+    100
+}
+
+/// People do not see the difference to half of it; services do.
+fn every() -> Span {
+    Span::secs(1)
+}
+
+/// Clients that lost their connection are back by then.
+fn linger() -> Span {
+    Span::secs(5)
+}
+
+/// More changes than an order sees in its life.
+fn keep() -> u32 {
+    100
+}
+
+/// Each costs its services a call in every interval.
+fn max_keys() -> u32 {
+    1_000
+}
+
 /// As if nothing were typed but `{}`.
 impl Default for GraphqlConfig {
     fn default() -> Self {
@@ -151,6 +297,7 @@ impl Default for GraphqlConfig {
             clients: Vec::new(),
             max_age: IndexMap::new(),
             compression: Coding::None,
+            subscriptions: None,
         }
     }
 }

@@ -119,6 +119,34 @@ impl Document {
         self.operation(operation_name).map_or(1, |(index, _)| self.costs[index])
     }
 
+    /// A subscription tells of one thing (GraphQL section 5.2.4.1).
+    pub(super) fn check_root(&self, operation_name: Option<&str>) -> Result<(), ServerError> {
+        match self.operation(operation_name) {
+            Some((_, operation)) if operation.ty == OperationType::Subscription => {
+                let one = self.roots(&operation.selection_set.node, 0) == 1;
+                one.then_some(()).ok_or_else(|| invalid("A subscription must have one root field."))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The fields of a selection, those of its fragments too. Fragments that are in each other have been refused already.
+    fn roots(&self, set: &SelectionSet, depth: usize) -> usize {
+        const DEEPEST: usize = 10;
+        if depth > DEEPEST {
+            return usize::MAX / 2;
+        }
+        let counts = set.items.iter().map(|item| match &item.node {
+            Selection::Field(_) => 1,
+            Selection::InlineFragment(inline) => self.roots(&inline.node.selection_set.node, depth + 1),
+            Selection::FragmentSpread(spread) => {
+                let fragment = self.parsed.fragments.get(&spread.node.fragment_name.node);
+                fragment.map_or(0, |found| self.roots(&found.node.selection_set.node, depth + 1))
+            }
+        });
+        counts.fold(0, usize::saturating_add)
+    }
+
     /// The name of its only operation.
     pub(super) fn only_name(&self) -> Option<&str> {
         let mut names = self.parsed.operations.iter().map(|(name, _)| name);

@@ -8,7 +8,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use http::{HeaderMap, HeaderName};
@@ -20,6 +20,8 @@ use prometheus_client::{
         counter::{ConstCounter, Counter},
     },
 };
+
+use super::subscriptions::{self, metrics::SubscriptionMetrics};
 
 /// How a request said which document it means, and what became of that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,9 +75,15 @@ pub struct GraphqlMetrics {
     documents: [Counter; Named::ALL.len()],
     /// By operation and client. Looked up when a configuration is built.
     operations: Mutex<BTreeMap<(String, String), Arc<Outcomes>>>,
+    /// Of what stays open, on routes that offer it.
+    subscriptions: OnceLock<Arc<SubscriptionMetrics>>,
 }
 
 impl GraphqlMetrics {
+    pub(crate) fn subscriptions(&self) -> Arc<SubscriptionMetrics> {
+        self.subscriptions.get_or_init(Arc::default).clone()
+    }
+
     pub(super) fn named(&self, how: Named) {
         self.documents[how as usize].inc();
     }
@@ -157,5 +165,6 @@ pub(crate) fn encode(
             counter.encode(family.encode_family(&labels)?)?;
         }
     }
-    Ok(())
+    let open = routes.iter().filter_map(|(route, metrics)| Some((&**route, metrics.subscriptions.get()?)));
+    subscriptions::metrics::encode(&open.collect(), encoder)
 }

@@ -28,6 +28,7 @@ mod read;
 mod refusal;
 mod render;
 mod settings;
+pub(crate) mod subscriptions;
 mod trusted;
 mod turn;
 mod variables;
@@ -41,4 +42,5 @@ pub use self::{
     persisted::Persisted,
     refusal::Refusal,
     settings::{Manifests, Settings},
+    subscriptions::Subscriptions,
 };

@@ -365,6 +365,14 @@ fn json<'de, T: Deserialize<'de>>(text: &'de str) -> Result<Option<T>, Refusal> 
     serde_json::from_str(text).map(Some).map_err(|_| Refusal::bad_input(NO_OBJECT))
 }
 
+/// What the payload of a message asks for.
+pub(super) fn of_payload(json: &[u8]) -> Result<Asked, Refusal> {
+    match of_body_text(json, 0)? {
+        Batch::One(asked) => Ok(*asked),
+        Batch::Many(_) => Err(Refusal::bad_input("A message asks for one operation.")),
+    }
+}
+
 fn of_body_text(body: &[u8], most: usize) -> Result<Batch, Refusal> {
     const NO_REQUEST: &str = "The body is no JSON object of a GraphQL request.";
     let wrong = |_| Refusal::bad_input(NO_REQUEST);

@@ -108,6 +108,8 @@ impl From<&crate::error::Error> for Refusal {
     fn from(error: &crate::error::Error) -> Self {
         match error.code() {
             Code::RateLimited => Refusal::rate_limited(),
+            Code::NotFound => Refusal::not_found(),
+            Code::Forbidden => Refusal::forbidden(),
             Code::UpstreamTimeout => Refusal::timeout(),
             _ => Refusal::unavailable(),
         }

@@ -6,7 +6,7 @@ use async_graphql::{Response as Executed, ServerError, Value};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-use super::{Refusal, compress, config::Coding, failure::before_execution, hash::Hash};
+use super::{Refusal, compress, config::Coding, failure::before_execution, hash::Hash, subscriptions::Form};
 use crate::{
     body::{Body, Response},
     cache::conditional::{self, Portion},
@@ -110,6 +110,28 @@ pub(super) struct Keep {
     pub(super) seconds: u32,
     /// By the client only.
     pub(super) private: bool,
+}
+
+/// A result as JSON.
+pub(super) fn json(executed: &Executed) -> Vec<u8> {
+    serde_json::to_vec(&Rendered::of(executed)).expect("values of GraphQL are JSON")
+}
+
+/// The transport that stays open which `Accept` prefers, if it takes any.
+pub(super) fn open_form(headers: &HeaderMap) -> Option<Form> {
+    let form = |name: &str| match name {
+        name if name.eq_ignore_ascii_case("text/event-stream") => Some(Form::Events),
+        name if name.eq_ignore_ascii_case("multipart/mixed") => Some(Form::Multipart),
+        _ => None,
+    };
+    let taken = accepted(headers).filter(|(_, weight)| *weight > 0);
+    let mut best = None;
+    for (form, weight) in taken.filter_map(|(name, weight)| Some((form(name)?, weight))) {
+        if best.is_none_or(|(_, known)| weight > known) {
+            best = Some((form, weight));
+        }
+    }
+    best.map(|(form, _)| form)
 }
 
 /// The answer to one request. One with errors is not kept, whatever `keep` says.

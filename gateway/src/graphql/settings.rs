@@ -15,9 +15,12 @@ use super::{
     manifest::{self, Listed},
     metrics::GraphqlMetrics,
     persisted::Persisted,
+    subscriptions::Subscriptions,
 };
 use crate::{
+    door::Door,
     files::fingerprint,
+    live::Live,
     mistake::{Mistake, Mistakes, below},
     units::Span,
 };
@@ -43,6 +46,10 @@ pub struct Settings {
     pub max_age: IndexMap<String, Span>,
     /// In which content coding clients that take it are answered.
     pub compression: Coding,
+    /// What stays open, if anything may.
+    pub subscriptions: Option<Arc<Subscriptions>>,
+    /// To the route that all this is said of.
+    pub(crate) door: Arc<Door>,
 }
 
 /// The manifests of a route.
@@ -93,6 +100,18 @@ pub(crate) struct Around<'a> {
 }
 
 impl Settings {
+    /// What subscriptions follow by that name; none where there are no subscriptions.
+    ///
+    /// # Errors
+    /// A sentence for the operator when there are, and none of that name.
+    pub fn watched(&self, name: &str) -> Result<Option<Arc<Live>>, String> {
+        let Some(subscriptions) = &self.subscriptions else { return Ok(None) };
+        let found = subscriptions.watched(name).cloned();
+        found.map(Some).ok_or_else(|| {
+            format!("this handler needs a watch `{name}` under `graphql.subscriptions.watches`")
+        })
+    }
+
     /// What was typed at the key path `at`.
     pub(crate) fn build(
         typed: &GraphqlConfig,
@@ -131,6 +150,8 @@ impl Settings {
             clients: typed.clients.clone(),
             max_age: typed.max_age.clone(),
             compression: typed.compression,
+            subscriptions: None,
+            door: Arc::default(),
         }
     }
 }

@@ -33,6 +33,15 @@ pub(super) fn state(epoch: u64, seq: u64, json: &[u8]) -> Bytes {
     event.into()
 }
 
+/// The id of a state as it was written, and its JSON.
+pub(super) fn read(event: &Bytes) -> (&str, Bytes) {
+    const BEFORE: usize = "id: ".len();
+    const BETWEEN: usize = "\nevent: state\ndata: ".len();
+    let id = event[BEFORE..].split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let json = event.slice(BEFORE + id.len() + BETWEEN..event.len() - 2);
+    (std::str::from_utf8(id).unwrap_or_default(), json)
+}
+
 /// When to come back, and a word to people who look at the stream.
 pub(super) fn retry(comment: &str) -> Bytes {
     let millis = fastrand::u128(BACK);
@@ -62,6 +71,8 @@ mod tests {
     fn whatever_a_service_sends_is_one_line_of_data() {
         let event = state(0xab, 7, b"{\r\n\"a\":\n\"\\nevent: gone\"\r}");
         assert_eq!(event, "id: 00000000000000ab-7\nevent: state\ndata: {  \"a\": \"\\nevent: gone\" }\n\n");
+        let json = Bytes::from_static(b"{  \"a\": \"\\nevent: gone\" }");
+        assert_eq!(read(&event), ("00000000000000ab-7", json));
     }
 
     #[test]

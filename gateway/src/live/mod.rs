@@ -8,9 +8,10 @@
 
 pub mod config;
 mod event;
+mod follow;
 mod log;
 pub mod metrics;
-mod stream;
+pub(crate) mod stream;
 mod watch;
 mod watcher;
 
@@ -20,7 +21,11 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use parking_lot::Mutex;
 use tokio::{sync::watch::Sender, time::Instant};
 
-pub use self::{config::WatchConfig, metrics::LiveMetrics};
+pub use self::{
+    config::WatchConfig,
+    follow::{Event, Follower, Next},
+    metrics::LiveMetrics,
+};
 use self::{log::Entry, metrics::Counted, stream::Stream, watch::Watch, watcher::Watcher};
 use crate::{
     auth::policy::Policy,
@@ -62,6 +67,12 @@ pub struct Live {
     /// Set when all streams are to end.
     ending: Sender<bool>,
     metrics: Arc<LiveMetrics>,
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Live")
+    }
 }
 
 /// The same as the handler of a route.

@@ -13,22 +13,18 @@ use bytes::Bytes;
 use futures_util::stream;
 use http_body::Frame;
 use http_body_util::StreamBody;
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 
-use super::{Held, Joined, event, log::Entry, watch::Over};
+use super::{
+    Held, Joined, event,
+    follow::{Follower, News},
+    watch::Over,
+};
 use crate::{body::Body, handler::Admitted, observability::record::Lasting};
 
 /// One stream.
 pub(super) struct Stream {
-    joined: Joined,
-    changed: watch::Receiver<()>,
-    ending: watch::Receiver<bool>,
-    /// The last event that the client has.
-    seen: u64,
-    told_stale: bool,
+    follower: Follower,
     /// When it ends, and why then.
     until: (Instant, &'static str),
     admitted: Admitted,
@@ -47,22 +43,9 @@ impl Stream {
         lasting: Arc<Lasting>,
         seat: Held,
     ) -> Self {
-        let (changed, ending) = (joined.watch.changed.subscribe(), joined.live.ending.subscribe());
         let until = until(joined.live.max_age, &admitted);
-        let (told_stale, begun, over) = (false, false, false);
-        Stream {
-            joined,
-            changed,
-            ending,
-            seen,
-            told_stale,
-            until,
-            admitted,
-            lasting,
-            begun,
-            over,
-            _seat: seat,
-        }
+        let follower = Follower::new(joined, seen);
+        Stream { follower, until, admitted, lasting, begun: false, over: false, _seat: seat }
     }
 
     /// The same as a body.
@@ -82,17 +65,17 @@ impl Stream {
             return Some(event::retry("")); // the first bytes: clients know that the stream is open
         }
         loop {
-            self.changed.mark_unchanged();
+            self.follower.mark_seen();
             let news = self.ends().or_else(|| self.news());
             if news.is_some() {
                 return news;
             }
+            let (until, heartbeat) = (self.until.0, self.follower.live().heartbeat);
             tokio::select! {
                 biased;
-                _ = self.changed.changed() => {}
-                _ = self.ending.wait_for(|ending| *ending) => {}
-                () = sleep(self.until.0.saturating_duration_since(Instant::now())) => {}
-                () = sleep(self.joined.live.heartbeat) => return Some(event::HEARTBEAT),
+                () = self.follower.stirs() => {}
+                () = sleep(until.saturating_duration_since(Instant::now())) => {}
+                () = sleep(heartbeat) => return Some(event::HEARTBEAT),
             }
         }
     }
@@ -100,7 +83,7 @@ impl Stream {
     /// The last words, if its time is over.
     fn ends(&mut self) -> Option<Bytes> {
         let (at, why) = self.until;
-        let why = match *self.ending.borrow() {
+        let why = match self.follower.is_ending() {
             true => "drained",
             false if Instant::now() >= at => why,
             false => return None,
@@ -116,40 +99,24 @@ impl Stream {
 
     /// What the client does not know yet.
     fn news(&mut self) -> Option<Bytes> {
-        let state = self.joined.watch.state.lock();
-        let (next, stale, over) = (state.log.after(self.seen).cloned(), state.stale, state.over.clone());
-        drop(state);
-        if let Some(entry) = next {
-            return Some(self.state(entry));
+        let admitted = &self.admitted;
+        match self.follower.news(|live, entry| live.decide(entry, admitted).is_ok())? {
+            News::State(entry) => {
+                self.lasting.events.fetch_add(1, Relaxed);
+                Some(entry.event)
+            }
+            // Whose the thing is may have changed.
+            News::Refused => Some(self.end("refused", event::GONE)),
+            News::Stale(stale) => Some(if stale { event::STALE } else { event::FRESH }),
+            News::Over(Over::Done) => Some(self.end("done", event::END)),
+            News::Over(Over::Gone | Over::Failed(_)) => Some(self.end("gone", event::GONE)),
+            News::Over(Over::Lost) => Some(self.end("lost", event::retry("lost"))),
         }
-        match over {
-            Some(Over::Done) => return Some(self.end("done", event::END)),
-            Some(Over::Gone | Over::Failed(_)) => return Some(self.end("gone", event::GONE)),
-            Some(Over::Lost) => return Some(self.end("lost", event::retry("lost"))),
-            None => {}
-        }
-        let told = std::mem::replace(&mut self.told_stale, stale);
-        (told != stale).then_some(if stale { event::STALE } else { event::FRESH })
-    }
-
-    /// A state, if the client may still see it: whose the thing is may have changed.
-    fn state(&mut self, entry: Entry) -> Bytes {
-        let live = &self.joined.live;
-        if live.decide(&entry, &self.admitted).is_err() {
-            return self.end("refused", event::GONE);
-        }
-        if entry.seq > self.seen + 1 {
-            live.metrics.skipped.inc();
-        }
-        live.metrics.events.inc();
-        self.lasting.events.fetch_add(1, Relaxed);
-        self.seen = entry.seq;
-        entry.event
     }
 }
 
 /// When a stream ends: with its caller's credential, and not later than it may last.
-fn until(max_age: Duration, admitted: &Admitted) -> (Instant, &'static str) {
+pub(crate) fn until(max_age: Duration, admitted: &Admitted) -> (Instant, &'static str) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let expires = admitted.caller.principal.as_ref().and_then(|principal| principal.expires);
     let left = expires.map(|at| Duration::from_secs(at).saturating_sub(now));

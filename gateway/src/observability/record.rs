@@ -182,11 +182,14 @@ impl Record {
     }
 
     /// Its answer stays open: it is not in flight, as others are that end soon.
-    pub fn lasts(&mut self, response: &mut Response) {
+    /// Returns whether that is so.
+    pub fn lasts(&mut self, response: &mut Response) -> bool {
         self.0.lasting = response.extensions_mut().remove();
-        if self.0.lasting.is_some() {
+        let lasts = self.0.lasting.is_some();
+        if lasts {
             self.0.place = None;
         }
+        lasts
     }
 
     /// It becomes a tunnel, or that has moved on. A tunnel is not in flight, and not complete before its end.

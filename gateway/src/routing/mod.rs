@@ -208,6 +208,18 @@ impl Params {
         Params { target: target.clone(), names: names.clone(), spans }
     }
 
+    /// One parameter, of no request's path: any text. None when it is too long to be in one.
+    #[must_use]
+    pub fn of_one(names: &Arc<[Box<str>]>, value: &str) -> Option<Self> {
+        const LONGEST: usize = 1_000;
+        let coded = percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC);
+        let target = PathAndQuery::try_from(format!("/{coded}")).ok()?;
+        let end = Some(target.path().len()).filter(|end| *end <= LONGEST)?;
+        let mut spans = [(0, 0); MOST_PARAMS];
+        spans[0] = (1, end as u16);
+        Some(Params { target, names: names.clone(), spans })
+    }
+
     /// The parameter at `index` in its template, as sent: still percent-encoded.
     #[must_use]
     pub fn raw(&self, index: usize) -> &str {

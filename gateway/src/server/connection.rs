@@ -51,7 +51,7 @@ use crate::{
     downstream::Downstream,
     gathered::Gathered,
     observability::{handshakes::Failure, metrics::ProcessMetrics, record::Recorded},
-    proxy::websocket::Tunnel,
+    switch::{self, Running},
     worker::{self, TICK},
 };
 
@@ -90,7 +90,7 @@ pub(super) struct Peer<S> {
     /// Whether a request has been understood.
     asked: AtomicBool,
     /// What the connection is for when nothing of HTTP follows any more.
-    tunnel: Mutex<Option<Box<Tunnel>>>,
+    tunnel: Mutex<Option<Running>>,
 }
 
 /// Why a connection ended before its time.
@@ -348,9 +348,9 @@ fn answers<S: Serve>(
 impl<S> Peer<S> {
     /// What follows this answer is not HTTP.
     fn switch(&self, response: &mut Response<Recorded>) {
-        let tunnel = Tunnel::take(response.extensions_mut());
-        *self.tunnel.lock() =
-            tunnel.zip(response.body_mut().leave()).map(|(tunnel, record)| tunnel.with(record));
+        let mut extensions = std::mem::take(response.extensions_mut());
+        *self.tunnel.lock() = switch::begin(&mut extensions, || response.body_mut().leave());
+        *response.extensions_mut() = extensions;
     }
 
     /// Goes on with what is not HTTP, if that is asked for: the connection is still one that is counted, and waited for when
@@ -358,7 +358,7 @@ impl<S> Peer<S> {
     async fn tunnel(&self) -> Result<(), Broken> {
         let tunnel = self.tunnel.lock().take();
         if let Some(tunnel) = tunnel {
-            Box::pin(tunnel.run()).await; // on the heap, since few connections come to that
+            tunnel.await;
         }
         Ok(())
     }

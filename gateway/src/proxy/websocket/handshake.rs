@@ -5,7 +5,7 @@
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use http_body::Body as _;
 
 use crate::{
@@ -26,7 +26,7 @@ const UPGRADE: HeaderValue = HeaderValue::from_static("Upgrade");
 ///
 /// # Errors
 /// [`Code::UpgradeRequired`] when it asks for something else, [`Code::BadRequest`] when it asks wrongly.
-pub(super) fn accept(request: &Request) -> Result<HeaderValue, Error> {
+pub(crate) fn accept(request: &Request) -> Result<HeaderValue, Error> {
     let headers = request.headers();
     let asks = *request.method() == Method::GET
         && request.version() == Version::HTTP_11
@@ -107,6 +107,28 @@ impl Offer {
         }
         Ok(())
     }
+}
+
+/// Whether a client offers to speak `protocol` inside (RFC 6455 section 1.9).
+pub(crate) fn offers(headers: &HeaderMap, protocol: &str) -> bool {
+    members(headers, &header::SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == protocol)
+}
+
+/// Whether anything else than HTTP is asked for.
+pub(crate) fn is_asked(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::UPGRADE) && lists(headers, &header::UPGRADE, "websocket")
+}
+
+/// The answer that opens one in which `protocol` is spoken.
+pub(crate) fn open(accept: HeaderValue, protocol: HeaderValue) -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, UPGRADE);
+    headers.insert(header::UPGRADE, WEBSOCKET);
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+    response
 }
 
 /// Makes the answer of a service one for the client. Whether that could be done.

@@ -9,7 +9,7 @@
 pub mod config;
 mod flow;
 mod frames;
-mod handshake;
+pub(crate) mod handshake;
 pub mod metrics;
 mod tunnel;
 
@@ -18,8 +18,8 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use http::StatusCode;
 use tokio::sync::watch::Sender;
 
-use self::handshake::Offer;
-pub use self::{config::WebSocketConfig, metrics::TunnelMetrics, tunnel::Tunnel};
+pub use self::{config::WebSocketConfig, metrics::TunnelMetrics};
+use self::{handshake::Offer, tunnel::Tunnel};
 use super::{Head, Origin};
 use crate::{
     body::{Body, Request, Response},

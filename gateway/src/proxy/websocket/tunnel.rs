@@ -15,7 +15,6 @@ use std::{
 use http::Extensions;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
@@ -28,6 +27,7 @@ use crate::{
     handler::Admitted,
     observability::record::{Record, Tunnelled},
     seats::Seat,
+    switch,
     upstream::Switched,
 };
 
@@ -73,19 +73,14 @@ reasons! {
 }
 
 /// One that is about to be opened, or open.
-pub struct Tunnel {
+pub(super) struct Tunnel {
     client: OnUpgrade,
     service: Switched,
     tunnels: Arc<Tunnels>,
     /// When it ends, and why then.
     until: (Instant, Ended),
-    ledger: Option<Ledger>,
     _seat: Seat,
 }
-
-/// It rides on the answer that says so.
-#[derive(Clone)]
-struct Opening(Arc<Mutex<Option<Box<Tunnel>>>>);
 
 /// What is written down of it when this is dropped.
 struct Ledger {
@@ -118,31 +113,20 @@ impl Tunnel {
         seat: Seat,
     ) -> Self {
         let until = until(tunnels.max_age, admitted);
-        Tunnel { client, service, tunnels: tunnels.clone(), until, ledger: None, _seat: seat }
+        Tunnel { client, service, tunnels: tunnels.clone(), until, _seat: seat }
     }
 
     /// Lets it ride on an answer.
     pub(super) fn ride(self, extensions: &mut Extensions) {
-        extensions.insert(Opening(Arc::new(Mutex::new(Some(Box::new(self))))));
-    }
-
-    /// Takes it off an answer.
-    #[must_use]
-    pub fn take(extensions: &mut Extensions) -> Option<Box<Self>> {
-        extensions.remove::<Opening>()?.0.lock().take()
-    }
-
-    /// The same with the record of its request, which ends with it.
-    #[must_use]
-    pub fn with(mut self: Box<Self>, record: Record) -> Box<Self> {
-        self.ledger = Some(Ledger::open(record, &self.tunnels.metrics));
-        self
+        switch::ride(extensions, move |record| {
+            let ledger = Ledger::open(record, &self.tunnels.metrics);
+            Box::pin(self.run(ledger))
+        });
     }
 
     /// Passes everything on until it has ended.
-    pub async fn run(self: Box<Self>) {
-        let Tunnel { client, service, tunnels, until, ledger, _seat } = *self;
-        let Some(mut ledger) = ledger else { return };
+    async fn run(self, mut ledger: Ledger) {
+        let Tunnel { client, service, tunnels, until, _seat } = self;
         let Ok(client) = client.await else { return };
         ledger.ended = Ended::Cut; // unless it ends otherwise
         let up = Flow::new(Way::ToService, &[]);

@@ -1,0 +1,487 @@
+//! Orders that apps follow: over `graphql-transport-ws`, server-sent events and multipart.
+//!
+//! Not here: clients that others have written (`graphql_clients.rs`), the watcher itself (`live_events.rs`).
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use ftgo::stubs::service::Service;
+use futures_util::{SinkExt, StreamExt};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_tungstenite::{
+    WebSocketStream, client_async,
+    tungstenite::{Error, Message, client::IntoClientRequest},
+};
+
+use crate::{
+    client::{Ask, ask},
+    event_stream::Events,
+    harness::{JOHN, MARY},
+    mobile::{Mobile, offering, yaml},
+};
+
+const PATIENCE: Duration = Duration::from_secs(15);
+const FOLLOW: &str = "subscription F($id: ID!, $after: String) { orderChanged(orderId: $id, after: $after) \
+                      { cursor order { orderId state ticket { state } } } }";
+
+/// A client of `graphql-transport-ws`.
+struct Client(WebSocketStream<TcpStream>);
+
+async fn connect(to: SocketAddr, fields: &[(&'static str, &str)]) -> Result<Client, Error> {
+    let stream = TcpStream::connect(to).await.unwrap();
+    let mut request = "ws://ftgo.example/graphql".into_client_request().unwrap();
+    for (name, value) in fields {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    client_async(request, stream).await.map(|(socket, _)| Client(socket))
+}
+
+impl Client {
+    async fn open(mobile: &Mobile) -> Client {
+        connect(mobile.gate.address(), &[("sec-websocket-protocol", "graphql-transport-ws")]).await.unwrap()
+    }
+
+    /// One that has said whose it is.
+    async fn of(mobile: &Mobile, token: &str) -> Client {
+        let mut client = Client::open(mobile).await;
+        client.init(token).await;
+        assert_eq!(client.hear().await["type"], "connection_ack");
+        client
+    }
+
+    async fn init(&mut self, token: &str) {
+        let payload = json!({"Authorization": format!("Bearer {token}")});
+        self.say(&json!({"type": "connection_init", "payload": payload})).await;
+    }
+
+    async fn say(&mut self, message: &Value) {
+        self.0.send(Message::text(message.to_string())).await.unwrap();
+    }
+
+    async fn ask(&mut self, id: &str, query: &str, variables: Value) {
+        let payload = json!({"query": query, "variables": variables});
+        self.say(&json!({"id": id, "type": "subscribe", "payload": payload})).await;
+    }
+
+    async fn follow(&mut self, id: &str, order: i64, after: Option<&str>) {
+        self.ask(id, FOLLOW, json!({"id": order, "after": after})).await;
+    }
+
+    /// The next message that means something.
+    async fn hear(&mut self) -> Value {
+        loop {
+            let message = timeout(PATIENCE, self.0.next()).await.expect("something in time");
+            match message.expect("it goes on").unwrap() {
+                Message::Text(text) => {
+                    let message: Value = serde_json::from_str(&text).unwrap();
+                    if message["type"] != "ping" {
+                        return message;
+                    }
+                }
+                Message::Close(frame) => panic!("it was closed: {frame:?}"),
+                _ => {}
+            }
+        }
+    }
+
+    /// The states up to this one, with their cursors.
+    async fn states_until(&mut self, last: &str) -> Vec<(String, String)> {
+        let mut seen = Vec::new();
+        loop {
+            let message = self.hear().await;
+            assert_eq!(message["type"], "next", "{message}");
+            let change = &message["payload"]["data"]["orderChanged"];
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            seen.push((text(&change["order"]["state"]), text(&change["cursor"])));
+            if change["order"]["state"] == last {
+                return seen;
+            }
+        }
+    }
+
+    /// The code that it is closed with.
+    async fn closed(&mut self) -> u16 {
+        loop {
+            let message = timeout(PATIENCE, self.0.next()).await.expect("something in time");
+            if let Message::Close(frame) = message.expect("it says goodbye").unwrap() {
+                return frame.expect("with a code").code.into();
+            }
+        }
+    }
+}
+
+fn sse(mobile: &Mobile, token: &str, order: i64) -> Ask {
+    let body = json!({"query": FOLLOW, "variables": {"id": order}});
+    mobile.post(token, &body).header("accept", "text/event-stream")
+}
+
+async fn cancel(mobile: &Mobile, token: &str, order: i64) {
+    let cancel = format!("mutation {{ cancelOrder(input: {{orderId: {order}}}) {{ state }} }}");
+    let answer = mobile.ask(token, &cancel).await;
+    assert!(answer.get("errors").is_none(), "{answer}");
+}
+
+async fn told(mobile: &Mobile, line: &str) -> bool {
+    let metrics = mobile.gate.admin("/metrics").send().await.expect(200);
+    String::from_utf8_lossy(metrics.bytes()).lines().any(|told| told.starts_with(line))
+}
+
+async fn until_told(mobile: &Mobile, line: &str) {
+    let begun = Instant::now();
+    while !told(mobile, line).await {
+        assert!(begun.elapsed() < PATIENCE, "it never was told: {line}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn slowly(mobile: &Mobile) {
+    mobile.stubs.world().set_saga_step(Duration::from_millis(1_200));
+}
+
+#[tokio::test]
+async fn an_order_is_told_as_it_is_and_as_it_changes_and_is_complete_when_it_is_over() {
+    let mobile = Mobile::start().await;
+    slowly(&mobile);
+    let token = mobile.john();
+    let mut client = Client::of(&mobile, &token).await;
+    client.follow("1", 99, None).await;
+    let first = client.hear().await;
+    let order = &first["payload"]["data"]["orderChanged"]["order"];
+    assert_eq!(
+        (&first["id"], &order["orderId"], &order["state"]),
+        (&json!("1"), &json!("99"), &json!("APPROVED"))
+    );
+    // Over the same connection: a mutation, and a query.
+    client.ask("2", "mutation { cancelOrder(input: {orderId: 99}) { state } }", json!({})).await;
+    let (mut states, mut others) = (Vec::new(), Vec::new());
+    loop {
+        let message = client.hear().await;
+        match (message["id"].as_str().unwrap(), message["type"].as_str().unwrap()) {
+            ("1", "complete") => break,
+            ("1", "next") => {
+                states.push(message["payload"]["data"]["orderChanged"]["order"]["state"].to_string());
+            }
+            (_, kind) => others.push(kind.to_owned()),
+        }
+    }
+    states.dedup();
+    assert_eq!(states, ["\"CANCEL_PENDING\"", "\"CANCELLED\""]);
+    assert_eq!(others, ["next", "complete"]);
+    client.say(&json!({"type": "ping"})).await;
+    assert_eq!(client.hear().await, json!({"type": "pong"}));
+    assert!(
+        told(&mobile, "gateway_graphql_subscriptions_ended_total{route=\"/graphql\",reason=\"done\"} 1")
+            .await
+    );
+}
+
+#[tokio::test]
+async fn whoever_comes_back_with_a_cursor_misses_nothing() {
+    let mobile = Mobile::start().await;
+    slowly(&mobile);
+    let token = mobile.john();
+    let mut client = Client::of(&mobile, &token).await;
+    client.follow("1", 99, None).await;
+    let (_, cursor) = client.states_until("APPROVED").await.remove(0);
+    let mut other = Client::of(&mobile, &token).await;
+    other.follow("1", 99, None).await;
+    other.states_until("APPROVED").await;
+    drop(client);
+    cancel(&mobile, &token, 99).await;
+    let mut all = other.states_until("CANCEL_PENDING").await;
+    let mut back = Client::of(&mobile, &token).await;
+    back.follow("1", 99, Some(&cursor)).await;
+    all.extend(other.states_until("CANCELLED").await);
+    assert_eq!(back.states_until("CANCELLED").await, all);
+    assert_eq!(back.hear().await["type"], "complete");
+}
+
+#[tokio::test]
+async fn many_who_follow_one_order_have_it_watched_once() {
+    let mobile = Mobile::edited(&|yaml| {
+        yaml.replace("subscriptions:\n", "subscriptions:\n        max_per_client: 200\n")
+    })
+    .await;
+    let token = mobile.john();
+    let mut clients = Vec::new();
+    for _ in 0..10 {
+        let mut client = Client::of(&mobile, &token).await;
+        for id in 0..10 {
+            client.follow(&id.to_string(), 99, None).await;
+        }
+        clients.push(client);
+    }
+    for client in &mut clients {
+        for _ in 0..10 {
+            assert_eq!(client.hear().await["type"], "next");
+        }
+    }
+    assert!(told(&mobile, "gateway_live_watchers{route=\"/graphql order\"} 1").await);
+    let open =
+        "gateway_graphql_subscriptions{route=\"/graphql\",operation=\"other\",transport=\"websocket\"}";
+    assert!(told(&mobile, &format!("{open} 100")).await);
+    // The first round, and a few since: none of the hundred asked by itself.
+    let asked = mobile.counts(Service::Kitchen).total;
+    assert!(asked < 30, "{asked}");
+    println!("100 subscriptions of one order: {asked} calls to the kitchen");
+    drop(clients);
+    until_told(&mobile, &format!("{open} 0")).await;
+    until_told(&mobile, "gateway_graphql_sockets{route=\"/graphql\"} 0").await;
+}
+
+#[tokio::test]
+async fn an_order_is_there_for_those_who_may_see_it_and_for_nobody_else() {
+    let mobile = Mobile::start().await;
+    for (token, code) in [
+        (mobile.consumer(MARY), "NOT_FOUND"),
+        (mobile.stubs.token(JOHN, &["consumer"], "consumers:read"), "FORBIDDEN"),
+    ] {
+        let mut client = Client::of(&mobile, &token).await;
+        client.follow("1", 99, None).await;
+        let error = client.hear().await;
+        assert_eq!((&error["type"], &error["id"]), (&json!("error"), &json!("1")), "{error}");
+        assert_eq!(error["payload"][0]["extensions"]["code"], code, "{error}");
+        // The id is free again, and what is not there looks the same as what is somebody else's.
+        client.follow("1", 555, None).await;
+        assert_eq!(client.hear().await["payload"][0]["extensions"]["code"], code);
+    }
+    let mut nobody = Client::open(&mobile).await;
+    nobody.say(&json!({"type": "connection_init"})).await;
+    assert_eq!(nobody.hear().await["type"], "connection_ack");
+    nobody.follow("1", 99, None).await;
+    assert_eq!(nobody.hear().await["payload"][0]["extensions"]["code"], "UNAUTHENTICATED");
+}
+
+#[tokio::test]
+async fn who_breaks_the_protocol_is_told_by_which_code() {
+    let mobile = Mobile::offering(&yaml_offer("init_timeout: 300ms, ")).await;
+    let john = mobile.john();
+    // Says nothing.
+    assert_eq!(Client::open(&mobile).await.closed().await, 4408);
+    // A token that is none.
+    let mut client = Client::open(&mobile).await;
+    client.init("a.b.c").await;
+    assert_eq!(client.closed().await, 4403);
+    // Asks before it says who it is.
+    let mut client = Client::open(&mobile).await;
+    client.follow("1", 99, None).await;
+    assert_eq!(client.closed().await, 4401);
+    // Says it twice.
+    let mut client = Client::of(&mobile, &john).await;
+    client.init(&john).await;
+    assert_eq!(client.closed().await, 4429);
+    // Asks twice under one id.
+    let mut client = Client::of(&mobile, &john).await;
+    client.follow("1", 99, None).await;
+    client.hear().await;
+    client.follow("1", 99, None).await;
+    assert_eq!(client.closed().await, 4409);
+    // What is no message.
+    for wrong in [Message::text("{"), Message::text("{\"type\":\"start\"}"), Message::binary(&b"{}"[..])] {
+        let mut client = Client::of(&mobile, &john).await;
+        client.0.send(wrong).await.unwrap();
+        assert_eq!(client.closed().await, 4400);
+    }
+    let mut client = Client::of(&mobile, &john).await;
+    client.0.send(Message::text(" ".repeat(70_000))).await.unwrap();
+    assert_eq!(client.closed().await, 1009);
+}
+
+/// What ships, in one line, with `more` before it.
+fn yaml_offer(more: &str) -> String {
+    let parts =
+        "order: { get: \"order/orders/{key}\" }, ticket: { get: \"kitchen/tickets/{key}\", optional: true }";
+    format!(
+        "{{ subscriptions: {{ {more}watches: {{ order: {{ by: everyone, every: 100ms, parts: {{ {parts} }} }} }} }} }}"
+    )
+}
+
+#[tokio::test]
+async fn a_handshake_is_refused_from_other_pages_without_the_protocol_and_with_a_bad_token() {
+    let mobile = Mobile::start().await;
+    let to = mobile.gate.address();
+    let protocol = ("sec-websocket-protocol", "graphql-transport-ws");
+    for (fields, status) in [
+        (vec![], 400),
+        (vec![("sec-websocket-protocol", "graphql-ws")], 400),
+        (vec![protocol, ("origin", "https://evil.example")], 403),
+        (vec![protocol, ("authorization", "Bearer a.b.c")], 401),
+    ] {
+        match connect(to, &fields).await {
+            Err(Error::Http(answer)) => assert_eq!(answer.status(), status, "{fields:?}"),
+            other => panic!("{fields:?}: {:?}", other.is_ok()),
+        }
+    }
+    // The handshake's own token suffices.
+    let token = format!("Bearer {}", mobile.john());
+    let mut client = connect(to, &[protocol, ("authorization", &token)]).await.unwrap();
+    client.say(&json!({"type": "connection_init"})).await;
+    assert_eq!(client.hear().await["type"], "connection_ack");
+    client.follow("1", 99, None).await;
+    assert_eq!(client.hear().await["type"], "next");
+}
+
+#[tokio::test]
+async fn what_is_open_is_limited_in_one_connection_and_for_one_client() {
+    let mobile = Mobile::offering(&yaml_offer(
+        "max_per_connection: 2, max_per_client: 3, max_connections_per_client: 2, ",
+    ))
+    .await;
+    let john = mobile.john();
+    let (mut first, mut second) = (Client::of(&mobile, &john).await, Client::of(&mobile, &john).await);
+    for id in ["1", "2"] {
+        first.follow(id, 99, None).await;
+        assert_eq!(first.hear().await["type"], "next");
+    }
+    first.follow("3", 99, None).await;
+    let refused = first.hear().await;
+    assert_eq!(
+        (&refused["type"], &refused["payload"][0]["extensions"]["code"]),
+        (&json!("error"), &json!("RATE_LIMITED"))
+    );
+    second.follow("1", 99, None).await;
+    assert_eq!(second.hear().await["type"], "next");
+    second.follow("2", 99, None).await;
+    assert_eq!(second.hear().await["payload"][0]["extensions"]["code"], "RATE_LIMITED");
+    sse(&mobile, &john, 99).send().await.expect(429);
+    let third = connect(mobile.gate.address(), &[("sec-websocket-protocol", "graphql-transport-ws")]).await;
+    assert!(matches!(third.err(), Some(Error::Http(answer)) if answer.status() == 429));
+    // What is complete makes room.
+    first.say(&json!({"type": "complete", "id": "1"})).await;
+    until_told(
+        &mobile,
+        "gateway_graphql_subscriptions{route=\"/graphql\",operation=\"other\",transport=\"websocket\"} 2",
+    )
+    .await;
+    first.follow("3", 99, None).await;
+    assert_eq!(first.hear().await["type"], "next");
+}
+
+#[tokio::test]
+async fn a_drain_and_another_configuration_say_goodbye() {
+    let mut mobile = Mobile::start().await;
+    let john = mobile.john();
+    let mut client = Client::of(&mobile, &john).await;
+    client.follow("1", 99, None).await;
+    client.hear().await;
+    mobile.gate.rewrite(&offering(&yaml(&mobile.stubs), &yaml_offer("heartbeat: 5s, ")));
+    assert_eq!(client.closed().await, 1001);
+    let mut client = Client::of(&mobile, &john).await;
+    client.follow("1", 99, None).await;
+    client.hear().await;
+    let mut events = sse_events(sse(&mobile, &john, 99)).await;
+    assert_eq!(events.event().await.unwrap().name, "next");
+    let (code, ()) = tokio::join!(client.closed(), mobile.gate.drain());
+    assert_eq!(code, 1001);
+    // Not complete: whoever was cut off comes back.
+    while let Some(event) = events.block().await {
+        assert_ne!(event.name, "complete");
+    }
+}
+
+async fn sse_events(ask: Ask) -> Events {
+    let response = ask.begin().await;
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["content-type"]),
+        (200, &"text/event-stream".parse().unwrap())
+    );
+    Events { body: response.into_body(), text: String::new() }
+}
+
+#[tokio::test]
+async fn server_sent_events_tell_the_same_and_errors_as_events() {
+    let mobile = Mobile::start().await;
+    slowly(&mobile);
+    let john = mobile.john();
+    let mut events = sse_events(sse(&mobile, &john, 99)).await;
+    let first = events.event().await.unwrap();
+    assert!(first.name == "next" && first.data.contains("APPROVED"), "{first:?}");
+    cancel(&mobile, &john, 99).await;
+    let mut last = first;
+    while let Some(event) = events.event().await {
+        assert!(last.name == "next");
+        last = event;
+    }
+    assert_eq!(last.name, "complete");
+    // What was not executed, and what needs no transport that stays open.
+    for (query, told) in [
+        ("subscription { nothing }", "GRAPHQL_VALIDATION_FAILED"),
+        ("{ order(orderId: 99) { state } }", "\"state\""),
+        (
+            "subscription { a: orderChanged(orderId: 99) { cursor } b: orderChanged(orderId: 99) { cursor } }",
+            "one root field",
+        ),
+    ] {
+        let ask = mobile.post(&john, &json!({"query": query})).header("accept", "text/event-stream");
+        let mut events = sse_events(ask).await;
+        let (next, complete) = (events.event().await.unwrap(), events.event().await.unwrap());
+        assert!(next.name == "next" && next.data.contains(told), "{next:?}");
+        assert!(complete.name == "complete" && events.event().await.is_none());
+    }
+    let plain =
+        mobile.post(&john, &json!({"query": FOLLOW, "variables": {"id": 99}})).send().await.expect(200);
+    assert!(plain.json()["errors"][0]["message"].as_str().unwrap().contains("text/event-stream"));
+}
+
+#[tokio::test]
+async fn multipart_wraps_each_result_as_a_payload() {
+    let mobile = Mobile::start().await;
+    slowly(&mobile);
+    let john = mobile.john();
+    let body = json!({"query": FOLLOW, "variables": {"id": 99}});
+    let accept = "multipart/mixed;boundary=\"graphql\";subscriptionSpec=1.0,application/json";
+    let response = mobile.post(&john, &body).header("accept", accept).begin().await;
+    let typed = response.headers()["content-type"].to_str().unwrap().to_owned();
+    assert_eq!(typed, "multipart/mixed;boundary=\"graphql\";subscriptionSpec=1.0");
+    cancel(&mobile, &john, 99).await;
+    let all = timeout(PATIENCE, response.into_body().collect()).await.unwrap().unwrap().to_bytes();
+    let all = String::from_utf8(all.to_vec()).unwrap();
+    let parts = all.split("\r\n--graphql").filter_map(|part| part.split_once("\r\n\r\n"));
+    let parts: Vec<Value> = parts.map(|(_, json)| serde_json::from_str(json).unwrap()).collect();
+    let state = |part: &Value| part["payload"]["data"]["orderChanged"]["order"]["state"].clone();
+    assert_eq!((state(&parts[0]), state(parts.last().unwrap())), (json!("APPROVED"), json!("CANCELLED")));
+    assert!(all.ends_with("--graphql--\r\n"));
+}
+
+#[tokio::test]
+async fn who_takes_nothing_is_ended_and_holds_up_nobody() {
+    let mobile = Mobile::offering(&yaml_offer("heartbeat: 200ms, max_per_client: 100, ")).await;
+    let john = mobile.john();
+    let mut slow = Client::of(&mobile, &john).await;
+    let name = "a".repeat(20_000);
+    let query = format!("{{ {name}: __typename }}");
+    // Answers of 20 KB each, none of which is read, until no more fit into the sockets.
+    let payload = json!({"query": query});
+    for id in 0.. {
+        let text = json!({"id": id.to_string(), "type": "subscribe", "payload": payload}).to_string();
+        if timeout(PATIENCE, slow.0.send(Message::text(text))).await.expect("it is ended").is_err() {
+            break;
+        }
+    }
+    until_told(&mobile, "gateway_graphql_sockets_ended_total{route=\"/graphql\",reason=\"slow\"} 1").await;
+}
+
+#[tokio::test]
+async fn a_token_that_expires_ends_what_it_opened() {
+    let mobile = Mobile::start().await;
+    let grant = json!({"sub": JOHN, "roles": ["consumer"], "scope": "orders:read", "expiresIn": "3s"});
+    let given = ask(mobile.stubs.control(), "POST", "/tokens").json(&grant).send().await.expect(200).json();
+    let short = given["access_token"].as_str().or(given["token"].as_str()).unwrap().to_owned();
+    let mut client = Client::of(&mobile, &short).await;
+    client.follow("1", 99, None).await;
+    assert_eq!(client.hear().await["type"], "next");
+    let mut events = sse_events(sse(&mobile, &short, 99)).await;
+    assert_eq!(events.event().await.unwrap().name, "next");
+    assert_eq!(client.closed().await, 4403);
+    while let Some(event) = events.block().await {
+        assert_ne!(event.name, "complete");
+    }
+    // A token that has expired already.
+    let mut client = Client::open(&mobile).await;
+    client.init(&short).await;
+    assert_eq!(client.closed().await, 4403);
+}
