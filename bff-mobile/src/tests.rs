@@ -88,6 +88,7 @@ fn services() -> (Services, Asked) {
         }
     });
     let mut services = Services::default();
+    services.graphql.limits.batch = 2;
     for name in ["consumer", "order", "kitchen", "restaurant", "accounting", "order-history", "delivery"] {
         let metrics = Arc::new(UpstreamMetrics::default());
         services

@@ -9,7 +9,8 @@ use std::{
 };
 
 use async_graphql::{
-    ObjectType, Request as Execution, Response as Executed, Schema, ServerError, SubscriptionType,
+    ObjectType, Request as Execution, Response as Executed, Schema, SchemaBuilder, ServerError,
+    SubscriptionType, ValidationMode,
     parser::{parse_schema, types::OperationType},
 };
 use futures_util::future::join_all;
@@ -70,7 +71,10 @@ type Open<T> = Box<dyn Fn(&Arc<Call>) -> T + Send + Sync>;
 
 /// Answers by executing a schema. `T` is what resolvers share, and find in their context.
 pub struct GraphqlHandler<Q, M, S, T> {
-    schema: Schema<Q, M, S>,
+    /// For documents and variables that are seen for the first time.
+    strict: Schema<Q, M, S>,
+    /// The same for documents that are proven: it leaves out what cannot fail any more.
+    proven: Schema<Q, M, S>,
     lookup: Lookup,
     counters: Counters,
     /// The most operations in one batch.
@@ -98,22 +102,24 @@ where
     S: SubscriptionType + 'static,
     T: Clone + Send + Sync + 'static,
 {
-    /// A handler of that schema; `open` is asked for what resolvers share: once for each HTTP request, but in a batch that
+    /// A handler of the schema that `build` builds, which is asked twice; `open` is asked for what resolvers share: once for each HTTP request, but in a batch that
     /// writes once for each operation, so that none sees what was read before the write.
     ///
     /// # Errors
     /// Every trusted document that the schema does not fit.
     pub fn new(
-        schema: Schema<Q, M, S>,
+        build: impl Fn() -> SchemaBuilder<Q, M, S>,
         settings: &Settings,
         open: impl Fn(&Arc<Call>) -> T + Send + Sync + 'static,
     ) -> Result<Self, Unmade> {
-        let sdl = parse_schema(schema.sdl()).expect("a schema prints itself as one");
+        let strict = build().validation_mode(ValidationMode::Strict).finish();
+        let proven = build().validation_mode(ValidationMode::Fast).finish();
+        let sdl = parse_schema(strict.sdl()).expect("a schema prints itself as one");
         let (shapes, mut mistakes) = (Shapes::of(sdl), Mistakes::default());
         let ages = Ages::new(&settings.max_age, &shapes, &mut mistakes);
         let documents = Documents::new(settings.limits.clone(), shapes, ages, settings.introspection);
         let trusted = settings.trusted.as_ref();
-        let trusted = trusted.map(|manifests| Trusted::new(manifests, &documents, &schema, &mut mistakes));
+        let trusted = trusted.map(|manifests| Trusted::new(manifests, &documents, &strict, &mut mistakes));
         if !mistakes.is_empty() {
             return Err(Unmade(mistakes));
         }
@@ -122,7 +128,7 @@ where
         let counters = Counters::new(&metrics, names, &settings.clients);
         let lookup = Lookup { documents, persisted, trusted, metrics };
         let (batch, graphiql, coding) = (settings.limits.batch, settings.graphiql, settings.compression);
-        Ok(GraphqlHandler { schema, lookup, counters, batch, graphiql, coding, open: Box::new(open) })
+        Ok(GraphqlHandler { strict, proven, lookup, counters, batch, graphiql, coding, open: Box::new(open) })
     }
 
     async fn respond(&self, request: &mut Request, admitted: &Admitted) -> Result<Response, Error> {
@@ -226,17 +232,22 @@ where
             }
         };
         let mut variables = asked.variables;
+        let proven = found.document.is_proven(asked.operation_name.as_deref(), &variables);
         let parsed = found.document.ready(asked.operation_name.as_deref(), &mut variables);
         let mut execution = Execution::new(String::new()).variables(variables);
         execution.operation_name = asked.operation_name;
         execution.data.insert(shared);
         execution.set_parsed_query(parsed);
         let plan = found.document.plan(execution.operation_name.as_deref());
-        let mut executed = self.schema.execute(execution).await;
+        let schema = if proven { &self.proven } else { &self.strict };
+        let mut executed = schema.execute(execution).await;
         plan.arrange(&mut executed.data);
         failure::classify(&mut executed, &found.document.text, id);
         let outcome = outcome(&executed);
         if outcome != Outcome::Refused {
+            if !proven {
+                found.document.prove();
+            }
             self.lookup.register(&found, sender.asker);
         }
         self.counters.count(found.name, sender.client, outcome);
