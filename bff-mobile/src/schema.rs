@@ -26,7 +26,7 @@ pub(crate) fn schema() -> Mobile {
     built().finish()
 }
 
-fn built() -> SchemaBuilder<Query, Mutation, EmptySubscription> {
+pub(crate) fn built() -> SchemaBuilder<Query, Mutation, EmptySubscription> {
     Schema::build(Query, Mutation, EmptySubscription).limit_complexity(COMPLEXITY)
 }
 

@@ -51,6 +51,7 @@ mod mobile_kept;
 mod mobile_mutations;
 mod mobile_rules;
 mod mobile_scenario;
+mod mobile_users;
 mod openapi;
 mod overload;
 mod panics;

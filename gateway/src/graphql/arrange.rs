@@ -45,7 +45,11 @@ impl Plan {
 
     fn object(&self, fields: &mut IndexMap<Name, Value>) {
         if self.names_in_order(fields) {
-            return self.0.iter().zip(fields.values_mut()).for_each(|((_, below), value)| below.arrange(value));
+            return self
+                .0
+                .iter()
+                .zip(fields.values_mut())
+                .for_each(|((_, below), value)| below.arrange(value));
         }
         let mut arranged = IndexMap::with_capacity(fields.len());
         for (key, below) in &self.0 {

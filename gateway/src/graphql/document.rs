@@ -23,8 +23,8 @@ use async_graphql::{
 use moka::sync::Cache;
 
 use super::{
-    Limits, Refusal, arrange::Plan, emptied, freshness::Ages, lenient::Shapes, lexer, limits, overlap, proven,
-    variables,
+    Limits, Refusal, arrange::Plan, emptied, freshness::Ages, lenient::Shapes, lexer, limits, overlap,
+    proven, variables,
 };
 
 /// A document that was let in.

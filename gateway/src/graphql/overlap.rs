@@ -114,9 +114,10 @@ impl<'a> Walk<'a> {
 fn equal(one: &Field, other: &Field) -> bool {
     one.name.node == other.name.node
         && one.arguments.len() == other.arguments.len()
-        && one.arguments.iter().all(|(name, value)| {
-            other.get_argument(&name.node).is_some_and(|other| other.node == value.node)
-        })
+        && one
+            .arguments
+            .iter()
+            .all(|(name, value)| other.get_argument(&name.node).is_some_and(|other| other.node == value.node))
 }
 
 fn differ(key: &Name, one: &Positioned<Field>, other: &Positioned<Field>) -> ServerError {

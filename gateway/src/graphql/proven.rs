@@ -46,7 +46,9 @@ fn directives(all: &[Positioned<Directive>]) -> bool {
 
 /// Whether a value is no variable, but has one in it.
 fn is_mixed(
-    read: impl FnOnce(&mut dyn FnMut(async_graphql::Name) -> Result<Value, Infallible>) -> Result<Value, Infallible>,
+    read: impl FnOnce(
+        &mut dyn FnMut(async_graphql::Name) -> Result<Value, Infallible>,
+    ) -> Result<Value, Infallible>,
 ) -> bool {
     let mut variable = false;
     let Ok(value) = read(&mut |_| {
