@@ -3,6 +3,7 @@
 //! Not here: faults and deadlines, which need the stub services.
 
 mod differential;
+mod sdl;
 
 use std::{
     io::{BufRead, BufReader, Read, Write},

@@ -1,4 +1,4 @@
-//! A thousand documents, made up from the schema: what the handler answers, to a text that is new, to one that is known, and to a
+//! Documents by the thousand, made up from the schema: what the handler answers, to a text that is new, to one that is known, and to a
 //! hash, is what async-graphql answers by itself over the same services.
 //!
 //! Not here: where the handler means to differ: `Int` ids, objects of no fields, defaults of conditions.
@@ -29,8 +29,6 @@ use crate::{
     schema::{self, Mobile},
     services::{Backends, Session},
 };
-
-const DOCUMENTS: u64 = 1_000;
 
 /// Services that have all there is to an order, but for a few that are unknown.
 fn services(target: &str) -> Option<Value> {
@@ -346,11 +344,10 @@ fn told(answer: &Value) -> (Value, Vec<String>) {
     (answer["data"].clone(), errors)
 }
 
-#[tokio::test]
-async fn what_is_answered_is_what_plain_execution_answers() {
+async fn compare(documents: u64) {
     let (both, types) = (Both::start(), Types::of(&crate::sdl()));
     let (mut executed, mut partial) = (0, 0);
-    for seed in 1..=DOCUMENTS {
+    for seed in 1..=documents {
         let (query, variables) = Maker::make(&types, seed);
         let text = json!({"query": query, "variables": variables});
         let hash = digest(&SHA256, query.as_bytes())
@@ -368,9 +365,23 @@ async fn what_is_answered_is_what_plain_execution_answers() {
             let again = told(&both.ours(body).await);
             assert_eq!(again, first, "{seed}, {how}: {query}\n{variables}");
         }
-        executed += u32::from(!first.0.is_null());
-        partial += u32::from(!first.1.is_empty());
+        executed += u64::from(!first.0.is_null());
+        partial += u64::from(!first.1.is_empty());
     }
-    println!("{executed} of {DOCUMENTS} were executed, {partial} with errors");
-    assert!(executed > 700 && partial > 100, "{executed} were executed, {partial} with errors");
+    println!("{executed} of {documents} were executed, {partial} with errors");
+    assert!(
+        executed > documents * 7 / 10 && partial > documents / 10,
+        "{executed} were executed, {partial} with errors"
+    );
+}
+
+#[tokio::test]
+async fn what_is_answered_is_what_plain_execution_answers() {
+    compare(150).await;
+}
+
+#[tokio::test]
+#[ignore = "takes half a minute"]
+async fn what_is_answered_to_a_thousand_documents_is_what_plain_execution_answers() {
+    compare(1_000).await;
 }

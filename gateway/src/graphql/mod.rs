@@ -6,6 +6,7 @@
 //! Not here: what the schema says, who may see what, which services are asked. That is the business of whoever brings it.
 
 mod arrange;
+pub mod changes;
 mod compress;
 pub mod config;
 mod document;

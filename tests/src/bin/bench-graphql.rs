@@ -123,5 +123,6 @@ fn main() -> ExitCode {
         about: "One order from five services by GraphQL",
         config: None,
         handlers: Handlers::default().with("graphql", handler),
+        schema: None,
     })
 }
