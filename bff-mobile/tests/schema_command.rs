@@ -33,7 +33,8 @@ fn the_schema_is_printed() {
 fn what_breaks_clients_is_listed_and_ends_in_1() {
     let (code, told, _) = against("same", PUBLISHED);
     assert_eq!((code, told.as_str()), (Some(0), "The schema breaks nothing for clients of FILE.\n"));
-    let older = PUBLISHED.replace("\tassignedCourier: String", "\tassignedCourier: String\n\tcourier: String");
+    let older =
+        PUBLISHED.replace("\tassignedCourier: String", "\tassignedCourier: String\n\tcourier: String");
     let (code, told, _) = against("older", &older);
     let expected = "The schema breaks clients of FILE:\n  field `DeliveryInfo.courier` is gone\n";
     assert_eq!((code, told.as_str()), (Some(1), expected));

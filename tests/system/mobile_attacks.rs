@@ -215,7 +215,7 @@ async fn what_is_made_to_cost_much_is_refused_and_asks_nobody() {
 fn spent() -> Duration {
     let threads = fs::read_dir("/proc/self/task").unwrap().flatten();
     let stats = threads.filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok());
-    let spent = stats.filter_map(|stat| stat.split(' ').next()?.parse().ok());
+    let spent = stats.filter_map(|stat| stat.split(' ').next()?.parse::<u64>().ok());
     Duration::from_nanos(spent.sum())
 }
 
