@@ -1,6 +1,7 @@
 //! `bff-mobile schema`: what it prints, and how it ends.
 //!
 //! Not here: what counts as a break (`gateway/src/graphql/changes.rs`).
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{
     fs,

@@ -130,13 +130,13 @@ fn attacks() -> Vec<(&'static str, String, u16)> {
             200,
         ),
         (
-            "a string of 60,000 escapes",
-            document(format!("{{ order(orderId: \"{}\") {{ x }} }}", "\\n".repeat(30_000))),
+            "a string of 15,000 escapes",
+            document(format!("{{ order(orderId: \"{}\") {{ x }} }}", "\\n".repeat(15_000))),
             200,
         ),
         (
-            "a block string of 30,000 lines",
-            document(format!("{{ order(orderId: \"\"\"{}\"\"\") {{ x }} }}", "\n ".repeat(20_000))),
+            "a block string of 15,000 lines",
+            document(format!("{{ order(orderId: \"\"\"{}\"\"\") {{ x }} }}", "\n ".repeat(15_000))),
             200,
         ),
         ("20,000 lines of comments", document(format!("{{ a {} }}", "#\n".repeat(15_000))), 200),
