@@ -238,7 +238,7 @@ impl<'a> Maker<'a> {
         let said = match self.dice.roll(4) {
             0 => literal,
             1 => {
-                let given = self.variable(&ty.to_string(), value.clone());
+                let given = self.variable(&ty.to_string(), value);
                 if self.dice.one_in(2) {
                     // A default that is overridden, or not.
                     let last = self.declared.last_mut().expect("it was declared");
