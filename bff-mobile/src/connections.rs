@@ -9,9 +9,13 @@ use crate::{order::Order, paging::Page, restaurant::Restaurant};
 /// Where a page stands in its list.
 #[derive(SimpleObject, Clone)]
 pub(crate) struct PageInfo {
+    /// Whether there is more behind it.
     has_next_page: bool,
+    /// Where it ends.
     end_cursor: Option<String>,
+    /// Whether there is more in front of it.
     has_previous_page: bool,
+    /// Where it begins.
     start_cursor: Option<String>,
 }
 
@@ -34,14 +38,17 @@ macro_rules! connection {
         /// A page of a list.
         #[Object]
         impl $connection {
+            /// The items with their cursors.
             async fn edges(&self) -> Vec<$edge<'_>> {
                 self.0.items.iter().map(|(cursor, node)| $edge { cursor, node }).collect()
             }
 
+            /// The items.
             async fn nodes(&self) -> Vec<&$node> {
                 self.0.items.iter().map(|(_, node)| node).collect()
             }
 
+            /// What is around the page.
             async fn page_info(&self) -> PageInfo {
                 PageInfo::of(&self.0)
             }
@@ -56,10 +63,12 @@ macro_rules! connection {
         /// An item of a page, and where the list goes on behind it.
         #[Object(name = $edge_name)]
         impl $edge<'_> {
+            /// Where the list goes on behind it.
             async fn cursor(&self) -> &str {
                 self.cursor
             }
 
+            /// The item.
             async fn node(&self) -> &$node {
                 self.node
             }

@@ -11,6 +11,7 @@ use crate::{
     ids::{Id, NodeId},
     order::{Nullable, Order},
     records::{NameRecord, OrderRecord},
+    scalars::semantic_non_null,
     services::{Session, session},
 };
 
@@ -57,20 +58,24 @@ impl Consumer {
         NodeId::Consumer(self.id).encode()
     }
 
+    /// A 64-bit number.
+    #[graphql(directive = semantic_non_null::apply(vec![0]))]
     async fn id(&self) -> Option<ID> {
         Some(ID(self.id.to_string()))
     }
 
+    /// The given name.
     async fn first_name(&self) -> Option<&str> {
         self.name.first_name.as_deref()
     }
 
+    /// The family name.
     async fn last_name(&self) -> Option<&str> {
         self.name.last_name.as_deref()
     }
 
     /// The newest 50.
-    #[graphql(complexity = "50 * child_complexity")]
+    #[graphql(complexity = "50 * child_complexity", directive = semantic_non_null::apply(vec![0, 1]))]
     async fn orders(&self, context: &Context<'_>) -> Nullable<Vec<Option<Order>>> {
         Some(self.own_orders(session(context)).await)
     }

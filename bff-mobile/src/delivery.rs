@@ -16,9 +16,13 @@ use crate::{
 /// How far an order has come, as its consumer sees it.
 #[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum DeliveryStatus {
+    /// The kitchen has it.
     Preparing,
+    /// Waits for a courier.
     ReadyForPickup,
+    /// Is on its way.
     PickedUp,
+    /// Is there.
     Delivered,
 }
 

@@ -33,6 +33,7 @@ pub fn program() -> Program {
         about: "The GraphQL backend of the FTGO mobile apps",
         config: Some(CONFIG),
         handlers: handlers(),
+        schema: Some(sdl),
     }
 }
 

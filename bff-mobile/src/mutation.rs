@@ -13,58 +13,78 @@ use crate::{
     ids::{self, Id},
     order::{Nullable, Order, owners},
     records::{NameRecord, OrderRecord},
-    scalars::LocalDateTime,
+    scalars::{LocalDateTime, semantic_non_null},
     services::{Session, session},
 };
 
 /// Who registers.
 #[derive(InputObject)]
 pub(crate) struct ConsumerInfo {
+    /// The given name; it must be given.
     first_name: Option<String>,
+    /// The family name; it must be given.
     last_name: Option<String>,
 }
 
 /// An order to be placed.
 #[derive(InputObject)]
 pub(crate) struct CreateOrderInput {
+    /// Who orders: the caller.
     consumer_id: ID,
+    /// Who cooks.
     restaurant_id: ID,
+    /// When it is wanted, in UTC.
     delivery_time: LocalDateTime,
+    /// Where it is wanted.
     delivery_address: AddressInput,
+    /// Which dishes, and how many of each.
     line_items: Vec<LineItemInput>,
+    /// The same key with the same order is written once; without one, the request's `Idempotency-Key` counts.
     idempotency_key: Option<String>,
 }
 
 /// New quantities; what is not named stays.
 #[derive(InputObject)]
 pub(crate) struct ReviseOrderInput {
+    /// Which order, of the caller's own.
     order_id: ID,
+    /// Which dishes, and how many of each.
     line_items: Vec<LineItemInput>,
+    /// The same key with the same order is written once; without one, the request's `Idempotency-Key` counts.
     idempotency_key: Option<String>,
 }
 
 /// An order to be cancelled.
 #[derive(InputObject)]
 pub(crate) struct CancelOrderInput {
+    /// Which order, of the caller's own.
     order_id: ID,
+    /// The same key with the same order is written once; without one, the request's `Idempotency-Key` counts.
     idempotency_key: Option<String>,
 }
 
 /// Some of one dish.
 #[derive(InputObject)]
 pub(crate) struct LineItemInput {
+    /// Which dish, of the restaurant's menu.
     menu_item_id: ID,
+    /// How many.
     quantity: i32,
 }
 
 /// Where to deliver.
 #[derive(InputObject, Serialize)]
 pub(crate) struct AddressInput {
+    /// Street and number.
     street1: String,
+    /// Apartment or floor.
     #[serde(skip_serializing_if = "Option::is_none")]
     street2: Option<String>,
+    /// The city.
     city: String,
+    /// The state, in two letters.
     state: String,
+    /// The ZIP code.
     zip: String,
 }
 
@@ -74,20 +94,43 @@ pub(crate) struct Mutation;
 /// What can be changed.
 #[Object]
 impl Mutation {
-    async fn create_consumer(&self, context: &Context<'_>, c: Option<ConsumerInfo>) -> Nullable<Consumer> {
+    /// Registers a consumer; nobody has to be known for that.
+    #[graphql(directive = semantic_non_null::apply(vec![0]))]
+    async fn create_consumer(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Who registers.")] c: Option<ConsumerInfo>,
+    ) -> Nullable<Consumer> {
         Some(create_consumer(session(context), c).await)
     }
 
-    async fn create_order(&self, context: &Context<'_>, input: CreateOrderInput) -> Nullable<Order> {
+    /// Places an order.
+    #[graphql(directive = semantic_non_null::apply(vec![0]))]
+    async fn create_order(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "What to write.")] input: CreateOrderInput,
+    ) -> Nullable<Order> {
         Some(create_order(session(context), input).await)
     }
 
-    /// The order as the service answers: before the saga ran.
-    async fn revise_order(&self, context: &Context<'_>, input: ReviseOrderInput) -> Nullable<Order> {
+    /// Changes how many of each dish are wanted. Answers the order as it was before.
+    #[graphql(directive = semantic_non_null::apply(vec![0]))]
+    async fn revise_order(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "What to write.")] input: ReviseOrderInput,
+    ) -> Nullable<Order> {
         Some(revise_order(session(context), input).await)
     }
 
-    async fn cancel_order(&self, context: &Context<'_>, input: CancelOrderInput) -> Nullable<Order> {
+    /// Cancels an order. Answers it as it was before.
+    #[graphql(directive = semantic_non_null::apply(vec![0]))]
+    async fn cancel_order(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "What to write.")] input: CancelOrderInput,
+    ) -> Nullable<Order> {
         Some(cancel_order(session(context), input).await)
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     records::{BillRecord, LineItemRecord, OrderRecord, TicketRecord},
     restaurant::Restaurant,
     rules::Owners,
-    scalars::{LocalDateTime, Money, known},
+    scalars::{LocalDateTime, Money, known, semantic_non_null},
     services::{Session, session},
 };
 
@@ -26,34 +26,53 @@ pub(crate) type Nullable<T> = Option<Result<T, Refusal>>;
 /// Where an order stands.
 #[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum OrderState {
+    /// Waits for the kitchen and the payment.
     ApprovalPending,
+    /// Will be cooked.
     Approved,
+    /// Will not be cooked.
     Rejected,
+    /// Is being cancelled.
     CancelPending,
+    /// Was cancelled.
     Cancelled,
+    /// Is being changed.
     RevisionPending,
 }
 
 /// Where the kitchen's work on an order stands.
 #[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum TicketState {
+    /// Waits for the payment.
     CreatePending,
+    /// Waits for the kitchen.
     AwaitingAcceptance,
+    /// The kitchen will cook it.
     Accepted,
+    /// Is being cooked.
     Preparing,
+    /// Waits for a courier.
     ReadyForPickup,
+    /// Is on its way.
     PickedUp,
+    /// Is being cancelled.
     CancelPending,
+    /// Was cancelled.
     Cancelled,
+    /// Is being changed.
     RevisionPending,
 }
 
 /// Where the payment of an order stands.
 #[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum BillState {
+    /// The money is set aside.
     Authorized,
+    /// The money was given back.
     Reversed,
+    /// Another amount is set aside.
     Revised,
+    /// There is no money.
     Failed,
 }
 
@@ -149,15 +168,19 @@ impl Order {
         NodeId::Order(self.id).encode()
     }
 
+    /// A 64-bit number.
+    #[graphql(directive = semantic_non_null::apply(vec![0]))]
     async fn order_id(&self) -> Option<ID> {
         Some(ID(self.id.to_string()))
     }
 
+    /// Whose it is.
     async fn consumer_id(&self, context: &Context<'_>) -> Nullable<ID> {
         let id = self.get(session(context), |order| order.consumer_id).await.transpose()?;
         Some(id.map(|id| ID(id.0.to_string())))
     }
 
+    /// Null where this version knows no word for it: states may be added.
     async fn state(&self, context: &Context<'_>) -> Nullable<OrderState> {
         match self.get(session(context), |order| order.state.clone()).await.transpose()? {
             Ok(state) => known(&state).map(Ok),
@@ -165,36 +188,45 @@ impl Order {
         }
     }
 
+    /// What all of it costs.
     async fn order_total(&self, context: &Context<'_>) -> Nullable<Money> {
         self.get(session(context), |order| order.order_total.clone()).await.transpose()
     }
 
+    /// When it was placed, in UTC.
     async fn created_at(&self, context: &Context<'_>) -> Nullable<LocalDateTime> {
         self.get(session(context), |order| order.created_at.clone()).await.transpose()
     }
 
+    /// What was ordered.
     async fn line_items(&self, context: &Context<'_>) -> Nullable<Vec<LineItem>> {
         let items = self.get(session(context), |order| order.line_items.clone()).await.transpose()?;
         Some(items.map(|items| items.into_iter().map(LineItem::from).collect()))
     }
 
+    /// Who ordered.
     async fn consumer(&self, context: &Context<'_>) -> Nullable<Consumer> {
         self.consumer_of(session(context)).await.transpose()
     }
 
+    /// Who cooks.
     async fn restaurant(&self, context: &Context<'_>) -> Nullable<Restaurant> {
         self.restaurant_of(session(context)).await.transpose()
     }
 
+    /// What the kitchen does for it.
     async fn ticket(&self, context: &Context<'_>) -> Nullable<Ticket> {
         let record = self.ticket_record(session(context)).await.transpose()?;
         Some(record.map(|record| Ticket::from(&*record)))
     }
 
+    /// How it gets to its consumer.
+    #[graphql(directive = semantic_non_null::apply(vec![0]))]
     async fn delivery_info(&self, context: &Context<'_>) -> Nullable<DeliveryInfo> {
         Some(self.readable(session(context)).await.map(|()| DeliveryInfo { order_id: self.id }))
     }
 
+    /// What it costs its consumer.
     async fn bill(&self, context: &Context<'_>) -> Nullable<Bill> {
         let record = self.bill_record(session(context)).await.transpose()?;
         Some(record.map(|record| Bill::from(&*record)))
@@ -204,9 +236,13 @@ impl Order {
 /// Some of one dish.
 #[derive(SimpleObject)]
 struct LineItem {
+    /// Which dish, of the restaurant's menu.
     menu_item_id: ID,
+    /// The dish, as it was called when it was ordered.
     name: Option<String>,
+    /// What one costs.
     price: Option<Money>,
+    /// How many.
     quantity: i32,
 }
 
@@ -220,10 +256,15 @@ impl From<LineItemRecord> for LineItem {
 /// What the kitchen does for an order.
 #[derive(SimpleObject)]
 struct Ticket {
+    /// How far the work has come.
     state: Option<TicketState>,
+    /// When it will be ready, as the kitchen said when it accepted.
     ready_by: Option<LocalDateTime>,
+    /// When the kitchen accepted.
     accept_time: Option<LocalDateTime>,
+    /// When it was ready.
     ready_for_pickup_time: Option<LocalDateTime>,
+    /// When a courier took it.
     picked_up_time: Option<LocalDateTime>,
 }
 
@@ -242,7 +283,9 @@ impl From<&TicketRecord> for Ticket {
 /// What an order costs its consumer.
 #[derive(SimpleObject)]
 struct Bill {
+    /// Where the payment stands.
     state: Option<BillState>,
+    /// How much.
     amount: Option<Money>,
 }
 

@@ -13,13 +13,13 @@ use crate::{
     paging::{Wanted, cost, push},
     records::{HistoryPage, RestaurantPage},
     restaurant::Restaurant,
-    scalars::{LocalDateTime, word},
+    scalars::{LocalDateTime, semantic_non_null, word},
     services::{Session, session},
 };
 
 /// Whatever has an id of its own.
 #[derive(Interface)]
-#[graphql(field(name = "node_id", ty = "ID"))]
+#[graphql(field(name = "node_id", ty = "ID", desc = "Globally unique and opaque."))]
 pub(crate) enum Node {
     /// An order.
     Order(Order),
@@ -32,8 +32,11 @@ pub(crate) enum Node {
 /// Which orders of a history.
 #[derive(InputObject, Default)]
 pub(crate) struct OrderHistoryFilter {
+    /// In this state only.
     state: Option<OrderState>,
+    /// Placed since, in UTC.
     since: Option<LocalDateTime>,
+    /// With any of these words in the name of the restaurant or of a dish.
     keywords: Option<Vec<String>>,
 }
 
@@ -43,52 +46,82 @@ pub(crate) struct Query;
 /// What can be asked for.
 #[Object]
 impl Query {
-    async fn consumer(&self, context: &Context<'_>, consumer_id: ID) -> Nullable<Consumer> {
+    /// A consumer: the caller itself, or any for support.
+    #[graphql(directive = semantic_non_null::apply(vec![0]))]
+    async fn consumer(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "A 64-bit number.")] consumer_id: ID,
+    ) -> Nullable<Consumer> {
         Some(consumer(session(context), &consumer_id).await)
     }
 
-    async fn order(&self, context: &Context<'_>, order_id: ID) -> Nullable<Order> {
+    /// An order that is the caller's to see.
+    #[graphql(directive = semantic_non_null::apply(vec![0]))]
+    async fn order(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "A 64-bit number.")] order_id: ID,
+    ) -> Nullable<Order> {
         Some(order(session(context), &order_id).await)
     }
 
-    /// The newest 50.
-    #[graphql(complexity = "50 * child_complexity")]
-    async fn orders(&self, context: &Context<'_>, consumer_id: ID) -> Nullable<Vec<Option<Order>>> {
+    /// The newest 50 of a consumer.
+    #[graphql(complexity = "50 * child_complexity", directive = semantic_non_null::apply(vec![0, 1]))]
+    async fn orders(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Whose.")] consumer_id: ID,
+    ) -> Nullable<Vec<Option<Order>>> {
         Some(orders(session(context), &consumer_id).await)
     }
 
-    #[graphql(complexity = "cost(first, child_complexity)")]
+    /// All orders of a consumer in pages, newest first.
+    #[graphql(complexity = "cost(first, child_complexity)", directive = semantic_non_null::apply(vec![0]))]
     async fn order_history(
         &self,
         context: &Context<'_>,
-        consumer_id: ID,
-        filter: Option<OrderHistoryFilter>,
-        #[graphql(default = 20)] first: Option<i32>,
-        after: Option<String>,
+        #[graphql(desc = "Whose.")] consumer_id: ID,
+        #[graphql(desc = "Which of them; all unless given.")] filter: Option<OrderHistoryFilter>,
+        #[graphql(default = 20, desc = "How many: 1 to 200.")] first: Option<i32>,
+        #[graphql(desc = "Behind this cursor.")] after: Option<String>,
     ) -> Nullable<OrderConnection> {
         let wanted = || Wanted::of(first, after.as_deref());
         Some(history(session(context), &consumer_id, filter.unwrap_or_default(), wanted).await)
     }
 
-    async fn restaurant(&self, context: &Context<'_>, restaurant_id: ID) -> Nullable<Restaurant> {
+    /// A restaurant.
+    #[graphql(directive = semantic_non_null::apply(vec![0]))]
+    async fn restaurant(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "A 64-bit number.")] restaurant_id: ID,
+    ) -> Nullable<Restaurant> {
         Some(restaurant(session(context), &restaurant_id).await)
     }
 
-    #[graphql(complexity = "cost(first, child_complexity)")]
+    /// The restaurants that deliver to an address, in pages.
+    #[graphql(complexity = "cost(first, child_complexity)", directive = semantic_non_null::apply(vec![0]))]
     async fn available_restaurants(
         &self,
         context: &Context<'_>,
-        zip: String,
-        at: Option<LocalDateTime>,
-        search: Option<String>,
-        #[graphql(default = 20)] first: Option<i32>,
-        after: Option<String>,
+        #[graphql(desc = "The ZIP code of the address.")] zip: String,
+        #[graphql(desc = "Open then, in UTC.")] at: Option<LocalDateTime>,
+        #[graphql(desc = "With this in its name or that of a dish.")] search: Option<String>,
+        #[graphql(default = 20, desc = "How many: 1 to 200.")] first: Option<i32>,
+        #[graphql(desc = "Behind this cursor.")] after: Option<String>,
     ) -> Nullable<RestaurantConnection> {
         let filters = [("zip", Some(zip)), ("at", at.map(|at| at.0)), ("q", search)];
         Some(available(session(context), &filters, Wanted::of(first, after.as_deref())).await)
     }
 
-    async fn node(&self, context: &Context<'_>, node_id: ID) -> Nullable<Node> {
+    /// Anything that has an id of its own, if it is the caller's to see.
+    #[graphql(directive = semantic_non_null::apply(vec![0]))]
+    async fn node(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "From the field `nodeId`.")] node_id: ID,
+    ) -> Nullable<Node> {
         Some(node(session(context), &node_id).await)
     }
 }

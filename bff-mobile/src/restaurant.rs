@@ -10,7 +10,7 @@ use gateway::graphql::Refusal;
 use crate::{
     ids::NodeId,
     records::{AddressRecord, MenuItemRecord, RestaurantRecord},
-    scalars::Money,
+    scalars::{Money, semantic_non_null},
     services::Session,
 };
 
@@ -32,18 +32,23 @@ impl Restaurant {
         NodeId::Restaurant(self.0.id.0).encode()
     }
 
+    /// A 64-bit number.
+    #[graphql(directive = semantic_non_null::apply(vec![0]))]
     async fn id(&self) -> Option<ID> {
         Some(ID(self.0.id.0.to_string()))
     }
 
+    /// What it is called.
     async fn name(&self) -> Option<&str> {
         self.0.name.as_deref()
     }
 
+    /// Where it is.
     async fn address(&self) -> Option<Address> {
         self.0.address.clone().map(Address::from)
     }
 
+    /// What it cooks.
     async fn menu(&self) -> Option<Vec<MenuItem>> {
         Some(self.0.menu.as_ref()?.menu_items.iter().map(MenuItem::from).collect())
     }
@@ -52,8 +57,11 @@ impl Restaurant {
 /// A dish and its price.
 #[derive(SimpleObject)]
 struct MenuItem {
+    /// Which of the menu.
     id: ID,
+    /// What it is called.
     name: String,
+    /// What one costs.
     price: Money,
 }
 
@@ -67,10 +75,15 @@ impl From<&MenuItemRecord> for MenuItem {
 /// A street address.
 #[derive(SimpleObject)]
 struct Address {
+    /// Street and number.
     street1: String,
+    /// Apartment or floor.
     street2: Option<String>,
+    /// The city.
     city: String,
+    /// The state, in two letters.
     state: String,
+    /// The ZIP code.
     zip: String,
 }
 

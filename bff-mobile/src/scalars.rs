@@ -2,10 +2,16 @@
 //!
 //! No arithmetic: prices are summed where they are made.
 
-use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value, resolver_utils::EnumType};
+use async_graphql::{
+    InputValueError, InputValueResult, Scalar, ScalarType, TypeDirective, Value, resolver_utils::EnumType,
+};
 use chrono::NaiveDateTime;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
+
+/// Null only where an error says why, at these levels of lists; a client that handles errors need not expect null.
+#[TypeDirective(name = "semanticNonNull", location = "FieldDefinition")]
+pub(crate) fn semantic_non_null(#[graphql(default_with = "vec![0]")] levels: Vec<i32>) {}
 
 /// An exact decimal as text: `"61.70"`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -27,7 +27,7 @@ pub(crate) fn schema() -> Mobile {
     built().finish()
 }
 
-fn built() -> SchemaBuilder<Query, Mutation, Subscriptions> {
+pub(crate) fn built() -> SchemaBuilder<Query, Mutation, Subscriptions> {
     Schema::build(Query, Mutation, Subscriptions).limit_complexity(COMPLEXITY)
 }
 
@@ -46,9 +46,9 @@ pub(crate) fn open(services: &Services) -> Result<Arc<dyn Handler>, Unmade> {
 fn handler(services: &Services, settings: &Settings) -> Result<Arc<dyn Handler>, Unmade> {
     let backends = Arc::new(Backends::of(services)?);
     // Who may not ask for the schema must not be told of it by and by.
-    let schema = if settings.introspection { built() } else { built().disable_suggestions() };
+    let build = || if settings.introspection { built() } else { built().disable_suggestions() };
     let open = move |call: &Arc<Call>| Arc::new(Session::new(call, &backends));
-    Ok(Arc::new(GraphqlHandler::new(schema.finish(), settings, open)?))
+    Ok(Arc::new(GraphqlHandler::new(build, settings, open)?))
 }
 
 #[cfg(test)]

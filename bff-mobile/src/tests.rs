@@ -2,6 +2,9 @@
 //!
 //! Not here: faults and deadlines, which need the stub services.
 
+mod differential;
+mod sdl;
+
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
@@ -11,7 +14,7 @@ use std::{
 
 use gateway::{
     auth::Principal,
-    body::{Body, Response},
+    body::{Body, Request, Response},
     deadline::Deadline,
     downstream::Downstream,
     handler::{Admitted, Services},
@@ -48,7 +51,15 @@ fn answer(target: &str) -> Value {
     }
 }
 
-fn serve(mut stream: TcpStream, asked: &Asked) -> std::io::Result<()> {
+/// What the services answer to a GET, or that one hangs up.
+type Script = fn(&str) -> Option<Value>;
+
+/// The kitchen hangs up on everybody.
+fn without_kitchen(target: &str) -> Option<Value> {
+    (!target.starts_with("/tickets")).then(|| answer(target))
+}
+
+fn serve(mut stream: TcpStream, asked: &Asked, script: Script) -> std::io::Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?);
     loop {
         let (mut first, mut line, mut length) = (String::new(), String::new(), 0);
@@ -64,19 +75,20 @@ fn serve(mut stream: TcpStream, asked: &Asked) -> std::io::Result<()> {
         lines.read_exact(&mut vec![0; length])?;
         let target = first.split(' ').nth(1).unwrap();
         asked.lock().unwrap().push(target.to_owned());
-        if target.starts_with("/tickets") {
-            return Ok(()); // the kitchen hangs up on everybody
-        }
-        let body = answer(target).to_string();
-        write!(
-            stream,
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        )?;
+        let Some(body) = script(target) else { return Ok(()) };
+        let body = body.to_string();
+        let length = body.len();
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length:";
+        // In one piece: of several, the later ones would wait until the first is acknowledged.
+        stream.write_all(format!("{head} {length}\r\n\r\n{body}").as_bytes())?;
     }
 }
 
 fn services() -> (Services, Asked) {
+    answering(without_kitchen)
+}
+
+fn answering(script: Script) -> (Services, Asked) {
     let (listener, asked) = (TcpListener::bind("127.0.0.1:0").unwrap(), Asked::default());
     let config = json!({"url": format!("http://{}", listener.local_addr().unwrap())});
     let config = serde_json::from_value(config).unwrap();
@@ -84,10 +96,11 @@ fn services() -> (Services, Asked) {
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let asked = remembers.clone();
-            std::thread::spawn(move || serve(stream, &asked));
+            std::thread::spawn(move || serve(stream, &asked, script));
         }
     });
     let mut services = Services::default();
+    services.graphql.limits.batch = 2;
     for name in ["consumer", "order", "kitchen", "restaurant", "accounting", "order-history", "delivery"] {
         let metrics = Arc::new(UpstreamMetrics::default());
         services
@@ -125,29 +138,36 @@ async fn ask(body: Value) -> (Value, Vec<String>) {
 async fn respond(body: Value) -> (Response, Vec<String>) {
     let (services, asked) = services();
     let handler = crate::schema::closed(&services).unwrap();
+    let response = handler.answer(&mut request(&body), &admitted()).await.unwrap();
+    let asked = asked.lock().unwrap().clone();
+    (response, asked)
+}
+
+fn request(body: &Value) -> Request {
+    let request = http::Request::post("/graphql").header("content-type", "application/json");
+    request.body(Body::full(body.to_string())).unwrap()
+}
+
+/// The consumer 5.
+fn admitted() -> Admitted {
     let claims =
         json!({"sub": "5", "roles": ["consumer"], "scope": "orders:read orders:write consumers:read"});
     let principal =
         Principal::from_claims(claims.as_object().unwrap().clone(), Some("a.b.c"), "roles").unwrap();
-    let request = http::Request::post("/graphql").header("content-type", "application/json");
-    let mut request = request.body(Body::full(body.to_string())).unwrap();
     let caller = Caller {
         request_id: http::HeaderValue::from_static("r-1"),
         principal: Some(Arc::new(principal)),
-        trace: Trace::of(request.headers()),
+        trace: Trace::of(&http::HeaderMap::new()),
         budget: gateway::deadline::BudgetField::default(),
     };
-    let admitted = Admitted {
+    Admitted {
         caller,
         params: params(),
         deadline: Deadline::after(Duration::from_secs(5)),
         downstream: Arc::new(Downstream::new("127.0.0.1:1".parse().unwrap(), false)),
         bill: None,
         asked: None,
-    };
-    let response = handler.answer(&mut request, &admitted).await.unwrap();
-    let asked = asked.lock().unwrap().clone();
-    (response, asked)
+    }
 }
 
 #[tokio::test]

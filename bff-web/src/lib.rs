@@ -15,5 +15,6 @@ pub fn program() -> Program {
         about: "The REST backend of the FTGO web front end",
         config: Some(CONFIG),
         handlers: Handlers::default(),
+        schema: None,
     }
 }

@@ -1,6 +1,6 @@
 //! The command line of every binary over this library: run a configuration, or check it.
 //!
-//! Exit codes: 0 all is well, 1 it could not be started, 2 the command line is wrong, 78 the configuration is wrong
+//! Exit codes: 0 all is well, 1 it could not be started, or the schema breaks clients, 2 the command line is wrong, 78 the configuration is wrong
 //! (`EX_CONFIG` of sysexits.h).
 
 use std::process::ExitCode;
@@ -9,6 +9,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::{
+    graphql::changes::breaking,
     handler::Handlers,
     instance::{self, Instance, StartError},
     observability::metrics::Metrics,
@@ -33,6 +34,12 @@ enum Command {
     Run,
     /// Validate and build the configuration without listening anywhere; exit code 78 if it is wrong
     Check,
+    /// Print the GraphQL schema
+    Schema {
+        /// Instead, tell what it breaks for clients of the older schema in this file; exit code 1 if anything
+        #[arg(long, value_name = "FILE")]
+        against: Option<String>,
+    },
 }
 
 /// What a binary is called, and what it brings along.
@@ -45,6 +52,8 @@ pub struct Program {
     pub config: Option<&'static str>,
     /// The handlers that `handle:` may name.
     pub handlers: Handlers,
+    /// The GraphQL schema as SDL, where it has one.
+    pub schema: Option<fn() -> String>,
 }
 
 /// Runs a program until SIGTERM or SIGINT.
@@ -52,6 +61,9 @@ pub struct Program {
 pub fn main(program: Program) -> ExitCode {
     let command = Arguments::command().name(program.name).about(program.about);
     let parsed = Arguments::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    if let Some(Command::Schema { against }) = &parsed.command {
+        return schema(&program, against.as_deref());
+    }
     let Some(config) = parsed.config.as_deref().or(program.config) else {
         eprintln!("error: no configuration is named\nhelp: {} --config FILE", program.name);
         return ExitCode::from(2);
@@ -61,6 +73,7 @@ pub fn main(program: Program) -> ExitCode {
     match parsed.command.unwrap_or(Command::Run) {
         Command::Run => control_runtime().block_on(run(config, program.handlers)),
         Command::Check => check(config, &program.handlers),
+        Command::Schema { .. } => unreachable!("it needs no configuration, and is done"),
     }
 }
 
@@ -88,6 +101,34 @@ pub fn control_runtime() -> tokio::runtime::Runtime {
         .enable_all()
         .build()
         .expect("the system gives an event queue")
+}
+
+/// Prints the schema, or what it breaks.
+fn schema(program: &Program, against: Option<&str>) -> ExitCode {
+    let Some(sdl) = program.schema.map(|sdl| sdl()) else {
+        eprintln!("error: {} has no GraphQL schema", program.name);
+        return ExitCode::from(2);
+    };
+    let Some(file) = against else {
+        print!("{sdl}");
+        return ExitCode::SUCCESS;
+    };
+    let older = std::fs::read_to_string(file).map_err(|why| format!("it cannot be read: {why}"));
+    match older.and_then(|older| breaking(&older, &sdl)) {
+        Ok(changes) if changes.is_empty() => {
+            println!("The schema breaks nothing for clients of {file}.");
+            ExitCode::SUCCESS
+        }
+        Ok(changes) => {
+            println!("The schema breaks clients of {file}:");
+            changes.iter().for_each(|change| println!("  {change}"));
+            ExitCode::FAILURE
+        }
+        Err(why) => {
+            eprintln!("error: {file}: {why}");
+            ExitCode::from(2)
+        }
+    }
 }
 
 fn check(config: &str, handlers: &Handlers) -> ExitCode {

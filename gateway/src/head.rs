@@ -3,11 +3,13 @@
 //!
 //! Not here: the rule about paths (`routing/path.rs`), which fields go on (`proxy/headers.rs`).
 
-use http::{HeaderMap, HeaderValue, Uri, Version, uri::Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, uri::Scheme};
 
 use crate::{
     body::{MOST_FIELDS, Request},
     error::{Code, Error},
+    identity,
+    proxy::headers::remove_named,
 };
 
 /// What a header section has, found in one pass: to look for a field in the map costs a hash, also when it is not there, and most
@@ -20,6 +22,18 @@ pub struct Seen {
     pub traceparent: bool,
     /// Fields that are not among those that nearly all clients send, and so may be in the gateway's name.
     pub others: bool,
+}
+
+impl Seen {
+    /// Removes what `Connection` names, and what is said in the gateway's name, such as by its own fields `ours`.
+    pub fn clean(self, headers: &mut HeaderMap, ours: &[HeaderName]) {
+        if self.connection {
+            remove_named(headers);
+        }
+        if self.others || !ours.is_empty() {
+            identity::strip(headers, ours);
+        }
+    }
 }
 
 /// What of a header section is checked.

@@ -16,5 +16,6 @@ fn main() -> ExitCode {
         about: "An API gateway for backends for frontends: routes, authenticates, limits and composes by YAML",
         config: None,
         handlers: Handlers::default(),
+        schema: None,
     })
 }

@@ -35,7 +35,7 @@ use crate::{
         trace::Trace,
     },
     overload::Overload,
-    proxy::{headers, websocket::Tunnels},
+    proxy::websocket::Tunnels,
     rate_limit::{Asker, Tally},
     route::Route,
     routing::{Found, Params, path},
@@ -179,12 +179,8 @@ impl Gateway {
         // Everything below spends it: 400 when a client's own is none, 504 when it is over already.
         let deadline = route.budget.deadline(record.begun(), request.headers(), route.timeout)?;
         *until = Some(deadline);
-        if seen.connection {
-            headers::remove_named(request.headers_mut()); // what no service is told decides nothing here
-        }
-        if seen.others || !route.budget.ours.is_empty() {
-            identity::strip(request.headers_mut(), &route.budget.ours); // nobody but us says who the caller is
-        }
+        // What no service is told decides nothing here, and nobody but us says who the caller is.
+        seen.clean(request.headers_mut(), &route.budget.ours);
         let asker =
             Asker { address: from.peer.ip(), sub: None, headers: request.headers(), params: Some(&params) };
         route.limits.check_early(&asker, tally).await?; // before auth, so that guessing tokens costs: 429

@@ -54,6 +54,7 @@ mod mobile_mutations;
 mod mobile_rules;
 mod mobile_scenario;
 mod mobile_subscriptions;
+mod mobile_users;
 mod openapi;
 mod overload;
 mod panics;

@@ -97,6 +97,49 @@ async fn a_service_that_fails_in_any_way_nulls_its_own_fields() {
     }
 }
 
+/// In which ways services fail, and the code of that.
+fn ways() -> Vec<(Value, &'static str)> {
+    vec![
+        (json!("refuse"), "UPSTREAM_UNAVAILABLE"),
+        (json!("reset"), "UPSTREAM_UNAVAILABLE"),
+        (json!({"status": 500}), "UPSTREAM_UNAVAILABLE"),
+        (json!({"status": 404}), "NOT_FOUND"),
+        (json!("hang"), "UPSTREAM_TIMEOUT"),
+        (json!("malformed"), "UPSTREAM_UNAVAILABLE"),
+        (json!({"truncate": 10}), "UPSTREAM_UNAVAILABLE"),
+        (json!("huge"), "UPSTREAM_UNAVAILABLE"),
+    ]
+}
+
+async fn fails_in_every_way(service: Service, path: &str) {
+    for (fault, code) in ways() {
+        let mobile = Mobile::start().await;
+        mobile.fault(service, json!({ "fault": fault })).await;
+        let (answer, took) = parts(&mobile).await;
+        assert_eq!(errors(&answer), [format!("{path} {code}")], "{path} with {fault}");
+        let part = path.split('.').nth(1);
+        assert_eq!(answer["data"]["order"].is_null(), part.is_none(), "{answer}");
+        for (field, value) in answer["data"]["order"].as_object().into_iter().flatten() {
+            let below = path.split('.').nth(2).map(|leaf| &value[leaf]);
+            let lacks = below.unwrap_or(value).is_null() && part == Some(field);
+            assert_eq!(lacks || value.is_null(), part == Some(field), "{field} with {fault}: {answer}");
+        }
+        assert!(took < Duration::from_millis(2_500), "{path} with {fault} took {took:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_service_fails_in_every_way_at_the_cost_of_its_own_fields_within_the_deadline() {
+    tokio::join!(
+        fails_in_every_way(Service::Order, "order"),
+        fails_in_every_way(Service::Kitchen, "order.ticket"),
+        fails_in_every_way(Service::Accounting, "order.bill"),
+        fails_in_every_way(Service::Restaurant, "order.restaurant"),
+        fails_in_every_way(Service::Consumer, "order.consumer"),
+        fails_in_every_way(Service::Delivery, "order.deliveryInfo.estimatedDeliveryTime"),
+    );
+}
+
 #[tokio::test]
 async fn a_failed_order_service_leaves_the_rest_of_the_query() {
     let mobile = Mobile::start().await;

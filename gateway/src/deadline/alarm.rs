@@ -32,6 +32,7 @@ pub(super) struct Alarm(Option<Pin<Box<Sleep>>>);
 
 impl Alarm {
     /// Whether it is `until`; if not, the task is woken then, or before.
+    #[expect(clippy::disallowed_methods, reason = "it is what deadlines are kept by")]
     pub(super) fn rings(&mut self, until: Instant, cx: &mut Context<'_>) -> bool {
         let kept = || KEPT.with_borrow_mut(Vec::pop);
         let timer = self.0.get_or_insert_with(|| kept().unwrap_or_else(|| Box::pin(sleep_until(until))));

@@ -44,6 +44,13 @@ impl Plan {
     }
 
     fn object(&self, fields: &mut IndexMap<Name, Value>) {
+        if self.names_in_order(fields) {
+            return self
+                .0
+                .iter()
+                .zip(fields.values_mut())
+                .for_each(|((_, below), value)| below.arrange(value));
+        }
         let mut arranged = IndexMap::with_capacity(fields.len());
         for (key, below) in &self.0 {
             let Some(mut value) = fields.swap_remove(key) else { continue };
@@ -53,6 +60,11 @@ impl Plan {
         fields.swap_remove(KEPT);
         arranged.append(fields);
         *fields = arranged;
+    }
+
+    /// Whether all of it is there and in order: the usual case, for which nothing has to be moved.
+    fn names_in_order(&self, fields: &IndexMap<Name, Value>) -> bool {
+        self.0.len() == fields.len() && self.0.iter().map(|(key, _)| key).eq(fields.keys())
     }
 }
 

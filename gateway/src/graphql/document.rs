@@ -2,7 +2,13 @@
 //!
 //! Not here: the rest of validation, which depends on what is sent for the variables and is the schema's.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use async_graphql::{
     Name, Pos, Positioned, ServerError, Value, Variables,
@@ -17,7 +23,8 @@ use async_graphql::{
 use moka::sync::Cache;
 
 use super::{
-    Limits, Refusal, arrange::Plan, emptied, freshness::Ages, lenient::Shapes, lexer, limits, variables,
+    Limits, Refusal, arrange::Plan, emptied, freshness::Ages, lenient::Shapes, lexer, limits, overlap,
+    proven, variables,
 };
 
 /// A document that was let in.
@@ -33,6 +40,10 @@ pub(super) struct Document {
     plan: Option<Plan>,
     /// Whether anything in it is left out by `@skip` or `@include`.
     conditional: bool,
+    /// Whether a document that was found valid once stays so while its variables are plain (`proven.rs`).
+    provable: bool,
+    /// Whether it was.
+    proven: AtomicBool,
 }
 
 /// Documents by their text.
@@ -78,12 +89,15 @@ impl Documents {
         if !self.introspection && limits::introspects(&parsed) {
             return Err(invalid("Introspection is not offered here."));
         }
+        overlap::check(&self.shapes, &parsed)?;
         variables::check(&self.shapes, &parsed)?;
         self.shapes.loosen(&mut parsed);
         let plan = (parsed.operations.iter().count() == 1).then(|| Plan::of(&parsed, None));
         let conditional = emptied::conditional(&parsed);
         let ages = self.ages.of(&self.shapes, &parsed);
-        Ok(Document { text: query.into(), parsed, costs, ages, plan, conditional })
+        let provable = !limits::introspects(&parsed) && proven::provable(&parsed);
+        let proven = AtomicBool::new(false);
+        Ok(Document { text: query.into(), parsed, costs, ages, plan, conditional, provable, proven })
     }
 }
 
@@ -99,6 +113,21 @@ impl Document {
             emptied::keep(&mut parsed, operation_name, variables);
         }
         parsed
+    }
+
+    /// Whether all of it is known to be valid, with those variables.
+    pub(super) fn is_proven(&self, operation_name: Option<&str>, variables: &Variables) -> bool {
+        self.proven.load(Ordering::Relaxed)
+            && self
+                .operation(operation_name)
+                .is_some_and(|(_, operation)| proven::plain(&operation.variable_definitions, variables))
+    }
+
+    /// Validation had nothing to say against it.
+    pub(super) fn prove(&self) {
+        if self.provable {
+            self.proven.store(true, Ordering::Relaxed);
+        }
     }
 
     /// In which order the operation's fields are answered.

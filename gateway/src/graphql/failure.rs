@@ -11,9 +11,15 @@ pub(super) fn before_execution(response: &Response) -> bool {
         && response.errors.iter().all(|error| error.path.is_empty())
 }
 
+/// The most errors that are told of a document: more are of no use to anybody, and a short one can have very many.
+const MOST: usize = 20;
+
 /// Sets `extensions.code` where it is missing, and `extensions.requestId`.
 pub(super) fn classify(response: &mut Response, query: &str, request_id: &str) {
     let unexecuted = before_execution(response);
+    if unexecuted {
+        response.errors.truncate(MOST);
+    }
     for error in &mut response.errors {
         let code = code(error, query, unexecuted);
         let extensions = error.extensions.get_or_insert_with(ErrorExtensionValues::default);

@@ -9,7 +9,8 @@ use std::{
 };
 
 use async_graphql::{
-    ObjectType, Request as Execution, Response as Executed, Schema, ServerError, SubscriptionType, Variables,
+    ObjectType, Request as Execution, Response as Executed, Schema, SchemaBuilder, ServerError,
+    SubscriptionType, ValidationMode, Variables,
     parser::{parse_schema, types::OperationType},
 };
 use futures_util::{StreamExt, future::join_all};
@@ -102,7 +103,10 @@ pub struct GraphqlHandler<Q, M, S, T> {
 
 /// A schema, and all that it takes to execute operations.
 pub(super) struct Engine<Q, M, S, T> {
-    schema: Schema<Q, M, S>,
+    /// For documents and variables that are seen for the first time.
+    strict: Schema<Q, M, S>,
+    /// The same for documents that are proven: it leaves out what cannot fail any more.
+    proven: Schema<Q, M, S>,
     lookup: Lookup,
     counters: Counters,
     names: Vec<String>,
@@ -133,22 +137,25 @@ where
     S: SubscriptionType + 'static,
     T: Clone + Send + Sync + 'static,
 {
-    /// A handler of that schema; `open` is asked for what resolvers share: once for each HTTP request, but in a batch that
-    /// writes once for each operation, so that none sees what was read before the write, and once for each event.
+    /// A handler of the schema that `build` builds, which is asked twice; `open` is asked for what resolvers share: once for
+    /// each HTTP request, but in a batch that writes once for each operation, so that none sees what was read before the
+    /// write, and once for each event.
     ///
     /// # Errors
     /// Every trusted document that the schema does not fit.
     pub fn new(
-        schema: Schema<Q, M, S>,
+        build: impl Fn() -> SchemaBuilder<Q, M, S>,
         settings: &Settings,
         open: impl Fn(&Arc<Call>) -> T + Send + Sync + 'static,
     ) -> Result<Self, Unmade> {
-        let sdl = parse_schema(schema.sdl()).expect("a schema prints itself as one");
+        let strict = build().validation_mode(ValidationMode::Strict).finish();
+        let proven = build().validation_mode(ValidationMode::Fast).finish();
+        let sdl = parse_schema(strict.sdl()).expect("a schema prints itself as one");
         let (shapes, mut mistakes) = (Shapes::of(sdl), Mistakes::default());
         let ages = Ages::new(&settings.max_age, &shapes, &mut mistakes);
         let documents = Documents::new(settings.limits.clone(), shapes, ages, settings.introspection);
         let trusted = settings.trusted.as_ref();
-        let trusted = trusted.map(|manifests| Trusted::new(manifests, &documents, &schema, &mut mistakes));
+        let trusted = trusted.map(|manifests| Trusted::new(manifests, &documents, &strict, &mut mistakes));
         if !mistakes.is_empty() {
             return Err(Unmade(mistakes));
         }
@@ -157,7 +164,7 @@ where
         let counters = Counters::new(&metrics, &names, &settings.clients);
         let lookup = Lookup { documents, persisted, trusted, metrics };
         let (batch, graphiql, coding) = (settings.limits.batch, settings.graphiql, settings.compression);
-        let engine = Arc::new(Engine { schema, lookup, counters, names, open: Box::new(open) });
+        let engine = Arc::new(Engine { strict, proven, lookup, counters, names, open: Box::new(open) });
         let shared = settings.subscriptions.clone();
         let open = shared.map(|shared| Arc::new(Open { engine: engine.clone(), shared }));
         let door = settings.door.clone();
@@ -366,26 +373,42 @@ where
             }
         };
         let Asked { variables, operation_name, .. } = asked;
+        let proven = found.document.is_proven(operation_name.as_deref(), &variables);
         let execution = execution(variables, operation_name.clone(), &found, shared);
-        let mut executed = self.schema.execute(execution).await;
-        self.finish(&mut executed, operation_name.as_deref(), &found, sender);
+        let mut executed = self.schema(proven).execute(execution).await;
+        self.finish(&mut executed, operation_name.as_deref(), &found, sender, proven);
         executed
     }
 
     /// A subscription's selection for one event; nothing where there is none.
     pub(super) async fn tell(&self, asked: &Asked, found: &Found, sender: &Sender) -> Option<Executed> {
         let name = asked.operation_name.clone();
+        let proven = found.document.is_proven(name.as_deref(), &asked.variables);
         let execution = execution(asked.variables.clone(), name, found, self.shared(sender));
-        let mut executed = self.schema.execute_stream(execution).next().await?;
-        self.finish(&mut executed, asked.operation_name.as_deref(), found, sender);
+        let mut executed = self.schema(proven).execute_stream(execution).next().await?;
+        self.finish(&mut executed, asked.operation_name.as_deref(), found, sender, proven);
         Some(executed)
     }
 
-    fn finish(&self, executed: &mut Executed, name: Option<&str>, found: &Found, sender: &Sender) {
+    fn schema(&self, proven: bool) -> &Schema<Q, M, S> {
+        if proven { &self.proven } else { &self.strict }
+    }
+
+    fn finish(
+        &self,
+        executed: &mut Executed,
+        name: Option<&str>,
+        found: &Found,
+        sender: &Sender,
+        proven: bool,
+    ) {
         found.document.plan(name).arrange(&mut executed.data);
         failure::classify(executed, &found.document.text, request_id(&sender.call));
         let outcome = outcome(executed);
         if outcome != Outcome::Refused {
+            if !proven {
+                found.document.prove();
+            }
             self.lookup.register(found, sender.asker);
         }
         self.counters.count(found.name, sender.client, outcome);

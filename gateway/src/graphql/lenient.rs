@@ -3,7 +3,7 @@
 //!
 //! Not here: literals, which GraphQL itself takes at an ID position, and what an id looks like.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use async_graphql::{
     Name, Positioned,
@@ -27,7 +27,9 @@ pub(super) struct Expected {
 }
 
 pub(super) struct FieldShape {
+    /// The name behind lists and `!`.
     pub(super) ty: Name,
+    pub(super) whole: Type,
     pub(super) arguments: Inputs,
 }
 
@@ -36,6 +38,7 @@ pub(super) struct FieldShape {
 pub(super) struct Shapes {
     fields: HashMap<Name, HashMap<Name, FieldShape>>,
     inputs: HashMap<Name, Inputs>,
+    interfaces: HashSet<Name>,
 }
 
 impl Shapes {
@@ -45,7 +48,10 @@ impl Shapes {
             let TypeSystemDefinition::Type(ty) = definition else { continue };
             match ty.node.kind {
                 TypeKind::Object(object) => shapes.insert(ty.node.name.node, object.fields),
-                TypeKind::Interface(interface) => shapes.insert(ty.node.name.node, interface.fields),
+                TypeKind::Interface(interface) => {
+                    shapes.interfaces.insert(ty.node.name.node.clone());
+                    shapes.insert(ty.node.name.node, interface.fields);
+                }
                 TypeKind::InputObject(input) => {
                     drop(shapes.inputs.insert(ty.node.name.node, inputs(input.fields)));
                 }
@@ -58,7 +64,8 @@ impl Shapes {
     fn insert(&mut self, ty: Name, fields: Vec<Positioned<FieldDefinition>>) {
         let shape = |field: Positioned<FieldDefinition>| {
             let FieldDefinition { name, arguments, ty, .. } = field.node;
-            (name.node, FieldShape { ty: base(&ty.node).clone(), arguments: inputs(arguments) })
+            let (base, arguments) = (base(&ty.node).clone(), inputs(arguments));
+            (name.node, FieldShape { ty: base, whole: ty.node, arguments })
         };
         self.fields.insert(ty, fields.into_iter().map(shape).collect());
     }
@@ -70,6 +77,11 @@ impl Shapes {
     /// Whether there is such a type with fields.
     pub(super) fn has(&self, ty: &str) -> bool {
         self.fields.contains_key(ty)
+    }
+
+    /// Whether nothing of that type can be of another one as well.
+    pub(super) fn is_object(&self, ty: &str) -> bool {
+        self.has(ty) && !self.interfaces.contains(ty)
     }
 
     pub(super) fn input(&self, ty: &str) -> Option<&Inputs> {

@@ -35,6 +35,8 @@ pub struct Limits {
 
 /// What a parser and walks that recurse take of a thread's stack is bounded by it, so it is not for the configuration.
 const NESTING: usize = 64;
+/// Operations of one document. One request executes one of them, but all are validated, each with the fragments it spreads.
+const OPERATIONS: usize = 20;
 /// The same of fragments that lead to one another; async-graphql executes no more.
 const SETS: usize = 32;
 
@@ -87,19 +89,23 @@ impl Count {
 /// What each operation costs, in their order, its fields and its depth with fragments spread out; else which limit is broken.
 pub(super) fn costs(document: &ExecutableDocument, limits: &Limits) -> Result<Vec<u32>, &'static str> {
     let counter = Counter::of(document)?;
-    let cost = |operation: &OperationDefinition| {
-        let count =
-            counter.set(&operation.selection_set.node).and(Count::directives(&operation.directives)).and(
-                operation
-                    .variable_definitions
-                    .iter()
-                    .map(|one| Count::directives(&one.node.directives))
-                    .sum(),
-            );
-        within(count, limits)?;
-        Ok(u32::try_from(count.fields.saturating_add(count.depth)).unwrap_or(u32::MAX))
+    let count = |operation: &OperationDefinition| {
+        let variables = &operation.variable_definitions;
+        let own = Count::directives(&operation.directives);
+        let variables: Count = variables.iter().map(|one| Count::directives(&one.node.directives)).sum();
+        counter.set(&operation.selection_set.node).and(own).and(variables)
     };
-    document.operations.iter().map(|(_, operation)| cost(&operation.node)).collect()
+    if document.operations.iter().nth(OPERATIONS).is_some() {
+        return Err("The document has too many operations.");
+    }
+    let mut fields = 0;
+    let costs = document.operations.iter().map(|(_, operation)| {
+        let count = count(&operation.node);
+        fields += count.fields;
+        within(Count { fields, ..count }, limits)?;
+        Ok(u32::try_from(count.fields.saturating_add(count.depth)).unwrap_or(u32::MAX))
+    });
+    costs.collect()
 }
 
 fn within(count: Count, limits: &Limits) -> Result<(), &'static str> {

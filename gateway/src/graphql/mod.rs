@@ -6,6 +6,7 @@
 //! Not here: what the schema says, who may see what, which services are asked. That is the business of whoever brings it.
 
 mod arrange;
+pub mod changes;
 mod compress;
 pub mod config;
 mod document;
@@ -23,7 +24,9 @@ mod loader;
 mod lookup;
 mod manifest;
 pub(crate) mod metrics;
+mod overlap;
 mod persisted;
+mod proven;
 mod read;
 mod refusal;
 mod render;

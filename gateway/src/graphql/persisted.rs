@@ -61,7 +61,8 @@ struct Entry {
 
 impl Persisted {
     /// Room for so many bytes, with what was in that of `before`, as far as it fits.
-    pub(crate) fn new(most: usize, before: Option<&Persisted>) -> Self {
+    #[must_use]
+    pub fn new(most: usize, before: Option<&Persisted>) -> Self {
         let mut room = before.map(|before| before.room.lock().clone()).unwrap_or_default();
         room.fit(most);
         Persisted { most, room: Mutex::new(room) }

@@ -38,6 +38,15 @@ pub(super) fn check(shapes: &Shapes, document: &ExecutableDocument) -> Result<()
     })
 }
 
+/// The type that an operation asks.
+pub(super) fn root(ty: OperationType) -> &'static str {
+    match ty {
+        OperationType::Query => "Query",
+        OperationType::Mutation => "Mutation",
+        OperationType::Subscription => "Subscription",
+    }
+}
+
 impl<'a> Uses<'a> {
     fn none(shapes: &'a Shapes, document: &'a ExecutableDocument) -> Self {
         Uses { shapes, document, found: HashMap::new(), seen: HashSet::new() }
@@ -68,12 +77,7 @@ impl<'a> Uses<'a> {
     }
 
     fn operation(&mut self, operation: &'a OperationDefinition) {
-        let root = match operation.ty {
-            OperationType::Query => "Query",
-            OperationType::Mutation => "Mutation",
-            OperationType::Subscription => "Subscription",
-        };
-        self.set(&operation.selection_set.node, root);
+        self.set(&operation.selection_set.node, root(operation.ty));
     }
 
     fn set(&mut self, set: &'a SelectionSet, ty: &str) {

@@ -112,9 +112,9 @@ struct Bill {
 
 fn handler(services: &Services) -> Result<Arc<dyn Handler>, Unmade> {
     let upstream = services.upstream("origin")?;
-    let schema = Schema::new(Query, EmptyMutation, EmptySubscription);
+    let build = || Schema::build(Query, EmptyMutation, EmptySubscription);
     let open = move |call: &Arc<Call>| Origin { upstream: upstream.clone(), call: call.clone() };
-    Ok(Arc::new(GraphqlHandler::new(schema, &services.graphql, open)?))
+    Ok(Arc::new(GraphqlHandler::new(build, &services.graphql, open)?))
 }
 
 fn main() -> ExitCode {
@@ -123,5 +123,6 @@ fn main() -> ExitCode {
         about: "One order from five services by GraphQL",
         config: None,
         handlers: Handlers::default().with("graphql", handler),
+        schema: None,
     })
 }
