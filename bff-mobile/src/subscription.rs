@@ -28,6 +28,7 @@ pub(crate) struct Subscriptions;
 pub(crate) struct OrderChange {
     /// Who comes back with it as `after` is told what came after it.
     cursor: String,
+    /// The order.
     order: Order,
 }
 
@@ -38,8 +39,8 @@ impl Subscriptions {
     async fn order_changed(
         &self,
         context: &Context<'_>,
-        order_id: ID,
-        after: Option<String>,
+        #[graphql(desc = "Whose changes.")] order_id: ID,
+        #[graphql(desc = "The cursor of the last change that was seen.")] after: Option<String>,
     ) -> Iter<std::option::IntoIter<Nullable<OrderChange>>> {
         let change = change(session(context), &order_id, after.as_deref()).await.transpose();
         stream::iter(change.map(Some))
