@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::{
     client::Answer,
     harness::{Gate, stubs},
-    mobile::Mobile,
+    mobile::{Mobile, offering},
 };
 use ftgo::stubs::service::Service;
 use serde_json::json;
@@ -80,8 +80,8 @@ async fn what_one_limit_refuses_counts_at_no_other() {
 #[tokio::test]
 async fn a_graphql_document_costs_its_fields_and_its_depth() {
     let limit = "principal: { rate: 20/h, by: principal, count: cost }";
-    let mobile =
-        Mobile::edited(&|yaml| yaml.replace("principal: { rate: 300/s, by: principal }", limit)).await;
+    let edited = |yaml: &str| yaml.replace("principal: { rate: 300/s, by: principal }", limit);
+    let mobile = Mobile::edited(&|yaml| offering(&edited(yaml), "{ max_batch: 10 }")).await;
     let query = |query: &str| mobile.post("", &json!({ "query": query }));
     let told = |answer: &Answer| answer.header("ratelimit").split(", ").last().unwrap_or_default().to_owned();
     let answer = query("{ __typename }").send().await.expect(200);
