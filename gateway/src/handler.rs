@@ -35,6 +35,11 @@ pub trait Handler: Send + Sync {
     fn prices(&self) -> bool {
         false
     }
+
+    /// Whether it reads what its route says under `graphql`.
+    fn reads_graphql(&self) -> bool {
+        false
+    }
 }
 
 /// A handler that a binary brings along, held to the deadline. The gateway's own need no second timer: all that they wait
@@ -50,6 +55,10 @@ impl Handler for InTime {
 
     fn prices(&self) -> bool {
         self.0.prices()
+    }
+
+    fn reads_graphql(&self) -> bool {
+        self.0.reads_graphql()
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
         subscriptions::KEY,
     },
     guard::Guard,
-    handler::Services,
+    handler::{Handler, Services},
     live::Live,
     mistake::{Mistake, below},
     units::Span,
@@ -72,6 +72,22 @@ impl Builder<'_> {
             let message = format!("route `{}` has no handler that answers GraphQL", typed.path);
             let mistake = Mistake::new(format!("{}:", below(at, "graphql")), message);
             self.mistakes.add(mistake.expected("with `handle`"));
+        }
+    }
+
+    /// Nor where the handler is none of GraphQL.
+    pub(super) fn check_reads_graphql(
+        &mut self,
+        name: &str,
+        handler: &dyn Handler,
+        typed: &RouteConfig,
+        at: &str,
+    ) {
+        if typed.graphql.is_some() && !handler.reads_graphql() {
+            let message = format!("route `{}`: the handler `{name}` answers no GraphQL", typed.path);
+            let mistake = Mistake::new(format!("{}:", below(at, "graphql")), message);
+            let mistake = mistake.expected("only with a handler of GraphQL");
+            self.mistakes.add(mistake.help("leave `graphql` out, or name another handler"));
         }
     }
 

@@ -233,7 +233,10 @@ impl Builder<'_> {
             return None;
         }
         match make(&Services { graphql, ..services.clone() }) {
-            Ok(handler) => Some(Arc::new(InTime(handler))),
+            Ok(handler) => {
+                self.check_reads_graphql(name, &*handler, typed, at);
+                Some(Arc::new(InTime(handler)))
+            }
             Err(Unmade(mistakes)) => {
                 let of_route = |wrong: Mistake| {
                     let message = format!("route `{}`: {}", typed.path, wrong.message);

@@ -14,6 +14,7 @@ wrong! {
     a_graphql_key_that_is_none: graphql("max_batches: 5");
     graphql_beside_no_handler:
         route("path: /orders\nauth: none\nforward: { to: order }\ngraphql: { introspection: true }\n");
+    graphql_beside_a_handler_of_something_else: graphql("introspection: true");
     a_mode_of_trust_that_is_none: graphql("trusted: { mode: strict, manifests: [a.json] }");
     trust_in_no_mode: graphql("trusted: { manifests: [a.json] }");
     a_room_for_documents_without_a_unit: graphql("persisted: { max_size: 4000000 }");

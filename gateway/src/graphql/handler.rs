@@ -443,6 +443,10 @@ where
     fn prices(&self) -> bool {
         true
     }
+
+    fn reads_graphql(&self) -> bool {
+        true
+    }
 }
 
 /// What cannot be executed costs as little as can be: it was read all the same.
