@@ -8,6 +8,8 @@ use indexmap::IndexMap;
 
 use super::{RouteConfig, build::Builder};
 use crate::{
+    auth::policy::Input,
+    composition::Part,
     door::Door,
     graphql::{
         Around, Persisted, Settings, Subscriptions,
@@ -144,8 +146,25 @@ impl Builder<'_> {
         let until = self.until(&watch, typed, at);
         let parts = self.watched_parts(&watch, typed, at, services);
         self.names = names;
+        let parts = parts?;
+        self.check_no_query(&parts, typed, &below(at, "parts"));
         let metrics = self.ground.metrics.live(&format!("{} {name}", typed.path));
-        Some(Live::new(&watch, parts?, until, &Arc::new(Guard::default()), typed.timeout.0, metrics))
+        Some(Live::new(&watch, parts, until, &Arc::new(Guard::default()), typed.timeout.0, metrics))
+    }
+
+    /// What is followed is known by its key: a parameter of the query would never be there.
+    fn check_no_query(&mut self, parts: &[Part], typed: &RouteConfig, at: &str) {
+        for part in parts {
+            for input in part.inputs() {
+                let Input::Query(asked) = input else { continue };
+                let name = part.name();
+                let message =
+                    format!("route `{}`: part `{name}`: a subscription has no query string", typed.path);
+                let mistake = Mistake::new(below(&below(at, name), "get"), message);
+                let mistake = mistake.words(format!("{{query.{asked}}}"));
+                self.mistakes.add(mistake.expected("one of: {key}, {claims.NAME}"));
+            }
+        }
     }
 
     fn check_subscriptions(&mut self, open: &SubscriptionsConfig, typed: &RouteConfig, at: &str) {

@@ -26,6 +26,9 @@ wrong! {
     subscriptions_to_nothing: graphql("subscriptions: {}");
     a_subscription_to_a_parameter_that_is_none:
         graphql("subscriptions: { watches: { order: { parts: { order: { get: \"order/orders/{orderId}\" } } } } }");
+    a_subscription_to_a_query_that_is_none: graphql(
+        "subscriptions: { watches: { order: { parts: { order: { get: \"order/orders?id={key}&x={query.x}\" } } } } }",
+    );
     subscriptions_that_would_be_none: graphql(
         "subscriptions: { heartbeat: 10ms, max_clients: 0, watches: { order: { keep: 0, parts: {} } } }",
     );

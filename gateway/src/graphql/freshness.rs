@@ -31,10 +31,13 @@ impl Ages {
                 None => shapes.has(name),
             };
             if !known {
-                let at = below("graphql.max_age", name);
-                mistakes.add(
-                    Mistake::new(at, format!("the schema has no `{name}`")).expected("TYPE or TYPE.FIELD"),
-                );
+                let at = format!("{}:", below("graphql.max_age", name));
+                let mistake = Mistake::new(at, format!("the schema has no `{name}`"));
+                let mistake = mistake.expected("TYPE or TYPE.FIELD, of types with fields");
+                mistakes.add(match shapes.nearest(name) {
+                    Some(near) => mistake.help(format!("did you mean `{near}`?")),
+                    None => mistake,
+                });
             }
         }
         let seconds = |age: &Span| u32::try_from(age.0.as_secs()).unwrap_or(FOREVER).min(FOREVER);
@@ -158,5 +161,7 @@ mod tests {
         Ages::new(&typed.into_iter().collect(), &shapes, &mut mistakes);
         let told: Vec<_> = mistakes.0.iter().map(|wrong| wrong.message.as_str()).collect();
         assert_eq!(told, ["the schema has no `Restaurant.nome`", "the schema has no `Restarant`"]);
+        let meant: Vec<_> = mistakes.0.iter().map(|wrong| wrong.help.as_deref().unwrap()).collect();
+        assert_eq!(meant, ["did you mean `Restaurant.name`?", "did you mean `Restaurant`?"]);
     }
 }

@@ -14,6 +14,7 @@ use async_graphql::{
 };
 
 use super::variables::Uses;
+use crate::mistake::nearest;
 
 /// What arguments and input fields take.
 pub(super) type Inputs = HashMap<Name, Expected>;
@@ -77,6 +78,15 @@ impl Shapes {
     /// Whether there is such a type with fields.
     pub(super) fn has(&self, ty: &str) -> bool {
         self.fields.contains_key(ty)
+    }
+
+    /// What `name`, a type or one of its fields, may have been meant to be.
+    pub(super) fn nearest(&self, name: &str) -> Option<String> {
+        let Some((ty, field)) = name.split_once('.') else {
+            return nearest(name, self.fields.keys().map(Name::as_str)).map(str::to_owned);
+        };
+        let Some(fields) = self.fields.get(ty) else { return Some(format!("{}.{field}", self.nearest(ty)?)) };
+        Some(format!("{ty}.{}", nearest(field, fields.keys().map(Name::as_str))?))
     }
 
     /// Whether nothing of that type can be of another one as well.

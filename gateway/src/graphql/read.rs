@@ -264,7 +264,10 @@ impl Asked {
                 code: "PERSISTED_QUERY_NOT_SUPPORTED",
                 message: "PersistedQueryNotSupported".into(),
             },
-            _ => Refusal::bad_input("The request has no `query`."),
+            Some(Reference::Id(_)) => {
+                Refusal::bad_input("No document is known by an id here: send its text as `query`.")
+            }
+            None => Refusal::bad_input("The request has no `query`."),
         }
     }
 }
@@ -277,7 +280,8 @@ pub(super) async fn read(request: &mut Request, most: usize) -> Result<Batch, Un
         }
         Method::POST => {
             if !is_json(request.headers()) {
-                return Err(Unread::Http(Error::new(Code::UnsupportedMediaType, "not application/json")));
+                let error = Error::new(Code::UnsupportedMediaType, "not application/json");
+                return Err(Unread::Http(error.detail("The body must be `application/json`, in UTF-8.")));
             }
             let body = std::mem::take(request.body_mut()).collect().await;
             let body = body.map_err(|error| Unread::Http(of_body(&error)))?;
@@ -294,7 +298,10 @@ pub(super) const WRITES: &str = "OPTIONS, POST";
 
 /// 405, with the methods that are.
 pub(super) fn not_allowed(allowed: &'static str) -> Error {
-    Error::new(Code::MethodNotAllowed, "graphql").header(header::ALLOW, HeaderValue::from_static(allowed))
+    let error = Error::new(Code::MethodNotAllowed, "graphql");
+    let error =
+        if allowed == WRITES { error.detail("Only queries may be sent by GET; use POST.") } else { error };
+    error.header(header::ALLOW, HeaderValue::from_static(allowed))
 }
 
 fn of_body(error: &BodyError) -> Error {

@@ -79,7 +79,10 @@ impl Manifests {
         let mut listed = Vec::new();
         for (index, file) in files.iter().enumerate() {
             let said = |why| Mistake::new(format!("{at}[{index}]"), format!("{whose}: this manifest {why}"));
-            let read = std::fs::read(file).map_err(|why| said(format!("cannot be read: {why}")));
+            let read = std::fs::read(file).map_err(|why| {
+                said(format!("cannot be read: {why}"))
+                    .expected("a file, beside this one unless its path is absolute")
+            });
             let read = read.and_then(|json| manifest::read(&json).map_err(said));
             listed.push(mistakes.keep(read).unwrap_or_default());
         }
