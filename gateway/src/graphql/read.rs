@@ -502,7 +502,20 @@ mod tests {
     fn a_query_sent_by_its_hash_alone_is_told_so() {
         let asked = only(r#"{"extensions":{"persistedQuery":{"version":1}}}"#);
         assert_eq!(asked.without_text().code, "PERSISTED_QUERY_NOT_SUPPORTED");
-        assert_eq!(only(r#"{"id":"ab"}"#).without_text().code, "BAD_USER_INPUT");
+        let by_id = only(r#"{"id":"ab"}"#).without_text();
+        assert_eq!(by_id.code, "BAD_USER_INPUT");
+        assert_eq!(by_id.message, "No document is known by an id here: send its text as `query`.");
+        assert_eq!(only("{}").without_text().message, "The request has no `query`.");
+    }
+
+    #[test]
+    fn who_changes_something_by_get_is_told_to_post() {
+        assert_eq!(not_allowed(WRITES).client_detail(), "Only queries may be sent by GET; use POST.");
+        assert_eq!(not_allowed(ALL).client_detail(), "This method is not offered here.");
+    }
+
+    #[test]
+    fn extensions_of_another_form_are_refused() {
         for wrong in [&br#"{"extensions":[]}"#[..], br#"{"extensions":5}"#] {
             assert!(of_body_text(wrong, 1).is_err());
         }
