@@ -41,6 +41,17 @@ async fn an_order_in_the_wrong_state_is_a_conflict() {
 }
 
 #[tokio::test]
+async fn a_write_of_which_a_variable_is_missing_is_not_done_by_halves() {
+    let mobile = Mobile::start().await;
+    let query = "mutation($other: ID!) { a: cancelOrder(input: {orderId: 99}) { state } \
+         b: cancelOrder(input: {orderId: $other}) { state } }";
+    let answer = mobile.ask(&mobile.john(), query).await;
+    assert_eq!(errors(&answer), [" BAD_USER_INPUT"], "{answer}");
+    assert_eq!(answer["errors"][0]["message"], "The variable `$other` is needed.");
+    assert_eq!((answer.get("data"), mobile.writes()), (None, 0));
+}
+
+#[tokio::test]
 async fn an_order_that_the_service_does_not_take_is_the_clients_mistake() {
     let mobile = Mobile::start().await;
     for wrong in [order(999_999, 1, "a"), order(1, 0, "b"), order(1, -1, "c")] {

@@ -11,7 +11,7 @@ use ftgo::stubs::service::Service;
 use futures_util::{SinkExt, StreamExt};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{Error, Message, client::IntoClientRequest},
@@ -280,6 +280,12 @@ async fn who_breaks_the_protocol_is_told_by_which_code() {
     client.hear().await;
     client.follow("1", 99, None).await;
     assert_eq!(client.closed().await, 4409);
+    // The same with what cannot be read: the first goes on for neither.
+    let mut client = Client::of(&mobile, &john).await;
+    client.follow("1", 99, None).await;
+    client.hear().await;
+    client.say(&json!({"id": "1", "type": "subscribe", "payload": 5})).await;
+    assert_eq!(client.closed().await, 4409);
     // What is no message.
     for wrong in [Message::text("{"), Message::text("{\"type\":\"start\"}"), Message::binary(&b"{}"[..])] {
         let mut client = Client::of(&mobile, &john).await;
@@ -463,6 +469,33 @@ async fn who_takes_nothing_is_ended_and_holds_up_nobody() {
         }
     }
     until_told(&mobile, "gateway_graphql_sockets_ended_total{route=\"/graphql\",reason=\"slow\"} 1").await;
+}
+
+#[tokio::test]
+async fn who_sends_pings_and_reads_no_pong_is_ended() {
+    let mobile = Mobile::offering(&yaml_offer("heartbeat: 200ms, ")).await;
+    let mut slow = Client::of(&mobile, &mobile.john()).await;
+    // The longest there are (RFC 6455 section 5.5), with a mask of zeros, until no more pongs fit into the sockets.
+    let ping = [&[0x89, 0x80 | 125, 0, 0, 0, 0][..], &[b'x'; 125]].concat();
+    let (pings, socket) = (ping.repeat(500), slow.0.get_mut());
+    let flood = async { while socket.write_all(&pings).await.is_ok() {} };
+    timeout(PATIENCE, flood).await.expect("it is ended");
+    until_told(&mobile, "gateway_graphql_sockets_ended_total{route=\"/graphql\",reason=\"slow\"} 1").await;
+}
+
+#[tokio::test]
+async fn messages_that_ask_for_nothing_that_can_be_read_count_against_the_limits() {
+    let few = |yaml: &str| yaml.replace("principal: { rate: 300/s", "principal: { rate: 3/m");
+    let mobile = Mobile::edited(&few).await;
+    let mut client = Client::of(&mobile, &mobile.john()).await;
+    let mut told = Vec::new();
+    for (id, payload) in [json!({"query": 5}), json!([]), json!(5), json!({}), json!([])].iter().enumerate() {
+        client.say(&json!({"id": id.to_string(), "type": "subscribe", "payload": payload})).await;
+        let refused = client.hear().await;
+        assert_eq!(refused["type"], "error", "{refused}");
+        told.push(refused["payload"][0]["extensions"]["code"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(told, [["BAD_USER_INPUT"; 3].as_slice(), &["RATE_LIMITED"; 2]].concat());
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use crate::{
     redis::Redis,
 };
 
-/// Says who the caller is, and what services would be sent of the token.
+/// Says who the caller is, what services would be sent of the token, and by when all that it opens ends.
 struct Who;
 
 impl Handler for Who {
@@ -29,7 +29,10 @@ impl Handler for Who {
         let token =
             principal.authorization.as_ref().and_then(|field| field.to_str().ok()).unwrap_or_default();
         let told = format!("{} {token}", principal.sub);
-        Box::pin(async { Ok(Response::new(Body::full(told))) })
+        let mut response = Response::new(Body::full(told));
+        let expires = principal.expires.expect("every token here ends");
+        response.headers_mut().insert("ends", expires.into());
+        Box::pin(async { Ok(response) })
     }
 }
 
@@ -200,13 +203,18 @@ async fn a_token_in_use_lives_on_and_the_store_is_asked_and_written_to_once_in_i
 #[tokio::test]
 async fn no_life_is_longer_than_the_value_token_allows_and_none_is_shortened() {
     let scene = scene("      idle: 1h\n      max_life: 2h").await;
-    let old = scene.value("old", json!({"iat": now() - 7_190})).await; // ten seconds of its two hours are left
+    let oldest = now() - 7_190;
+    let old = scene.value("old", json!({"iat": oldest})).await; // ten seconds of its two hours are left
     let short = scene.value("short", json!({"exp": now() + 8})).await;
     let long = scene.value("long", json!({})).await;
     for (token, value, millis) in [("old", &old, 3_000), ("short", &short, 3_000), ("long", &long, 7_000_000)]
     {
         scene.put(token, value, millis).await;
-        scene.who(token).send().await.expect(200);
+        let answer = scene.who(token).send().await.expect(200);
+        if token == "old" {
+            let end = (oldest + 7_200).to_string();
+            assert_eq!(answer.header("ends"), end, "streams and sockets end with the life");
+        }
     }
     let begun = Instant::now();
     for (token, least, most) in [("old", 4_000, 10_000), ("short", 4_000, 8_000)] {

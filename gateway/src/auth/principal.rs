@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::told::{self, Told};
 
 /// A caller. Shared as `Arc<Principal>` by all requests with the same token.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Principal {
     /// The `sub` claim: who this is. Never empty.

@@ -16,7 +16,7 @@ use async_graphql::{
         Error as ParseError, parse_query,
         types::{
             Directive, DocumentOperations, ExecutableDocument, InlineFragment, OperationDefinition,
-            OperationType, Selection, SelectionSet,
+            OperationType, Selection, SelectionSet, VariableDefinition,
         },
     },
 };
@@ -146,6 +146,25 @@ impl Document {
     /// What the operation costs that would be executed; 1 when there is none of that name.
     pub(super) fn cost(&self, operation_name: Option<&str>) -> u32 {
         self.operation(operation_name).map_or(1, |(index, _)| self.costs[index])
+    }
+
+    /// All that the operation needs of its variables is sent, or nothing of it is executed (GraphQL section 6.1.2): what writes
+    /// must not be done by halves.
+    pub(super) fn check_sent(
+        &self,
+        operation_name: Option<&str>,
+        variables: &Variables,
+    ) -> Result<(), ServerError> {
+        let Some((_, operation)) = self.operation(operation_name) else { return Ok(()) };
+        let missing = operation.variable_definitions.iter().find(|declared| {
+            let VariableDefinition { name, var_type, default_value, .. } = &declared.node;
+            !var_type.node.nullable && default_value.is_none() && !variables.contains_key(&name.node)
+        });
+        let Some(missing) = missing else { return Ok(()) };
+        let name = &missing.node.name.node;
+        let mut error = Refusal::bad_input(format!("The variable `${name}` is needed.")).into_server_error();
+        error.locations = vec![missing.pos];
+        Err(error)
     }
 
     /// A subscription tells of one thing (GraphQL section 5.2.4.1).

@@ -355,6 +355,7 @@ where
     pub(super) fn ready(&self, asked: Asked, sender: &Sender) -> Ready {
         let found = self.lookup.find(&asked, sender.asker)?;
         found.document.check_root(asked.operation_name.as_deref())?;
+        found.document.check_sent(asked.operation_name.as_deref(), &asked.variables)?;
         if found.untrusted {
             sender.call.faults.untrusted(&found.document.text);
         }

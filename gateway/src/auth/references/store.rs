@@ -157,6 +157,11 @@ impl Store {
         let until = asked + self.config.max_age.0 + self.config.idle.0;
         let until = (until.as_millis() as u64).min(end.saturating_mul(1_000));
         _ = self.extending.try_send(Extension { key, until });
+        // What it opens and leaves open ends with it (`Principal::expires`).
+        let principal = match end < expires {
+            true => Arc::new(Principal { expires: Some(end), ..(*principal).clone() }),
+            false => principal,
+        };
         Ok(Said::Good { principal, expires: end })
     }
 

@@ -5,8 +5,7 @@
 //! Not here: what messages look like (`message.rs`), what operations come to (`operation.rs`).
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
-    pin::pin,
+    collections::HashMap,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -234,6 +233,8 @@ impl Session {
             }
             Some(Ok(tungstenite::Message::Binary(_))) => Err(BINARY),
             Some(Ok(tungstenite::Message::Close(_))) => Err(CLIENT),
+            // Its pong waits to be written. More of them would be queued without bound for who sends and does not read.
+            Some(Ok(tungstenite::Message::Ping(_))) => self.write(None).await,
             Some(Ok(_)) => Ok(()),
             Some(Err(tungstenite::Error::Capacity(_))) => Err(TOO_LARGE),
             Some(Err(tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_))) => Err(BROKEN),
@@ -282,31 +283,24 @@ impl Session {
         self.say(message::ACK.to_owned()).await
     }
 
+    /// What is asked for is read when it is let in: what cannot be read counts, too.
     async fn subscribe(&mut self, id: Arc<str>, payload: &str) -> Result<(), End> {
-        let request_id = self.first.caller.request_id.to_str().unwrap_or_default();
-        let most = self.opening.shared.max_per_connection;
-        let refusal = match read::of_payload(payload.as_bytes()) {
-            Ok(asked) => match self.ids.entry(id.clone()) {
-                Entry::Occupied(_) => {
-                    return Err(End::of("invalid", 4409, "Subscriber for this id already exists"));
-                }
-                Entry::Vacant(_) if self.operations.len() >= most => Refusal::rate_limited(),
-                Entry::Vacant(vacant) => {
-                    self.places += 1;
-                    let place = self.places;
-                    let outs = self.opening.begin(asked, &self.first, &self.headers);
-                    let told = outs.map(Some).chain(stream::iter([None]));
-                    let (told, handle) = abortable(told);
-                    let told = told.map(move |out| Told { id: id.clone(), place, out });
-                    vacant.insert((place, handle));
-                    self.operations.push(told.boxed());
-                    return Ok(());
-                }
-            },
-            Err(refusal) => refusal,
-        };
-        let text = message::payload("error", &id, &errors(refusal, request_id));
-        self.say(text).await
+        if self.ids.contains_key(&id) {
+            return Err(End::of("invalid", 4409, "Subscriber for this id already exists"));
+        }
+        if self.operations.len() >= self.opening.shared.max_per_connection {
+            let request_id = self.first.caller.request_id.to_str().unwrap_or_default();
+            let text = message::payload("error", &id, &errors(Refusal::rate_limited(), request_id));
+            return self.say(text).await;
+        }
+        self.places += 1;
+        let place = self.places;
+        let outs = self.opening.begin(payload.into(), &self.first, &self.headers);
+        let told = outs.map(Some).chain(stream::iter([None]));
+        let (told, handle) = abortable(told);
+        self.ids.insert(id.clone(), (place, handle));
+        self.operations.push(told.map(move |out| Told { id: id.clone(), place, out }).boxed());
+        Ok(())
     }
 
     async fn tell(&mut self, told: Told) -> Result<(), End> {
@@ -337,17 +331,26 @@ impl Session {
     /// Says something, and waits until the client has taken it.
     async fn say(&mut self, text: String) -> Result<(), End> {
         let length = text.len() as u64;
-        let patience = self.opening.shared.heartbeat;
-        let sending = pin!(timeout(patience, self.socket.send(tungstenite::Message::text(text))));
-        let sent = tokio::select! {
-            sent = sending => sent,
+        self.write(Some(tungstenite::Message::text(text))).await?;
+        self.ledger.sent += length;
+        Ok(())
+    }
+
+    /// Writes a message, or else what is due to a ping, and waits until the client has taken it.
+    async fn write(&mut self, message: Option<tungstenite::Message>) -> Result<(), End> {
+        let (patience, socket) = (self.opening.shared.heartbeat, &mut self.socket);
+        let writing = async {
+            match message {
+                Some(message) => socket.send(message).await,
+                None => socket.flush().await,
+            }
+        };
+        let written = tokio::select! {
+            written = timeout(patience, writing) => written,
             () = super::ends(&mut self.ending) => return Err(DRAINED),
         };
-        match sent {
-            Ok(Ok(())) => {
-                self.ledger.sent += length;
-                Ok(())
-            }
+        match written {
+            Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(LOST),
             Err(_slow) => Err(SLOW),
         }
@@ -371,20 +374,25 @@ impl Session {
 
 impl Opening {
     /// What an operation comes to, once it is let in.
-    fn begin(&self, asked: read::Asked, first: &Admitted, headers: &HeaderMap) -> BoxStream<'static, Out> {
+    fn begin(&self, payload: Box<str>, first: &Admitted, headers: &HeaderMap) -> BoxStream<'static, Out> {
         let (executor, route, client) = (self.executor.clone(), self.route.clone(), self.client);
         let (first, headers) = (first.again(first.deadline), headers.clone());
         let running = async move {
             let request_id = first.caller.request_id.clone();
+            let refused = |refusal| {
+                let json = errors(refusal, request_id.to_str().unwrap_or_default());
+                stream::iter([Out::Refused(json)]).boxed()
+            };
             let run = async {
                 let admitted = door::again(&route, &headers, &first).await?;
+                let asked = match read::of_payload(payload.as_bytes()) {
+                    Ok(asked) => asked,
+                    Err(refusal) => return Ok(refused(refusal)),
+                };
                 let transport = Transport::WebSocket;
                 executor.run(Sent { asked, admitted, client, idempotency_key: None, transport }).await
             };
-            run.await.unwrap_or_else(|error| {
-                let json = errors(Refusal::from(&error), request_id.to_str().unwrap_or_default());
-                stream::iter([Out::Refused(json)]).boxed()
-            })
+            run.await.unwrap_or_else(|error: Error| refused(Refusal::from(&error)))
         };
         stream::once(running).flatten().boxed()
     }
