@@ -17,10 +17,7 @@ use super::{
     store::Mark,
     vary::Selection,
 };
-use crate::{
-    body::{Body, Response},
-    identity::REQUEST_ID,
-};
+use crate::body::{Body, Response};
 
 /// An answer as it is kept, but for its body.
 #[derive(Debug, Clone)]
@@ -136,7 +133,6 @@ fn kept(headers: &HeaderMap, told: &Directives, received: SystemTime) -> HeaderM
     }
     let mut kept = compact(&kept);
     kept.insert(header::AGE, HeaderValue::from_static("0"));
-    kept.insert(REQUEST_ID, HeaderValue::from_static("-"));
     status::make_room(&mut kept);
     kept
 }
