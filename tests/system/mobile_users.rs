@@ -59,9 +59,10 @@ fn ids(answer: &Value, other: &str) -> (u32, u32) {
     match answer {
         Value::Array(items) => below(&mut items.iter()),
         Value::Object(fields) => below(&mut fields.values()),
+        // The id of a user is three digits and that of an order five; a request's own id may begin with any.
         Value::String(text) => {
-            let theirs = text == other || text.len() == 5 && text.starts_with(other);
-            (u32::from(USERS.iter().any(|user| text.starts_with(&user.to_string()))), u32::from(theirs))
+            let of = |user: &str| text == user || text.len() == 5 && text.starts_with(user);
+            (u32::from(USERS.iter().any(|user| of(&user.to_string()))), u32::from(of(other)))
         }
         _ => (0, 0),
     }
