@@ -30,6 +30,7 @@ mod proven;
 mod read;
 mod refusal;
 mod render;
+mod sent;
 mod settings;
 pub(crate) mod subscriptions;
 mod trusted;

@@ -7,6 +7,7 @@
 //!
 //! Not here: what goes into a request (`proxy/`, `composition/`, `graphql/`), what an answer means there.
 
+mod affinity;
 pub mod balance;
 pub mod circuit_breaker;
 pub mod config;
@@ -43,11 +44,12 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures_util::future::{Either, select};
-use http::{HeaderName, StatusCode};
+use http::StatusCode;
 use tokio::sync::watch;
 
 use self::{
-    balance::{BalanceConfig, HashOn, Set},
+    affinity::HashBy,
+    balance::Set,
     circuit_breaker::Verdict,
     config::UpstreamConfig,
     discovery::Source,
@@ -70,9 +72,8 @@ pub use self::{
 use crate::{
     body::{Body, Response},
     deadline::Deadline,
-    identity::USER_ID,
-    mistake::{Mistake, Mistakes, below},
-    routing::{Params, path},
+    mistake::Mistakes,
+    routing::Params,
 };
 
 /// Makes a request around its body: for each attempt anew, since its header fields say how much time is left.
@@ -111,7 +112,7 @@ impl Upstream {
         let mut mistakes = Mistakes::default();
         config.check(name, at, &mut mistakes);
         let source = config.source(name, at).map_err(|wrong| mistakes.0.extend(wrong.0)).ok();
-        let hash = hash(&config.balance, name, at, &mut mistakes);
+        let hash = HashBy::build(&config.balance, name, at, &mut mistakes);
         let Some((source, wire)) = source.filter(|_| mistakes.is_empty()) else {
             return Err(mistakes);
         };
@@ -216,7 +217,7 @@ impl Upstream {
         let mut request = Box::new(ask(body)); // on the heap, since it goes down through many hands
         let upload = sent.and_then(|_| request.body.upload());
         let mut attempts = self.retry.attempts(&request.method);
-        let (key, mut tried) = (key.or_else(|| self.key(&request)), Set::EMPTY);
+        let (key, mut tried) = (key.or_else(|| self.hash.as_ref()?.of_request(&request)), Set::EMPTY);
         let outcome = loop {
             let spare = if attempts.may_send_again() { request.body.again() } else { None };
             let mut outcome = pin!(self.attempt(ask, request, key, &mut tried, deadline, now.take())).await;
@@ -304,22 +305,11 @@ impl Upstream {
         Ok(http::Response::from_parts(*head, body))
     }
 
-    fn key(&self, request: &Outgoing) -> Option<u64> {
-        match &self.hash {
-            Some(HashBy::Header(name)) => {
-                request.fields.get(name).map(|value| balance::key(value.as_bytes()))
-            }
-            Some(HashBy::Path(_)) | None => None,
-        }
-    }
-
     /// What the calls for a request with these path parameters are kept together by, if by one of them. By what
     /// it stands for, however it was escaped.
     #[must_use]
     pub fn path_key(&self, params: &Params) -> Option<u64> {
-        let Some(HashBy::Path(name)) = &self.hash else { return None };
-        let raw = params.get(name)?;
-        Some(balance::key(&path::bytes(raw)))
+        self.hash.as_ref()?.of_path(params)
     }
 
     /// Another set of endpoints: what is known of those that stay, stays known.
@@ -478,29 +468,5 @@ fn failure(outcome: &Outcomes) -> Option<Failure> {
             (!status.is_success()).then_some(Failure::Status(status))
         }
         Err(failed) => failed.failure,
-    }
-}
-
-/// What calls are kept together by.
-enum HashBy {
-    /// A field of the request to the service.
-    Header(HeaderName),
-    /// A parameter of the route's path.
-    Path(Box<str>),
-}
-
-fn hash(balance: &BalanceConfig, name: &str, at: &str, mistakes: &mut Mistakes) -> Option<HashBy> {
-    match balance {
-        BalanceConfig::Hash(HashOn::Principal) => Some(HashBy::Header(USER_ID)),
-        // Whether there is such a parameter is for those to say who know the routes (`config/`).
-        BalanceConfig::Hash(HashOn::Path(parameter)) => Some(HashBy::Path(parameter.as_str().into())),
-        BalanceConfig::Hash(HashOn::Header(header)) => {
-            let wrong = |_invalid| {
-                let message = format!("upstream `{name}`: `{header}` is no header field");
-                Mistake::new(below(at, "balance.hash.header"), message)
-            };
-            mistakes.keep(header.parse().map(HashBy::Header).map_err(wrong))
-        }
-        _ => None,
     }
 }
