@@ -61,18 +61,23 @@ async fn a_diamond_takes_as_long_as_its_longest_way() {
     for service in FOUR {
         stubs.faults().set(service, json!({"latency": "50ms"})).await.unwrap();
     }
-    let mut took = Vec::new();
-    for _ in 0..20 {
-        let begun = Instant::now();
-        let answer = gate.get("/it/99").send().await.expect(200);
-        took.push(begun.elapsed());
-        assert_eq!(told(&answer), "a;s=ok, b;s=ok, c;s=ok, d;s=ok");
-        assert_eq!(answer.json()["d"]["orderId"], 99);
+    // A machine that is busy elsewhere is late by itself: what the gateway adds shows in the best of three.
+    let mut medians = Vec::new();
+    for _ in 0..3 {
+        let mut took = Vec::new();
+        for _ in 0..20 {
+            let begun = Instant::now();
+            let answer = gate.get("/it/99").send().await.expect(200);
+            took.push(begun.elapsed());
+            assert_eq!(told(&answer), "a;s=ok, b;s=ok, c;s=ok, d;s=ok");
+            assert_eq!(answer.json()["d"]["orderId"], 99);
+        }
+        took.sort_unstable();
+        assert!(took[0] >= Duration::from_millis(150), "{took:?}");
+        medians.push(took[10]);
     }
-    took.sort_unstable();
-    println!("p50 of a diamond: {:?}", took[10]);
-    // One after the other, the four would take 200 ms each time; how long a busy machine takes otherwise says nothing.
-    assert!(took[0] >= Duration::from_millis(150) && took[0] < Duration::from_millis(195), "{took:?}");
+    println!("p50 of a diamond: {medians:?}");
+    assert!(medians.iter().any(|median| *median < Duration::from_millis(165)), "{medians:?}");
 }
 
 #[tokio::test]
