@@ -71,7 +71,15 @@ impl<'t> Typed<'t> {
     fn any<V: Visitor<'t>>(&self, visitor: V) -> Result<V::Value, Fault> {
         match self.node.map(|node| &node.value) {
             Some(Value::Scalar(scalar)) => {
-                scalar_as_typed(scalar, self.erased.text(scalar, &self.at), visitor)
+                let text = self.erased.text(scalar, &self.at);
+                match looks_like(scalar, text) {
+                    Seen::Nothing => visitor.visit_unit(),
+                    Seen::Truth(truth) => visitor.visit_bool(truth),
+                    Seen::Whole(number) => visitor.visit_u64(number),
+                    Seen::Negative(number) => visitor.visit_i64(number),
+                    Seen::Real(number) => visitor.visit_f64(number),
+                    Seen::Text => visitor.visit_borrowed_str(text),
+                }
             }
             Some(Value::List(items)) => visitor.visit_seq(self.items(items)),
             Some(Value::Mapping(entries)) => visitor.visit_map(self.entries(entries)),
@@ -94,33 +102,30 @@ impl<'t> Typed<'t> {
     }
 }
 
+/// What a scalar is read as. Compiled once, and not again for each type that is read.
+enum Seen {
+    Nothing,
+    Truth(bool),
+    Whole(u64),
+    Negative(i64),
+    Real(f64),
+    Text,
+}
+
 /// A plain scalar is what it looks like (YAML 1.2, core schema); any other one is text.
-fn scalar_as_typed<'t, V: Visitor<'t>>(
-    scalar: &Scalar,
-    text: &'t str,
-    visitor: V,
-) -> Result<V::Value, Fault> {
-    if scalar.is_null() {
-        return visitor.visit_unit();
-    }
-    if !scalar.plain {
-        return visitor.visit_borrowed_str(text);
-    }
+fn looks_like(scalar: &Scalar, text: &str) -> Seen {
     match text {
-        "true" => return visitor.visit_bool(true),
-        "false" => return visitor.visit_bool(false),
-        _ => {}
-    }
-    if let Ok(number) = text.parse::<u64>() {
-        return visitor.visit_u64(number);
-    }
-    if let Ok(number) = text.parse::<i64>() {
-        return visitor.visit_i64(number);
-    }
-    match text.parse::<f64>() {
-        // Rust would also read `inf` and `nan`.
-        Ok(number) if text.contains(|c: char| c.is_ascii_digit()) => visitor.visit_f64(number),
-        _ => visitor.visit_borrowed_str(text),
+        _ if scalar.is_null() => Seen::Nothing,
+        _ if !scalar.plain => Seen::Text,
+        "true" => Seen::Truth(true),
+        "false" => Seen::Truth(false),
+        _ => {
+            let whole = text.parse().map(Seen::Whole);
+            let number = whole.or_else(|_| text.parse().map(Seen::Negative)).ok();
+            // Rust would also read `inf` and `nan`.
+            let digits = || text.contains(|c: char| c.is_ascii_digit());
+            number.or_else(|| text.parse().ok().filter(|_| digits()).map(Seen::Real)).unwrap_or(Seen::Text)
+        }
     }
 }
 
@@ -242,17 +247,22 @@ struct Items<'t> {
     erased: &'t Erased,
 }
 
+impl<'t> Iterator for Items<'t> {
+    type Item = Typed<'t>;
+
+    fn next(&mut self) -> Option<Typed<'t>> {
+        let erased = self.erased;
+        let mut all = self.items.by_ref().map(|(index, node)| (node, path::item(&self.at, index)));
+        let (node, at) = all.find(|(_, at)| !erased.gone.contains(at))?;
+        Some(Typed { node: Some(node), at, erased })
+    }
+}
+
 impl<'t> SeqAccess<'t> for Items<'t> {
     type Error = Fault;
 
     fn next_element_seed<T: DeserializeSeed<'t>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
-        for (index, node) in self.items.by_ref() {
-            let at = path::item(&self.at, index);
-            if !self.erased.gone.contains(&at) {
-                return seed.deserialize(Typed { node: Some(node), at, erased: self.erased }).map(Some);
-            }
-        }
-        Ok(None)
+        self.next().map(|typed| seed.deserialize(typed)).transpose()
     }
 }
 
