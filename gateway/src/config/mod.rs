@@ -48,6 +48,8 @@ mod wrong_graphs;
 #[cfg(test)]
 mod wrong_grpc;
 #[cfg(test)]
+mod wrong_limits;
+#[cfg(test)]
 mod wrong_meanings;
 
 use indexmap::IndexMap;
