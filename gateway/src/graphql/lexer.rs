@@ -4,6 +4,9 @@
 
 use super::limits::Limits;
 
+/// Bytes of a name or a number. Who looks for what a wrong name may have meant does so in the square of its length.
+const WORD: usize = 256;
+
 /// Whether the text stays within the limits on tokens and nesting; else which one it breaks.
 pub(super) fn measure(query: &str, limits: &Limits) -> Result<(), &'static str> {
     let bytes = query.as_bytes();
@@ -18,6 +21,9 @@ pub(super) fn measure(query: &str, limits: &Limits) -> Result<(), &'static str> 
             b'{' | b'[' | b'(' => open += 1,
             b'}' | b']' | b')' => open = open.saturating_sub(1),
             _ => {}
+        }
+        if end - at > WORD && is_word(&byte) {
+            return Err("A name or a number in the document is too long.");
         }
         if tokens > limits.tokens {
             return Err("The document has too many tokens.");
@@ -88,6 +94,14 @@ mod tests {
         assert!(within(query, 11, 2) && !within(query, 10, 2));
         assert!(within("\"\"\"{ \" \\\"\"\" {{{\"\"\"", 1, 0));
         assert!(within("\"\\", 1, 0), "an escape at the very end");
+    }
+
+    #[test]
+    fn words_end_somewhere_and_texts_may_be_long() {
+        let word = |length: usize| within(&format!("{{ {} }}", "a".repeat(length)), 9, 9);
+        assert!(word(WORD) && !word(WORD + 1));
+        assert!(!within(&"1".repeat(WORD + 1), 9, 9));
+        assert!(within(&format!("{{ a(b: \"{0}\") }} # {0}", "c".repeat(WORD + 1)), 9, 9));
     }
 
     #[test]
