@@ -46,6 +46,13 @@ pub(super) struct Document {
     proven: AtomicBool,
 }
 
+/// The root fields of an operation: how many, and whether `@skip` or `@include` decides about any.
+#[derive(Clone, Copy, Default)]
+struct Roots {
+    fields: usize,
+    conditional: bool,
+}
+
 /// Documents by their text.
 pub(super) struct Documents {
     known: Cache<Arc<str>, Arc<Document>>,
@@ -167,32 +174,48 @@ impl Document {
         Err(error)
     }
 
-    /// A subscription tells of one thing (GraphQL section 5.2.4.1).
+    /// A subscription tells of one thing, whatever its variables are (GraphQL section 5.2.4.1).
     pub(super) fn check_root(&self, operation_name: Option<&str>) -> Result<(), ServerError> {
         match self.operation(operation_name) {
             Some((_, operation)) if operation.ty == OperationType::Subscription => {
-                let one = self.roots(&operation.selection_set.node, 0) == 1;
-                one.then_some(()).ok_or_else(|| invalid("A subscription must have one root field."))
+                let roots = self.roots(&operation.selection_set.node, 0);
+                match roots.conditional {
+                    _ if roots.fields != 1 => Err(invalid("A subscription must have one root field.")),
+                    true => Err(invalid(
+                        "`@skip` and `@include` must not decide about the root field of a subscription.",
+                    )),
+                    false => Ok(()),
+                }
             }
             _ => Ok(()),
         }
     }
 
     /// The fields of a selection, those of its fragments too. Fragments that are in each other have been refused already.
-    fn roots(&self, set: &SelectionSet, depth: usize) -> usize {
+    fn roots(&self, set: &SelectionSet, depth: usize) -> Roots {
         const DEEPEST: usize = 10;
         if depth > DEEPEST {
-            return usize::MAX / 2;
+            return Roots { fields: usize::MAX / 2, conditional: false };
         }
-        let counts = set.items.iter().map(|item| match &item.node {
-            Selection::Field(_) => 1,
-            Selection::InlineFragment(inline) => self.roots(&inline.node.selection_set.node, depth + 1),
-            Selection::FragmentSpread(spread) => {
-                let fragment = self.parsed.fragments.get(&spread.node.fragment_name.node);
-                fragment.map_or(0, |found| self.roots(&found.node.selection_set.node, depth + 1))
-            }
+        let counts = set.items.iter().map(|item| {
+            let found = match &item.node {
+                Selection::Field(_) => Roots { fields: 1, conditional: false },
+                Selection::InlineFragment(inline) => self.roots(&inline.node.selection_set.node, depth + 1),
+                Selection::FragmentSpread(spread) => {
+                    let fragment = self.parsed.fragments.get(&spread.node.fragment_name.node);
+                    fragment.map_or_else(Roots::default, |found| {
+                        self.roots(&found.node.selection_set.node, depth + 1)
+                    })
+                }
+            };
+            let decides =
+                |on: &Positioned<Directive>| matches!(on.node.name.node.as_str(), "skip" | "include");
+            Roots { conditional: found.conditional || item.node.directives().iter().any(decides), ..found }
         });
-        counts.fold(0, usize::saturating_add)
+        counts.fold(Roots::default(), |all, more| Roots {
+            fields: all.fields.saturating_add(more.fields),
+            conditional: all.conditional || more.conditional,
+        })
     }
 
     /// The name of its only operation.

@@ -304,6 +304,11 @@ async fn server_sent_events_tell_the_same_and_errors_as_events() {
             "subscription { a: orderChanged(orderId: 99) { cursor } b: orderChanged(orderId: 99) { cursor } }",
             "one root field",
         ),
+        ("subscription { orderChanged(orderId: 99) @skip(if: false) { cursor } }", "must not decide"),
+        (
+            "subscription { ...F } fragment F on Subscription { orderChanged(orderId: 99) @include(if: true) { cursor } }",
+            "must not decide",
+        ),
     ] {
         let ask = mobile.post(&john, &json!({"query": query})).header("accept", "text/event-stream");
         let mut events = sse_events(ask).await;
