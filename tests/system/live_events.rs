@@ -72,7 +72,7 @@ async fn an_order_is_told_as_it_is_and_as_it_changes_and_no_more_when_it_is_over
     ftgo.stubs.world().set_saga_step(Duration::from_millis(1_200));
     let token = ftgo.consumer(JOHN);
     let mut events = Events::of(ftgo.get("/orders/99/events").token(&token)).await;
-    let (_, first) = events.state().await;
+    let (id, first) = events.state().await;
     assert_eq!(first["order"]["state"], "APPROVED");
     assert_eq!(first["ticket"]["id"], 99);
     assert_eq!(first["delivery"]["deliveryInfo"]["id"], 99);
@@ -82,6 +82,11 @@ async fn an_order_is_told_as_it_is_and_as_it_changes_and_no_more_when_it_is_over
     let last = events.event().await.unwrap();
     assert_eq!((last.name.as_str(), last.id.as_str()), ("end", "end"));
     assert_eq!(events.block().await, None);
+    // Who lost its connection before the end comes back for all that it has missed, and the end.
+    let mut back = Events::of(ftgo.get("/orders/99/events").token(&token).header("last-event-id", &id)).await;
+    assert_eq!(back.orders_until(|order| order["state"] == "CANCELLED").await, orders);
+    assert_eq!(back.event().await.unwrap().name, "end");
+    assert_eq!(back.block().await, None);
     // Browsers come back by themselves, and are told not to.
     ftgo.get("/orders/99/events").token(&token).header("last-event-id", "end").send().await.expect(204);
 }

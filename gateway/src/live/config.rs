@@ -23,7 +23,7 @@ pub struct WatchConfig {
     /// For how long a part cannot be had before clients are told.
     #[serde(default = "stale_after")]
     pub stale_after: Span,
-    /// For how long it is watched on when the last client has gone.
+    /// For how long it is watched on when the last client has gone, or kept when it has come to its end.
     #[serde(default = "linger")]
     pub linger: Span,
     /// How many events are kept for those who come back, for each thing watched.

@@ -244,12 +244,16 @@ impl Live {
             *alone = None;
             return false;
         }
-        let linger = if watch.settled.load(Relaxed) { self.linger } else { Duration::ZERO };
-        let left = alone.get_or_insert_with(Instant::now).elapsed() >= linger;
+        let left = alone.get_or_insert_with(Instant::now).elapsed() >= self.linger_for(watch);
         if left {
             watches.remove(key);
         }
         left
+    }
+
+    /// How long what was seen is kept for those who may come back.
+    fn linger_for(&self, watch: &Watch) -> Duration {
+        if watch.settled.load(Relaxed) { self.linger } else { Duration::ZERO }
     }
 
     fn forget(&self, key: &[u8], watch: &Arc<Watch>) {

@@ -112,6 +112,11 @@ impl Watch {
         }
     }
 
+    /// Whether it has come to its end, which can still be told.
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.state.lock().over, Some(Over::Done))
+    }
+
     /// Nothing more will come, for this reason unless there was another.
     pub(super) fn is_over(&self, why: Over) {
         self.state.lock().over.get_or_insert(why);

@@ -72,7 +72,7 @@ impl Watcher {
         Watcher { live, watch, key, params, caller, known, begun: false, _counted }
     }
 
-    /// Watches until nobody wants to know any more, or there is nothing more to see.
+    /// Watches until nobody wants to know any more, or there is nothing more to see, and a while longer for those who missed the end.
     pub(super) async fn run(mut self) {
         let mut ending = self.live.ending.subscribe();
         let mut alone = None;
@@ -84,6 +84,13 @@ impl Watcher {
             }
             if self.live.is_left(&self.key, &self.watch, &mut alone) {
                 return;
+            }
+        }
+        if self.watch.is_done() {
+            let lingering = tokio::time::sleep(self.live.linger_for(&self.watch));
+            tokio::select! {
+                _ = ending.wait_for(|ending| *ending) => {}
+                () = lingering => {}
             }
         }
     }

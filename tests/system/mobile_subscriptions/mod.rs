@@ -81,6 +81,11 @@ async fn whoever_comes_back_with_a_cursor_misses_nothing() {
     all.extend(other.states_until("CANCELLED").await);
     assert_eq!(back.states_until("CANCELLED").await, all);
     assert_eq!(back.hear().await["type"], "complete");
+    // After the end, too, for a while.
+    let mut late = Client::of(&mobile, &token).await;
+    late.follow("1", 99, Some(&cursor)).await;
+    assert_eq!(late.states_until("CANCELLED").await, all);
+    assert_eq!(late.hear().await["type"], "complete");
 }
 
 #[tokio::test]
@@ -347,9 +352,8 @@ async fn who_takes_nothing_is_ended_and_holds_up_nobody() {
     let john = mobile.john();
     let mut slow = Client::of(&mobile, &john).await;
     let name = "a".repeat(20_000);
-    let query = format!("{{ {name}: __typename }}");
     // Answers of 20 KB each, none of which is read, until no more fit into the sockets.
-    let payload = json!({"query": query});
+    let payload = json!({"query": "query A { __typename } query B { __typename }", "operationName": name});
     for id in 0.. {
         let text = json!({"id": id.to_string(), "type": "subscribe", "payload": payload}).to_string();
         if timeout(PATIENCE, slow.0.send(Message::text(text))).await.expect("it is ended").is_err() {
