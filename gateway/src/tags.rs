@@ -122,6 +122,12 @@ pub(crate) fn input(name: &str, known: &Known<'_>) -> Result<Input, (String, Str
         Input::Path(name) if !known.params.iter().any(|param| **param == **name) => {
             Err((format!("the route's path has no parameter `{name}`"), known.told()))
         }
+        Input::Part { field, .. } | Input::Claim(field) if field.iter().any(|name| name.ends_with(']')) => {
+            Err((
+                "an item of a list has no name".to_owned(),
+                "a member; `each` takes all items of a list".to_owned(),
+            ))
+        }
         Input::Claim(_) if !known.callers => {
             Err(("`auth: none` knows no callers and no claims".to_owned(), known.told()))
         }
@@ -254,6 +260,8 @@ mod tests {
             ("a:{body.id}", "{body.id}"),
             ("a:{ticket.id}", "{ticket.id}"),
             ("a:{claims.}", "{claims.}"),
+            ("a:{claims.roles[0]}", "{claims.roles[0]}"),
+            ("a:{order.items[].id}", "{order.items[].id}"),
             ("a:{query.a.b}", "{query.a.b}"),
             ("a:{orderId", "{orderId"),
             ("a:}", "}"),

@@ -71,6 +71,9 @@ impl Template {
     pub fn of_part(text: &str, known: &Known<'_>, rest: Option<&str>, has_key: bool) -> Result<Self, Wrong> {
         let piece = |name: &str, in_query: bool| match name {
             "key" if has_key => Ok(Piece::Key),
+            "query" if text.matches("{query}").count() > 1 => {
+                Err(("the client's query would go on twice".to_owned(), "`{query}` once".to_owned()))
+            }
             "query" if text.ends_with("?{query}") || text.ends_with("&{query}") => Ok(Piece::Query),
             "query" => Err((
                 "the client's query does not stand at the end of a query".to_owned(),
@@ -107,15 +110,15 @@ impl Template {
         let mut pieces = Vec::new();
         let mut left = text;
         while let Some(open) = left.find('{') {
-            pieces.push(Piece::Text(left[..open].to_owned()));
-            let close = left.find('}').filter(|close| *close > open);
+            pieces.push(literal(&left[..open])?);
+            let close = left[open..].find('}').map(|close| open + close);
             let close = close.ok_or_else(|| wrong(&left[open..], "the brace is never closed"))?;
             let in_query = text[..text.len() - left.len() + open].contains('?');
             let read = piece(&left[open + 1..close], in_query);
             pieces.push(read.map_err(|(why, expected)| (left[open..=close].to_owned(), why, expected))?);
             left = &left[close + 1..];
         }
-        pieces.push(Piece::Text(left.to_owned()));
+        pieces.push(literal(left)?);
         pieces.retain(|piece| !matches!(piece, Piece::Text(text) if text.is_empty()));
         let mut template = Template { pieces, has_query: text.contains('?'), own: Vec::new() };
         let sample = template.sample();
@@ -214,6 +217,25 @@ impl Template {
             out.push('&');
         }
         out.pop(); // what was there before the query, or what is behind its last pair
+    }
+}
+
+/// What is written as it stands. Two readers would take for two things what no target holds (RFC 3986 section 3): a fragment
+/// is cut off by who parses it, and what is not ASCII is escaped by some.
+fn literal(text: &str) -> Result<Piece, Wrong> {
+    let wrong =
+        |at: usize, why: &str, right: &str| Err((text[at..].to_owned(), why.to_owned(), right.to_owned()));
+    match text.find(|one: char| matches!(one, '}' | '#') || !one.is_ascii()) {
+        None => Ok(Piece::Text(text.to_owned())),
+        Some(at) if text[at..].starts_with('}') => wrong(at, "a brace is closed that was never opened", ""),
+        Some(at) if text[at..].starts_with('#') => {
+            wrong(at, "a fragment is never sent (RFC 9110 section 7.1)", "`%23` where a `#` is meant")
+        }
+        Some(at) => wrong(
+            at,
+            "what is not ASCII is sent escaped (RFC 3986 section 2.1)",
+            "its bytes in UTF-8, like `%C3%A9`",
+        ),
     }
 }
 
@@ -327,5 +349,22 @@ mod tests {
         assert_eq!(wrong("/orders/{orderId}"), "{orderId}");
         assert_eq!(wrong("/orders/{id"), "{id");
         assert_eq!(wrong("/orders/../{id}"), "/orders/../{id}");
+        for (text, words) in [
+            ("/a#b{id}", "#b"),
+            ("/{id}?q=#{id}", "#"),
+            ("/a}/{id}", "}/"),
+            ("/{id}}", "}"),
+            ("/caf\u{e9}/{id}", "\u{e9}/"),
+            ("/{id}?\u{f6}=1", "\u{f6}=1"),
+        ] {
+            assert_eq!(wrong(text), words, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_clients_query_goes_on_once() {
+        let known = Known { params: &[], callers: true, body: false, parts: &[] };
+        let (words, why, _) = Template::of_part("/o?{query}&{query}", &known, None, false).unwrap_err();
+        assert_eq!((&*words, &*why), ("{query}", "the client's query would go on twice"));
     }
 }

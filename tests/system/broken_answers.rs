@@ -42,6 +42,28 @@ async fn a_cut_chunked_answer_has_no_last_chunk_on_the_wire() {
 }
 
 #[tokio::test]
+async fn a_part_that_is_no_utf_8_does_not_break_the_answer() {
+    let service = crate::cached::service::Service::start(|request, _| {
+        let text: &'static [u8] =
+            if request.uri().path() == "/a" { b"{\"a\":1.0}" } else { b"{\"b\":\"caf\xe9\"}" };
+        axum::response::Response::builder()
+            .header("content-type", "application/json")
+            .body(axum::body::Body::from(text))
+            .unwrap()
+    })
+    .await;
+    let gate = Gate::start(&format!(
+        "upstreams: {{ it: {{ url: \"http://{}\" }} }}\nroutes:\n  - path: /{{id}}\n    auth: none\n    compose:\n      \
+         a: {{ get: \"it/{{id}}\" }}\n      b: {{ get: it/b, optional: true }}\n",
+        service.address
+    ));
+    let answer = gate.get("/a").send().await.expect(200);
+    assert_eq!(answer.bytes(), r#"{"a":{"a":1.0}}"#);
+    assert!(answer.header("composition-status").contains("b;s=missing;reason=malformed"), "{answer:?}");
+    gate.get("/b").send().await.expect(502);
+}
+
+#[tokio::test]
 async fn an_answer_that_ends_with_its_connection_is_whole() {
     let service = Scripted::start("HTTP/1.1 200 OK\r\n\r\nall of it").await;
     let gate = Gate::start(&service.yaml(""));

@@ -98,9 +98,19 @@ fn is_not_modified(request: &HeaderMap, status: StatusCode, stored: &HeaderMap) 
 
 /// RFC 9110 section 13.1.2: any tag of the list by the weak comparison, or `*`.
 fn matches_a_tag(request: &HeaderMap, stored: &HeaderMap) -> bool {
-    let own = stored.get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(opaque);
+    let own = tag_of(stored);
     let lines = request.get_all(header::IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
     lines.flat_map(tags).any(|tag| tag == "*" || Some(opaque(tag)) == own)
+}
+
+/// Whether a 304 is about what is stored: it may name no tag, but no other one (RFC 9111 section 4.3.4).
+#[must_use]
+pub fn is_about(stored: &HeaderMap, told: &HeaderMap) -> bool {
+    tag_of(told).is_none_or(|named| tag_of(stored).is_none_or(|own| own == named))
+}
+
+fn tag_of(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(opaque)
 }
 
 /// A tag without its weakness (RFC 9110 section 8.8.3.2).
@@ -222,6 +232,15 @@ mod tests {
 
     fn of(request: &[(&'static str, &'static str)], stored: &[(&'static str, &'static str)]) -> Portion {
         portion(&headers(request), StatusCode::OK, &headers(stored), Some(10))
+    }
+
+    #[test]
+    fn a_304_is_about_the_stored_tag_or_about_none() {
+        let stored = headers(&[("etag", "\"a\"")]);
+        for (tag, about) in [("\"a\"", true), ("W/\"a\"", true), ("\"b\"", false), ("W/\"b\"", false)] {
+            assert_eq!(is_about(&stored, &headers(&[("etag", tag)])), about, "{tag}");
+        }
+        assert!(is_about(&stored, &headers(&[])) && is_about(&headers(&[]), &stored));
     }
 
     #[test]

@@ -9,7 +9,10 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
-use super::directives::{About, Directives, SURROGATE_CONTROL};
+use super::{
+    directives::{About, Directives, SURROGATE_CONTROL},
+    marks::bare_host,
+};
 
 /// What a route says of its answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -150,6 +153,8 @@ pub enum Refused {
     NoLifetime,
     /// Its end could not be told from a broken connection.
     Unframed,
+    /// A 304 that names another representation than the one that was asked about (RFC 9111 section 4.3.4).
+    Another,
 }
 
 impl Refused {
@@ -399,19 +404,43 @@ pub fn also_invalid<'a>(
 /// A reference as the path and query that it names on `host` (RFC 3986 section 5); none if it is elsewhere.
 fn resolve(reference: &str, host: &str, target: &str) -> Option<String> {
     let reference = reference.split('#').next()?;
-    if reference.starts_with('/') && !reference.starts_with("//") {
-        return Some(reference.to_owned());
-    }
-    let absolute =
-        if reference.starts_with("//") { format!("http:{reference}") } else { reference.to_owned() };
-    if absolute.starts_with("http://") || absolute.starts_with("https://") {
-        let uri: Uri = absolute.parse().ok()?;
-        let same = uri.authority().is_some_and(|named| named.as_str().eq_ignore_ascii_case(host));
-        return same.then(|| uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string));
-    }
     let path = target.split('?').next()?;
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    (!reference.is_empty() && !reference.contains("..")).then(|| format!("{folder}/{reference}"))
+    let scheme = reference.split(['/', '?']).next()?.split_once(':').map(|(scheme, _)| scheme);
+    let known = scheme.is_none_or(|one| ["http", "https"].iter().any(|web| one.eq_ignore_ascii_case(web)));
+    match scheme.map_or(reference, |scheme| &reference[scheme.len() + 1..]) {
+        "" => None,
+        _ if !known => None,
+        absolute if absolute.starts_with("//") => {
+            let uri: Uri = format!("http:{absolute}").parse().ok()?;
+            let same = bare_host(uri.authority()?.as_str().as_bytes());
+            let same = same.eq_ignore_ascii_case(bare_host(host.as_bytes()));
+            same.then(|| without_dots(uri.path_and_query().map_or("/", |target| target.as_str())))
+        }
+        _ if scheme.is_some() => None,
+        rooted if rooted.starts_with('/') => Some(without_dots(rooted)),
+        query if query.starts_with('?') => Some(format!("{path}{query}")),
+        relative => Some(without_dots(&format!("{folder}/{relative}"))),
+    }
+}
+
+/// A target without `.` and `..` (RFC 3986 section 5.2.4).
+fn without_dots(target: &str) -> String {
+    let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+    if !path.contains("/.") {
+        return target.to_owned();
+    }
+    let mut segments = Vec::new();
+    for segment in path.split('/').skip(1) {
+        match segment {
+            "." => {}
+            ".." => drop(segments.pop()),
+            _ => segments.push(segment),
+        }
+    }
+    let folder = path.ends_with("/.") || path.ends_with("/..");
+    let end = if folder && !segments.is_empty() { "/" } else { "" };
+    format!("/{}{end}{query}", segments.join("/"))
 }
 
 #[cfg(test)]

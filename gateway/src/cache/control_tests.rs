@@ -338,7 +338,17 @@ fn a_write_that_succeeded_makes_invalid_what_it_names_on_its_own_host() {
         ("7", Some("/orders/7")),
         ("http://other.example/x", None),
         ("//other.example/x", None),
-        ("../x", None),
+        ("http://FTGO.example:80/x", Some("/x")),
+        ("HTTPS://ftgo.example:443/x#y", Some("/x")),
+        ("../x", Some("/x")),
+        ("../../../x?y=../z", Some("/x?y=../z")),
+        ("./7/../8", Some("/orders/8")),
+        ("/a/./b/../c/..", Some("/a/")),
+        ("http://ftgo.example/a/../b", Some("/b")),
+        ("?page=2", Some("/orders/new?page=2")),
+        ("http://ftgo.example:81/x", None),
+        ("http:x", None),
+        ("mailto:7", None),
         ("", None),
     ] {
         let location = HeaderMap::from_iter([(header::LOCATION, HeaderValue::from_static(reference))]);

@@ -92,6 +92,12 @@ impl Draft {
         self.initial_age + self.received.elapsed()
     }
 
+    /// Whether it may be given out without asking.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        !self.terms.always_validate && self.terms.lifetime > self.age()
+    }
+
     /// Whether those who ask while it comes may have it as well.
     #[must_use]
     pub fn is_shareable(&self) -> bool {
@@ -173,6 +179,9 @@ impl Entry {
         rules: &Rules,
         marks: Box<[Mark]>,
     ) -> Result<Entry, Box<(Entry, Refused)>> {
+        if !conditional::is_about(&self.draft.headers, told) {
+            return Err(Box::new((self.clone(), Refused::Another)));
+        }
         let mut headers = self.draft.headers.clone();
         headers.remove(header::AGE);
         control::update(&mut headers, told);

@@ -64,11 +64,16 @@ pub(super) fn two(hash: u64) -> [u32; 2] {
 /// Adds a URL to a hash, however it is written: hosts in any case and with a port that goes without saying, and escapes of
 /// characters that need none (RFC 3986 section 6.2.2, RFC 9110 section 4.2.3).
 pub(super) fn feed_url(state: &mut impl Hasher, host: &[u8], target: &str) {
-    let without_port =
-        [b":80".as_slice(), b":443", b":"].into_iter().find_map(|port| host.strip_suffix(port));
-    without_port.unwrap_or(host).iter().for_each(|byte| state.write_u8(byte.to_ascii_lowercase()));
+    bare_host(host).iter().for_each(|byte| state.write_u8(byte.to_ascii_lowercase()));
     state.write_u8(b'/');
     state.write(plain(target).as_bytes());
+}
+
+/// A host without a port that goes without saying.
+pub(super) fn bare_host(host: &[u8]) -> &[u8] {
+    let without_port =
+        [b":80".as_slice(), b":443", b":"].into_iter().find_map(|port| host.strip_suffix(port));
+    without_port.unwrap_or(host)
 }
 
 /// A target without escapes that nobody needs, and the others with large letters.

@@ -175,13 +175,22 @@ impl Store {
         let Some(shelf) = self.shelves.get(&hash).filter(|shelf| shelf.key.is(key)) else {
             return Found::Other(None);
         };
-        let mut other = None;
+        let (mut fitting, mut other) = (None, None);
         for entry in &shelf.variants {
             let Some(soft) = self.stands(&entry.draft.marks) else { continue };
-            if entry.draft.selection.fits(request) {
-                return Found::Entry { entry: entry.clone(), soft };
+            if !entry.draft.selection.fits(request) {
+                other = other.or(Some(entry));
+                continue;
             }
-            other = other.or(Some(entry));
+            fitting = fitting.or(Some((entry, soft)));
+            // RFC 9111 section 4.1: an answer that forgot to say `Vary` fits everybody, and not in the place of a better one.
+            if !entry.draft.selection.is_everybodys() && !soft && entry.draft.is_good() {
+                fitting = Some((entry, soft));
+                break;
+            }
+        }
+        if let Some((entry, soft)) = fitting {
+            return Found::Entry { entry: entry.clone(), soft };
         }
         if shelf.pass_until.is_some_and(|until| until > Instant::now()) {
             return Found::Pass;

@@ -56,6 +56,12 @@ impl Selection {
         Some(Selection(selected.collect()))
     }
 
+    /// Whether the answer varies by nothing.
+    #[must_use]
+    pub fn is_everybodys(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether `request` has the same in all of them.
     #[must_use]
     pub fn fits(&self, request: &HeaderMap) -> bool {

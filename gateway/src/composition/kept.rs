@@ -336,10 +336,12 @@ fn aged(entry: &Entry, standing: Option<Standing>) -> Got {
     Got { json: entry.body.clone(), from, lifetime: None }
 }
 
-/// How long clients may keep it as well: what the service says to all, not to caches like this one, nor what the
-/// configuration says, since purges do not reach clients.
+/// How long clients may keep it as well: what the service says to all, not to caches like this one alone, nor what the
+/// configuration says, since purges do not reach clients. Less where it says less to shared caches, which may stand between.
 fn lifetime(entry: &Entry) -> Option<Duration> {
     let told = Directives::of(&entry.draft.headers);
     let kept_by_all = !told.no_store && told.no_cache == About::Nothing && told.private == About::Nothing;
-    told.max_age.filter(|_| kept_by_all)?.checked_sub(entry.draft.age()).filter(|left| left.as_secs() > 0)
+    let longest = told.max_age.filter(|_| kept_by_all)?;
+    let shared = told.s_maxage.unwrap_or(longest);
+    longest.min(shared).checked_sub(entry.draft.age()).filter(|left| left.as_secs() > 0)
 }

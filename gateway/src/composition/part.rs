@@ -3,6 +3,7 @@
 //! Not here: keeping its answers (`kept.rs`).
 
 use std::{
+    fmt::Display,
     pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -384,7 +385,7 @@ impl Service {
         Fault::new(self.upstream.name(), reason, cause)
     }
 
-    fn malformed(&self, error: &serde_json::Error) -> Fault {
+    fn malformed(&self, error: &impl Display) -> Fault {
         self.fault(Reason::Malformed, &format!("part {}: {error}", self.name))
     }
 
@@ -421,7 +422,8 @@ impl Service {
 
     /// What is spliced into an answer must not be able to break it. Nothing is built, only looked at.
     fn check(&self, fetched: &Fetched) -> Result<(), Fault> {
-        let read = serde_json::from_slice::<IgnoredAny>(&fetched.json);
-        read.map(drop).map_err(|error| self.malformed(&error))
+        // Skipping a text in bytes does not look at its encoding, and JSON is UTF-8 (RFC 8259 section 8.1).
+        let text = std::str::from_utf8(&fetched.json).map_err(|error| self.malformed(&error))?;
+        serde_json::from_str::<IgnoredAny>(text).map(drop).map_err(|error| self.malformed(&error))
     }
 }

@@ -103,6 +103,9 @@ impl Builder<'_> {
                 let mistake = Mistake::new(format!("{at}:"), format!("{place} is not to be set here"));
                 self.mistakes.add(mistake.expected("a field that the gateway does not set itself"));
             }
+            if headers.iter().any(|(told, _)| Some(told) == field.as_ref()) {
+                self.mistakes.add(Mistake::new(format!("{at}:"), format!("{place} is set twice")));
+            }
             let known = Known { params: &self.names, callers, body: false, parts: &plain };
             match Tag::parse(template, &known) {
                 Ok(tag) => headers.extend(field.map(|field| (field, tag))),

@@ -127,6 +127,9 @@ impl Builder<'_> {
                 let mistake = Mistake::new(format!("{at}:"), format!("{place} is not to be set here"));
                 self.mistakes.add(mistake.expected("a field that the gateway does not set itself"));
             }
+            if headers.iter().any(|(told, _)| Some(told) == field.as_ref()) {
+                self.mistakes.add(Mistake::new(format!("{at}:"), format!("{place} is set twice")));
+            }
             let tag = self.text_of_write(template, known, &place, &at);
             headers.extend(field.zip(tag));
         }

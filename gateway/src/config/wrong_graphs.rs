@@ -45,6 +45,12 @@ wrong! {
     a_reference_to_a_body: graph("a: { get: \"order/{body.id}\" }");
     a_reference_to_a_parameter_that_is_none: graph("a: { get: \"order/{path.id}?b={query.a.b}\" }");
     a_reference_that_is_almost_a_parameter: graph("a: { get: \"order/{orderid}\" }");
+    targets_that_two_readers_take_for_two: graph(
+        "a: { get: \"order/a#b\" }\nb: { get: \"order/b/{orderId}}\" }\nc: { get: \"order/caf\u{e9}\" }");
+    items_of_lists_by_number: graph(
+        "a: { get: order/a }\nb: { get: \"order/b/{a.items[0].id}\" }\nc: { each: \"a.items[0]\", key: id, get: \"order/{key}\", into: c }\nrespond: { body: { a: \"a.items[0]\", b: b } }");
+    the_clients_query_twice: graph("a: { get: \"order/a?{query}&{query}\" }");
+    a_field_that_is_set_twice: graph("a: { get: order/a }\nrespond: { headers: { X-A: b, x-a: c } }");
     the_clients_query_in_the_middle: graph("a: { get: \"order/a?{query}&b=1\" }\nb: { get: \"order/{query}\" }");
     a_required_part_of_an_optional_one: graph("a: { get: order/a, optional: true }\nb: { get: \"order/b/{a.id}\" }");
     a_required_part_of_a_conditional_one: graph("a: { get: order/a, when: \"query.a == '1'\" }\nb: { get: order/b, needs: [a] }");

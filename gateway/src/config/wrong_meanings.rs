@@ -366,7 +366,7 @@ wrong! {
     a_loader_that_can_ask_for_nothing: format!("{RIGHT}routes: []\n{}", concat!(
         "loaders:\n  a: { get: order/orders, key: id }\n  b: { get: \"orde/orders?ids={keys}\", key: id }\n",
         "  c: { get: order, key: id }\n  d: { get: \"order/orders?ids={keys}&of={id}\", key: id }\n",
-        "  e: { get: \"order/../orders?ids={keys}\", key: a..b }\n"));
+        "  e: { get: \"order/../orders?ids={keys}\", key: a..b }\n  f: { get: \"order/orders#{keys}\", key: \"a[0]\" }\n"));
     a_loader_with_times_and_sizes_for_nothing: format!("{RIGHT}routes: []\n{}", concat!(
         "loaders:\n  a:\n    get: order/orders?ids={keys}\n    key: id\n    max_keys: 0\n    timeout: 0s\n    max_size: 0B\n",
         "    cache: { ttl: 500ms, stale_while_revalidate: 0s, stale_if_error: 1ms, tags: [orders, \"{key}-{id}\"] }\n"));

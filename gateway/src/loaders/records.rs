@@ -29,11 +29,11 @@ pub(super) struct Records {
 }
 
 impl KeyPath {
-    /// `id`, or `info.id`; none if a name between the dots is empty.
+    /// `id`, or `info.id`; none if a name between the dots is empty, or means an item of a list: `items[0]`.
     #[must_use]
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let names: Box<[Box<str>]> = text.split('.').map(Into::into).collect();
-        names.iter().all(|name| !name.is_empty()).then_some(KeyPath(names))
+        names.iter().all(|name| !name.is_empty() && !name.ends_with(']')).then_some(KeyPath(names))
     }
 
     /// The key of an element: a whole number as it is written, or a text.

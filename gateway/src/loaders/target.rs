@@ -42,7 +42,8 @@ impl Target {
             return Err((words[..end].to_owned(), "nothing but the keys, once, can stand in it"));
         }
         let sample = format!("{before}0{after}");
-        let asked_for = sample.parse::<PathAndQuery>().is_ok();
+        // A fragment would be dropped, and what is not ASCII is escaped by some and not by others.
+        let asked_for = sample.is_ascii() && !sample.contains('#') && sample.parse::<PathAndQuery>().is_ok();
         if !asked_for || !path::check(sample.split('?').next().unwrap_or_default()) {
             return Err((text.to_owned(), "it is no path that can be asked for"));
         }

@@ -62,6 +62,8 @@ enum Round {
     Again(Option<u64>),
     /// Ask for it without the cache.
     Pass(Fwd),
+    /// The same for a part of it, or its head; what is kept may stand in.
+    Part(Fwd, Option<Arc<Entry>>),
 }
 
 impl Cached {
@@ -150,7 +152,7 @@ impl Cached {
         request: &mut Request,
         admitted: &Admitted,
     ) -> Result<Response, Error> {
-        let mut why = Cached::bypassed(request);
+        let (mut why, mut kept) = (Cached::bypassed(request), None);
         let tags = self.tags.lines(&admitted.caller, &admitted.params);
         if let (None, Some(tags)) = (why, &tags) {
             let look = self.look(Head::of(request), admitted, tags);
@@ -163,11 +165,21 @@ impl Cached {
                         why = Some(fwd);
                         break;
                     }
+                    Round::Part(fwd, stale) => {
+                        (why, kept) = (Some(fwd), stale.filter(|stale| stands_in(stale)));
+                        break;
+                    }
                 }
             }
         }
         self.keeping.metrics.bypassed.inc();
-        let mut response = self.origin.pass(request, admitted).await?;
+        let outcome = pin!(self.origin.call(request, admitted)).await;
+        let failed = outcome.as_ref().map_or(true, |response| control::is_error(response.status()));
+        if let Some(stale) = kept.filter(|_| failed) {
+            self.keeping.metrics.stale.inc();
+            return Ok(stale.answer(request.method(), request.headers(), stale.hit(stale.draft.age())));
+        }
+        let mut response = self.origin.settle(outcome, request.method())?;
         Told::passed(why.unwrap_or(Fwd::Bypass)).tell(response.headers_mut());
         Ok(response)
     }
@@ -189,7 +201,7 @@ impl Cached {
             return Err(Error::new(Code::NotCached, "only-if-cached, and nothing is")); // RFC 9111 section 5.2.1.7
         }
         if *look.client.method == Method::HEAD || headers.contains_key(header::RANGE) {
-            return Ok(Round::Pass(fwd)); // a part is never kept, and nobody is made to fetch the whole for one
+            return Ok(Round::Part(fwd, stale)); // a part is never kept, and nobody is made to fetch the whole for one
         }
         let of_near =
             |entry: Arc<Entry>| self.keeping.store.variant(look.hash, &entry.draft.selection.again(headers));

@@ -88,6 +88,58 @@ async fn what_is_kept_is_given_out_until_it_is_no_longer_good_and_a_write_ends_i
 }
 
 #[tokio::test]
+async fn a_304_about_another_representation_renews_nothing() {
+    let service = Service::start(|request, number| match request.headers().contains_key("if-none-match") {
+        true => http::Response::builder()
+            .status(304)
+            .header("cache-control", "max-age=60")
+            .header("etag", "\"b\"")
+            .body(axum::body::Body::empty())
+            .unwrap(),
+        false => ok(&[("cache-control", "max-age=0"), ("etag", "\"a\"")], format!("answer {number}")),
+    })
+    .await;
+    let gate = cached(service.address, "{}");
+    assert_eq!(told(&gate.get("/a").send().await.expect(200)), "gateway;fwd=uri-miss;stored");
+    let renewed = gate.get("/a").send().await.expect(200);
+    assert_eq!(told(&renewed), "gateway;fwd=stale;fwd-status=304");
+    assert_eq!(renewed.header("cache-control"), "max-age=0");
+    let anew = gate.get("/a").send().await.expect(200);
+    assert_eq!((told(&anew), anew.bytes().as_ref()), ("gateway;fwd=uri-miss;stored", b"answer 3".as_slice()));
+}
+
+#[tokio::test]
+async fn an_answer_that_forgot_to_say_what_it_varies_by_takes_the_place_of_no_other() {
+    let service = Service::start(|request, number| {
+        let vary = if request.headers().contains_key("x-a") { ("vary", "x-a") } else { ("x-b", "") };
+        ok(&[("cache-control", "max-age=60"), vary], format!("answer {number}"))
+    })
+    .await;
+    let gate = cached(service.address, "{}");
+    let asked = async |a: &str| gate.get("/a").header("x-a", a).send().await.expect(200).bytes().clone();
+    assert_eq!(asked("1").await, "answer 1");
+    assert_eq!(gate.get("/a").send().await.expect(200).bytes(), "answer 2");
+    assert_eq!(asked("1").await, "answer 1");
+    assert_eq!(gate.get("/a").send().await.expect(200).bytes(), "answer 2");
+}
+
+#[tokio::test]
+async fn a_head_and_a_part_are_stood_in_for_as_well() {
+    let service = Service::start(|_, number| match number {
+        1 => ok(&[("cache-control", "max-age=0"), ("etag", "\"a\"")], "whole"),
+        _ => http::Response::builder().status(500).body(axum::body::Body::empty()).unwrap(),
+    })
+    .await;
+    let gate = cached(service.address, "{ stale_if_error: 60s }");
+    gate.get("/a").send().await.expect(200);
+    assert_eq!(gate.get("/a").send().await.expect(200).bytes(), "whole");
+    let head = gate.ask("HEAD", "/a").send().await.expect(200);
+    assert_eq!((head.header("content-length"), head.bytes().len()), ("5", 0));
+    assert_eq!(gate.get("/a").header("range", "bytes=1-2").send().await.expect(206).bytes(), "ho");
+    gate.ask("HEAD", "/b").send().await.expect(500);
+}
+
+#[tokio::test]
 async fn only_what_is_kept_can_be_asked_for() {
     let service = Service::start(|_, _| ok(&[("cache-control", "max-age=60")], "it")).await;
     let gate = cached(service.address, "{}");

@@ -98,6 +98,8 @@ async fn clients_may_keep_what_is_composed_for_as_long_as_the_strictest_part_say
             "/a/1" => "max-age=60, s-maxage=600",
             "/a/2" => "max-age=60, no-cache",
             "/b/3" => "s-maxage=600",
+            "/b/5" => "max-age=90, s-maxage=30",
+            "/b/6" => "max-age=90, s-maxage=0",
             _ => "max-age=500",
         };
         ok(&[JSON, ("cache-control", control), ("etag", "\"x\"")], "1")
@@ -106,12 +108,12 @@ async fn clients_may_keep_what_is_composed_for_as_long_as_the_strictest_part_say
     let parts =
         "      a: { get: \"it/a/{id}\", cache: {} }\n      b: { get: \"it/b/{id}\", cache: { ttl: 9s } }\n";
     let gate = composed(service.address, parts, "");
-    for (path, control) in [("/1", 60), ("/4", 500)] {
+    for (path, control) in [("/1", 60), ("/4", 500), ("/5", 30)] {
         let answer = gate.get(path).send().await.expect(200);
         let told = answer.header("cache-control").strip_prefix("max-age=").map(str::parse::<u64>);
         assert!(told.is_some_and(|told| [Ok(control), Ok(control - 1)].contains(&told)), "{answer:?}");
     }
-    for path in ["/2", "/3"] {
+    for path in ["/2", "/3", "/6"] {
         assert_eq!(gate.get(path).send().await.expect(200).header("cache-control"), "no-store", "{path}");
     }
 }

@@ -4,8 +4,12 @@
 //! Not here: whether the text is JSON at all, which is known before (`composition/part.rs`); bodies of requests, which
 //! are read whole and strictly (`json.rs`).
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{Input, Policy};
@@ -42,14 +46,41 @@ pub fn view<'i>(
 
 /// `raw` as far as `fields` lead into it; each field is as long as what is typed in a rule.
 fn look(raw: &RawValue, fields: &[&[String]]) -> Value {
-    let Ok(members) = serde_json::from_str::<HashMap<String, &RawValue>>(raw.get()) else { return leaf(raw) };
+    let Ok(Once(members)) = serde_json::from_str(raw.get()) else { return leaf(raw) };
     let mut seen = Map::new();
     for first in fields.iter().filter_map(|field| field.first()) {
-        let Some(member) = members.get(first) else { continue };
+        let Some(Some(member)) = members.get(first) else { continue };
         let below: Vec<&[String]> = fields.iter().filter_map(|field| below(field, first)).collect();
         seen.insert(first.clone(), look(member, &below));
     }
     Value::Object(seen)
+}
+
+/// The members of an object; nothing for a name that is there twice, of which nobody knows which one others take.
+struct Once<'j>(HashMap<String, Option<&'j RawValue>>);
+
+impl<'de> Deserialize<'de> for Once<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(OnceVisitor)
+    }
+}
+
+struct OnceVisitor;
+
+impl<'de> Visitor<'de> for OnceVisitor {
+    type Value = Once<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Once<'de>, A::Error> {
+        let mut once = HashMap::new();
+        while let Some((name, member)) = members.next_entry()? {
+            once.entry(name).and_modify(|one| *one = None).or_insert(Some(member));
+        }
+        Ok(Once(once))
+    }
 }
 
 fn below<'f>(field: &'f [String], step: &str) -> Option<&'f [String]> {
@@ -102,6 +133,20 @@ mod tests {
         );
         assert_eq!(seen("order.a == '5' and order.a.b == '5'", json), json!({"a": {"b": 5}}));
         assert_eq!(seen("order.a == '5'", "[1e400]"), json!([null]));
+    }
+
+    #[test]
+    fn a_member_that_is_there_twice_is_not_found_at_any_depth() {
+        for json in [
+            r#"{"owner": "mallory", "owner": "john"}"#,
+            r#"{"owner": "john", "o\u0077ner": "mallory"}"#,
+            r#"{"owner": "john", "owner": "john"}"#,
+        ] {
+            assert_eq!(decided("order.owner == 'john'", json), Decision::Refuse, "{json}");
+            assert_eq!(decided("order.owner != 'john'", json), Decision::Refuse, "{json}");
+        }
+        let within = r#"{"a": {"id": 1, "id": 2}, "b": 3, "c": 4, "c": 5}"#;
+        assert_eq!(seen("order.a.id == order.b", within), json!({"a": {}, "b": 3}));
     }
 
     #[test]
