@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, Object};
-use gateway::graphql::Refusal;
+use gateway::graphql::{Refusal, list_size};
 
 use crate::{
     ids::{Id, NodeId},
@@ -14,6 +14,9 @@ use crate::{
     scalars::semantic_non_null,
     services::{Session, session},
 };
+
+/// How many of the newest orders are shown.
+pub(crate) const NEWEST: i32 = 50;
 
 /// A consumer that the caller may see.
 pub(crate) struct Consumer {
@@ -75,7 +78,10 @@ impl Consumer {
     }
 
     /// The newest 50.
-    #[graphql(complexity = "50 * child_complexity", directive = semantic_non_null::apply(vec![0, 1]))]
+    #[graphql(
+        directive = semantic_non_null::apply(vec![0, 1]),
+        directive = list_size::apply(Some(NEWEST), None, None)
+    )]
     async fn orders(&self, context: &Context<'_>) -> Nullable<Vec<Option<Order>>> {
         Some(self.own_orders(session(context)).await)
     }

@@ -107,11 +107,6 @@ pub(crate) fn push(query: &mut String, name: &str, value: &str) {
     let _ = write!(query, "&{name}={}", utf8_percent_encode(value, PLAIN));
 }
 
-/// What a list of `first` items costs.
-pub(crate) fn cost(first: Option<i32>, child: usize) -> usize {
-    usize::try_from(first.unwrap_or(20)).unwrap_or(0).min(MOST).saturating_mul(child)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,6 +175,5 @@ mod tests {
             assert_eq!(Wanted::of(None, Some(after)).unwrap_err().code, "BAD_USER_INPUT", "{after}");
         }
         assert_eq!(Wanted::of(None, None).unwrap().query(), "pageSize=20");
-        assert_eq!(cost(Some(i32::MIN), 5), 0);
     }
 }

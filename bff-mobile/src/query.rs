@@ -3,14 +3,14 @@
 //! Each field decides by `rules.rs` first, reads its ids next, and only then asks a service.
 
 use async_graphql::{Context, ID, InputObject, Interface, Object};
-use gateway::graphql::Refusal;
+use gateway::graphql::{Refusal, list_size};
 
 use crate::{
     connections::{OrderConnection, RestaurantConnection},
-    consumer::{Consumer, listed, newest_orders},
+    consumer::{Consumer, NEWEST, listed, newest_orders},
     ids::{self, NodeId},
     order::{Nullable, Order, OrderState},
-    paging::{Wanted, cost, push},
+    paging::{Wanted, push},
     records::{HistoryPage, RestaurantPage},
     restaurant::Restaurant,
     scalars::{LocalDateTime, semantic_non_null, word},
@@ -67,7 +67,10 @@ impl Query {
     }
 
     /// The newest 50 of a consumer.
-    #[graphql(complexity = "50 * child_complexity", directive = semantic_non_null::apply(vec![0, 1]))]
+    #[graphql(
+        directive = semantic_non_null::apply(vec![0, 1]),
+        directive = list_size::apply(Some(NEWEST), None, None)
+    )]
     async fn orders(
         &self,
         context: &Context<'_>,
@@ -77,7 +80,7 @@ impl Query {
     }
 
     /// All orders of a consumer in pages, newest first.
-    #[graphql(complexity = "cost(first, child_complexity)", directive = semantic_non_null::apply(vec![0]))]
+    #[graphql(directive = semantic_non_null::apply(vec![0]))]
     async fn order_history(
         &self,
         context: &Context<'_>,
@@ -101,7 +104,7 @@ impl Query {
     }
 
     /// The restaurants that deliver to an address, in pages.
-    #[graphql(complexity = "cost(first, child_complexity)", directive = semantic_non_null::apply(vec![0]))]
+    #[graphql(directive = semantic_non_null::apply(vec![0]))]
     async fn available_restaurants(
         &self,
         context: &Context<'_>,

@@ -19,16 +19,12 @@ use crate::{
 
 pub(crate) type Mobile = Schema<Query, Mutation, Subscriptions>;
 
-/// The most that one operation may cost, a field of a list counted for each of its items: the 50 newest orders of one
-/// consumer in every detail, not those of each one's consumer again.
-const COMPLEXITY: usize = 5_000;
-
 pub(crate) fn schema() -> Mobile {
     built().finish()
 }
 
 pub(crate) fn built() -> SchemaBuilder<Query, Mutation, Subscriptions> {
-    Schema::build(Query, Mutation, Subscriptions).limit_complexity(COMPLEXITY)
+    Schema::build(Query, Mutation, Subscriptions)
 }
 
 /// The handler for an app.

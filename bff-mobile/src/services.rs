@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use crate::{
+    consumer::NEWEST,
     records::{
         BillRecord, ConsumerRecord, DeliveryRecord, HistoryPage, OrderRecord, Record, RestaurantRecord,
         TicketRecord,
@@ -330,7 +331,7 @@ impl<R: Record> Source for Bulk<R> {
     }
 }
 
-/// The newest 50 orders of consumers. The history has no bulk call: each consumer is one of its own, once.
+/// The newest orders of consumers. The history has no bulk call: each consumer is one of its own, once.
 pub(crate) struct Newest {
     call: Arc<Call>,
     upstream: Arc<Upstream>,
@@ -345,7 +346,7 @@ impl Source for Newest {
         async move {
             let mut answers = HashMap::new();
             for key in keys {
-                let path = format!("/orders?consumerId={key}&pageSize=50");
+                let path = format!("/orders?consumerId={key}&pageSize={NEWEST}");
                 let page = get::<HistoryPage>(&self.call, &self.upstream, path).await;
                 answers.insert(key, page.map(Arc::new));
             }

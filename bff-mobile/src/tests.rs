@@ -2,6 +2,7 @@
 //!
 //! Not here: faults and deadlines, which need the stub services.
 
+mod costs;
 mod differential;
 mod sdl;
 

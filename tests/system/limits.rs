@@ -78,24 +78,30 @@ async fn what_one_limit_refuses_counts_at_no_other() {
 }
 
 #[tokio::test]
-async fn a_graphql_document_costs_its_fields_and_its_depth() {
-    let limit = "principal: { rate: 20/h, by: principal, count: cost }";
+async fn a_graphql_operation_costs_the_fields_of_its_answer_each_item_of_a_list_its_own() {
+    let limit = "principal: { rate: 200/h, by: principal, count: cost }";
     let edited = |yaml: &str| yaml.replace("principal: { rate: 300/s, by: principal }", limit);
-    let mobile = Mobile::edited(&|yaml| offering(&edited(yaml), "{ max_batch: 10 }")).await;
-    let query = |query: &str| mobile.post("", &json!({ "query": query }));
-    let told = |answer: &Answer| answer.header("ratelimit").split(", ").last().unwrap_or_default().to_owned();
-    let answer = query("{ __typename }").send().await.expect(200);
-    assert_eq!(told(&answer), r#""principal";r=18;t=360"#);
+    let mobile = Mobile::edited(&|yaml| offering(&edited(yaml), "{ max_batch: 10, max_cost: 150 }")).await;
+    let left = |answer: &Answer| {
+        let told = answer.header("ratelimit").split(", ").last().unwrap_or_default().to_owned();
+        told.strip_prefix(r#""principal";r="#).and_then(|told| told.split(';').next()).map(str::to_owned)
+    };
+    let send = async |body: serde_json::Value, status: u16, expected: &str| {
+        let answer = mobile.post("", &body).send().await.expect(status);
+        assert_eq!(left(&answer).as_deref(), Some(expected), "{body}");
+        answer
+    };
+    send(json!({ "query": "{ __typename }" }), 200, "199").await;
     let batch = json!([{ "query": "{ a: __typename b: __typename }" }, { "query": "{ __typename" }]);
-    let answer = mobile.post("", &batch).send().await.expect(200);
-    assert_eq!(told(&answer), r#""principal";r=14;t=1080"#, "three, and one for what is no document");
-    let fields: String = (0..20).map(|n| format!("f{n}: __typename ")).collect();
-    let refused = query(&format!("{{ {fields} }}")).send().await.expect(429);
-    assert_eq!(
-        (refused.code().as_str(), told(&refused).as_str()),
-        ("rate_limited", r#""principal";r=14;t=1080"#)
-    );
-    assert_eq!(told(&query("{ __typename }").send().await.expect(200)), r#""principal";r=12;t=1440"#);
+    send(batch, 200, "196").await; // two, and one for what is no document
+    let query = "query($n: Int) { availableRestaurants(zip: \"94612\", first: $n) { nodes { id name } } }";
+    let page = |n: u32| json!({"query": query, "variables": {"n": n}});
+    send(page(5), 200, "184").await;
+    send(page(50), 200, "82").await;
+    let refused = send(page(50), 429, "82").await;
+    assert_eq!(refused.code(), "rate_limited");
+    // What is not executed costs as little as can be.
+    send(page(75), 200, "81").await;
 }
 
 /// In a process of its own, so that nobody else's memory is counted.

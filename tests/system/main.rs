@@ -44,6 +44,7 @@ mod live_events;
 mod loaders;
 mod mobile_attacks;
 mod mobile_bulk;
+mod mobile_cost;
 mod mobile_documents;
 mod mobile_failures;
 mod mobile_graphiql;

@@ -1,5 +1,5 @@
 //! Documents by the thousand, made up from the schema: what the handler answers, to a text that is new, to one that is known, and to a
-//! hash, is what async-graphql answers by itself over the same services.
+//! hash, is what async-graphql answers by itself over the same services, and has no more fields than the document costs.
 //!
 //! Not here: where the handler means to differ: `Int` ids, objects of no fields, defaults of conditions.
 
@@ -18,7 +18,7 @@ use async_graphql::{
 };
 use aws_lc_rs::digest::{SHA256, digest};
 use gateway::{
-    graphql::{Call, GraphqlHandler, Limits, Persisted},
+    graphql::{Call, GraphqlHandler, Limits, Persisted, price},
     handler::Handler,
 };
 use serde_json::{Map, Value, json};
@@ -303,12 +303,9 @@ impl Both {
         let (services, _) = answering(services);
         let backends = Arc::new(Backends::of(&services).unwrap());
         let persisted = Some(Arc::new(Persisted::new(64 << 20, None)));
-        // Only what the schema itself refuses is refused here.
-        let large = 10_000;
-        let limits = Limits { tokens: large, fields: large, root_fields: large, ..Limits::default() };
-        let limits = Limits { depth: large, aliases: large, directives: large, ..limits };
         let mut settings = services.graphql;
-        (settings.persisted, settings.limits) = (persisted, limits);
+        // Only what the schema itself refuses is refused here.
+        (settings.persisted, settings.limits) = (persisted, Limits::none());
         let last: Arc<Mutex<Option<Arc<Call>>>> = Arc::default();
         let (behind, calls) = (backends.clone(), last.clone());
         let open = move |call: &Arc<Call>| {
@@ -345,8 +342,18 @@ fn told(answer: &Value) -> (Value, Vec<String>) {
     (answer["data"].clone(), errors)
 }
 
+/// How many fields there are in an answer.
+fn fields(answer: &Value) -> usize {
+    match answer {
+        Value::Array(items) => items.iter().map(fields).sum(),
+        Value::Object(members) => members.values().map(|value| 1 + fields(value)).sum(),
+        _ => 0,
+    }
+}
+
 async fn compare(documents: u64) {
-    let (both, types) = (Both::start(), Types::of(&crate::sdl()));
+    let (sdl, both) = (crate::sdl(), Both::start());
+    let types = Types::of(&sdl);
     let (mut executed, mut partial) = (0, 0);
     for seed in 1..=documents {
         let (query, variables) = Maker::make(&types, seed);
@@ -362,6 +369,9 @@ async fn compare(documents: u64) {
         let first = told(&answer);
         let expected = told(&both.theirs(&query, &variables).await);
         assert_eq!(first, expected, "{seed}: {query}\n{variables}\n{answer}");
+        let most = price(&sdl, &query, &Variables::from_json(variables.clone())).unwrap();
+        let fields = fields(&first.0);
+        assert!(most as usize >= fields, "{seed}: {fields} fields for {most}: {query}\n{variables}");
         for (how, body) in [("known", text), ("registered", registers), ("named", named)] {
             let again = told(&both.ours(body).await);
             assert_eq!(again, first, "{seed}, {how}: {query}\n{variables}");

@@ -18,7 +18,7 @@ wrong! {
     a_mode_of_trust_that_is_none: graphql("trusted: { mode: strict, manifests: [a.json] }");
     trust_in_no_mode: graphql("trusted: { manifests: [a.json] }");
     a_room_for_documents_without_a_unit: graphql("persisted: { max_size: 4000000 }");
-    limits_that_are_none: graphql("max_batch: 1000, max_tokens: 0, max_depth: 31, max_aliases: 5000");
+    limits_that_are_none: graphql("max_batch: 1000, max_tokens: 0, max_depth: 31, max_aliases: 5000, max_cost: 0");
     room_for_hardly_a_document: graphql("persisted: { max_size: 1KiB }");
     a_client_that_is_listed_twice: graphql("clients: [ios, android, ios]");
     a_manifest_that_is_not_there: graphql("trusted: { mode: log, manifests: [documents.json] }");

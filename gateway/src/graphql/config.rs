@@ -43,6 +43,9 @@ pub struct GraphqlConfig {
     /// Directives.
     #[serde(default = "max_directives")]
     pub max_directives: u32,
+    /// Fields of an answer whose lists are as long as the schema says.
+    #[serde(default = "max_cost")]
+    pub max_cost: u32,
     /// Documents that clients name by their hash once they were sent whole; none unless given.
     #[serde(default)]
     pub persisted: Option<PersistedConfig>,
@@ -214,6 +217,11 @@ fn max_directives() -> u32 {
     50
 }
 
+/// Fifty things in every detail, each a hundred fields, are half of it; the answer is half a megabyte then.
+fn max_cost() -> u32 {
+    10_000
+}
+
 /// Some thousand documents of an app.
 fn max_size() -> Size {
     Size::mib(4)
@@ -292,6 +300,7 @@ impl Default for GraphqlConfig {
             max_root_fields: max_root_fields(),
             max_aliases: max_aliases(),
             max_directives: max_directives(),
+            max_cost: max_cost(),
             persisted: None,
             trusted: None,
             clients: Vec::new(),

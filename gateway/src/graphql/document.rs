@@ -23,16 +23,17 @@ use async_graphql::{
 use moka::sync::Cache;
 
 use super::{
-    Limits, Refusal, arrange::Plan, emptied, freshness::Ages, lenient::Shapes, lexer, limits, overlap,
-    proven, variables,
+    Limits, Refusal, arrange::Plan, emptied, freshness::Ages, lenient::Shapes, lexer, limits, lists::Lists,
+    overlap, price::Price, proven, variables,
 };
 
 /// A document that was let in.
 pub(super) struct Document {
     pub(super) text: Arc<str>,
     parsed: ExecutableDocument,
-    /// What each operation costs, in their order.
-    costs: Vec<u32>,
+    /// What each operation costs, in their order, and the most that one may.
+    prices: Vec<Price>,
+    most: u32,
     /// For how many seconds the answer to each may be kept, in their order; none where nothing ever is.
     ages: Vec<Option<u32>>,
     /// The order of the answer's fields, of the only operation. Documents of several are rare, and each of their plans
@@ -58,6 +59,7 @@ pub(super) struct Documents {
     known: Cache<Arc<str>, Arc<Document>>,
     limits: Limits,
     shapes: Shapes,
+    lists: Lists,
     ages: Ages,
     introspection: bool,
 }
@@ -68,13 +70,13 @@ const MOST: u64 = 4 << 20;
 const FIELD: usize = 8;
 
 impl Documents {
-    pub(super) fn new(limits: Limits, shapes: Shapes, ages: Ages, introspection: bool) -> Self {
+    pub(super) fn new(limits: Limits, shapes: Shapes, lists: Lists, ages: Ages, introspection: bool) -> Self {
         let weight = |text: &Arc<str>, document: &Arc<Document>| {
             u32::try_from(text.len() + FIELD * document.plan.as_ref().map_or(0, Plan::fields))
                 .unwrap_or(u32::MAX)
         };
         let known = Cache::builder().max_capacity(MOST).weigher(weight).build();
-        Documents { known, limits, shapes, ages, introspection }
+        Documents { known, limits, shapes, lists, ages, introspection }
     }
 
     /// The document of that text. Of many who bring it at once one reads it; for the others it takes no longer to wait than it
@@ -92,7 +94,8 @@ impl Documents {
     pub(super) fn read(&self, query: &str) -> Result<Document, ServerError> {
         lexer::measure(query, &self.limits).map_err(invalid)?;
         let mut parsed = parse_query(query).map_err(|wrong| unparsed(&wrong))?;
-        let costs = limits::costs(&parsed, &self.limits).map_err(invalid)?;
+        limits::check(&parsed, &self.limits).map_err(invalid)?;
+        let prices = self.prices(&parsed)?;
         if !self.introspection && limits::introspects(&parsed) {
             return Err(invalid("Introspection is not offered here."));
         }
@@ -104,7 +107,22 @@ impl Documents {
         let ages = self.ages.of(&self.shapes, &parsed);
         let provable = !limits::introspects(&parsed) && proven::provable(&parsed);
         let proven = AtomicBool::new(false);
-        Ok(Document { text: query.into(), parsed, costs, ages, plan, conditional, provable, proven })
+        let (text, most) = (query.into(), self.limits.cost);
+        Ok(Document { text, parsed, prices, most, ages, plan, conditional, provable, proven })
+    }
+
+    /// What each operation costs, if none costs too much whatever is sent.
+    fn prices(&self, parsed: &ExecutableDocument) -> Result<Vec<Price>, ServerError> {
+        let price = |operation: &Positioned<OperationDefinition>| {
+            let price = Price::of(&self.lists, parsed, &operation.node);
+            match price {
+                Price::Fixed(cost) if cost > self.limits.cost => {
+                    Err(dear(cost, self.limits.cost, operation.pos))
+                }
+                price => Ok(price),
+            }
+        };
+        parsed.operations.iter().map(|(_, operation)| price(operation)).collect()
     }
 }
 
@@ -150,9 +168,15 @@ impl Document {
         self.operation(operation_name).map(|(_, operation)| operation.ty)
     }
 
-    /// What the operation costs that would be executed; 1 when there is none of that name.
-    pub(super) fn cost(&self, operation_name: Option<&str>) -> u32 {
-        self.operation(operation_name).map_or(1, |(index, _)| self.costs[index])
+    /// What the operation costs that would be executed, with those variables; 1 when there is none of that name.
+    pub(super) fn cost(
+        &self,
+        operation_name: Option<&str>,
+        variables: &Variables,
+    ) -> Result<u32, ServerError> {
+        let Some((index, operation)) = self.find(operation_name) else { return Ok(1) };
+        let cost = self.prices[index].with(variables);
+        if cost > self.most { Err(dear(cost, self.most, operation.pos)) } else { Ok(cost) }
     }
 
     /// All that the operation needs of its variables is sent, or nothing of it is executed (GraphQL section 6.1.2): what writes
@@ -249,11 +273,15 @@ impl Document {
     }
 
     fn operation(&self, name: Option<&str>) -> Option<(usize, &OperationDefinition)> {
+        self.find(name).map(|(index, operation)| (index, &operation.node))
+    }
+
+    fn find(&self, name: Option<&str>) -> Option<(usize, &Positioned<OperationDefinition>)> {
         let mut operations = self.parsed.operations.iter().enumerate();
         let of_name =
             |known: Option<&Name>| name.is_none_or(|name| known.is_some_and(|known| known.as_str() == name));
         let found = operations.find(|(_, (known, _))| of_name(*known));
-        found.map(|(index, (_, operation))| (index, &operation.node))
+        found.map(|(index, (_, operation))| (index, operation))
     }
 }
 
@@ -311,12 +339,18 @@ pub(super) fn invalid(why: impl Into<Cow<'static, str>>) -> ServerError {
     Refusal { code: "GRAPHQL_VALIDATION_FAILED", message: why.into() }.into_server_error()
 }
 
+fn dear(cost: u32, most: u32, at: Pos) -> ServerError {
+    let mut error = invalid(format!("The operation costs {cost}, and {most} is the most."));
+    error.locations = vec![at];
+    error
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn documents(introspection: bool) -> Documents {
-        Documents::new(Limits::default(), Shapes::default(), Ages::default(), introspection)
+        Documents::new(Limits::default(), Shapes::default(), Lists::default(), Ages::default(), introspection)
     }
 
     #[test]
@@ -377,7 +411,7 @@ mod tests {
         assert_eq!(document.kind(Some("B")), Some(OperationType::Mutation));
         assert_eq!(document.kind(Some("C")), None);
         let document = documents(true).get("query A { a } query B { b { c } }").ok().unwrap();
-        let cost = |name| document.cost(Some(name));
-        assert_eq!((cost("A"), cost("B"), cost("C")), (2, 4, 1));
+        let cost = |name| document.cost(Some(name), &Variables::default()).ok().unwrap();
+        assert_eq!((cost("A"), cost("B"), cost("C")), (1, 2, 1));
     }
 }

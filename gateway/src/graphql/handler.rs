@@ -25,6 +25,7 @@ use super::{
     freshness::Ages,
     graphiql,
     lenient::Shapes,
+    lists::Lists,
     lookup::{Asker, Found, Lookup},
     metrics::{Counters, Outcome},
     persisted::Owner,
@@ -151,9 +152,10 @@ where
         let strict = build().validation_mode(ValidationMode::Strict).finish();
         let proven = build().validation_mode(ValidationMode::Fast).finish();
         let sdl = parse_schema(strict.sdl()).expect("a schema prints itself as one");
-        let (shapes, mut mistakes) = (Shapes::of(sdl), Mistakes::default());
+        let (lists, mut mistakes) = (Lists::of(&sdl), Mistakes::default());
+        let shapes = Shapes::of(sdl);
         let ages = Ages::new(&settings.max_age, &shapes, &mut mistakes);
-        let documents = Documents::new(settings.limits.clone(), shapes, ages, settings.introspection);
+        let documents = Documents::new(settings.limits.clone(), shapes, lists, ages, settings.introspection);
         let trusted = settings.trusted.as_ref();
         let trusted = trusted.map(|manifests| Trusted::new(manifests, &documents, &strict, &mut mistakes));
         if !mistakes.is_empty() {
@@ -353,9 +355,10 @@ where
     }
 
     pub(super) fn ready(&self, asked: Asked, sender: &Sender) -> Ready {
-        let found = self.lookup.find(&asked, sender.asker)?;
+        let mut found = self.lookup.find(&asked, sender.asker)?;
         found.document.check_root(asked.operation_name.as_deref())?;
         found.document.check_sent(asked.operation_name.as_deref(), &asked.variables)?;
+        found.cost = found.document.cost(asked.operation_name.as_deref(), &asked.variables)?;
         if found.untrusted {
             sender.call.faults.untrusted(&found.document.text);
         }
@@ -452,7 +455,7 @@ where
 
 /// What cannot be executed costs as little as can be: it was read all the same.
 pub(super) fn cost(ready: &Ready) -> u32 {
-    ready.as_ref().map_or(1, |(asked, found)| found.document.cost(asked.operation_name.as_deref()))
+    ready.as_ref().map_or(1, |(_, found)| found.cost)
 }
 
 pub(super) fn kind(ready: &Ready) -> Option<OperationType> {

@@ -29,6 +29,8 @@ pub(super) struct Lookup {
 /// A document that was found.
 pub(super) struct Found {
     pub(super) document: Arc<Document>,
+    /// What the operation costs that is executed.
+    pub(super) cost: u32,
     /// The index of its operation's name among the trusted ones.
     pub(super) name: Option<usize>,
     /// What it is to be registered under once it was executed.
@@ -127,7 +129,7 @@ impl Lookup {
 
 impl Found {
     fn of(document: Arc<Document>) -> Self {
-        Found { document, name: None, register: None, untrusted: false }
+        Found { document, cost: 1, name: None, register: None, untrusted: false }
     }
 }
 

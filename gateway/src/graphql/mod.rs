@@ -1,6 +1,6 @@
 //! GraphQL over HTTP: requests are read, bounded, parsed once and executed by a typed schema; answers are negotiated.
 //!
-//! `read -> look up (hash, id) -> measure -> parse (cached) -> limits -> execute -> arrange -> classify errors -> render`.
+//! `read -> look up (hash, id) -> measure -> parse (cached) -> limits, cost -> execute -> arrange -> classify errors -> render`.
 //! Whatever costs more the larger a document is comes behind a limit on its size.
 //!
 //! Not here: what the schema says, who may see what, which services are asked. That is the business of whoever brings it.
@@ -20,12 +20,14 @@ mod hash;
 mod lenient;
 mod lexer;
 mod limits;
+mod lists;
 mod loader;
 mod lookup;
 mod manifest;
 pub(crate) mod metrics;
 mod overlap;
 mod persisted;
+mod price;
 mod proven;
 mod read;
 mod refusal;
@@ -41,9 +43,11 @@ pub(crate) use self::settings::Around;
 pub use self::{
     handler::{Call, GraphqlHandler},
     limits::Limits,
+    lists::{cost, list_size},
     loader::{Answers, Loader, Source},
     metrics::GraphqlMetrics,
     persisted::Persisted,
+    price::price,
     refusal::Refusal,
     settings::{Manifests, Settings},
     subscriptions::Subscriptions,

@@ -168,6 +168,7 @@ fn limits(typed: &GraphqlConfig) -> Limits {
         root_fields: typed.max_root_fields as usize,
         aliases: typed.max_aliases as usize,
         directives: typed.max_directives as usize,
+        cost: typed.max_cost,
         ..Limits::default()
     }
 }
@@ -182,6 +183,7 @@ fn check_bounds(typed: &GraphqlConfig, at: &str, whose: &str, mistakes: &mut Mis
         ("max_root_fields", typed.max_root_fields, 1, 1_000),
         ("max_aliases", typed.max_aliases, 0, 1_000),
         ("max_directives", typed.max_directives, 0, 1_000),
+        ("max_cost", typed.max_cost, 1, 10_000_000),
     ];
     for (key, value, least, most) in bounds {
         if !(least..=most).contains(&value) {

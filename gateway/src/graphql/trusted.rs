@@ -129,6 +129,9 @@ where
     S: SubscriptionType + 'static,
 {
     for name in document.names() {
+        if let Err(dear) = document.cost(name.as_deref(), &Variables::default()) {
+            return Err(told(id, &name.unwrap_or_default(), &dear));
+        }
         let mut execution = Execution::new(String::new()).variables(Variables::default());
         execution.operation_name.clone_from(&name);
         execution.set_parsed_query(document.asking_nothing());
