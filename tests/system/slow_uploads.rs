@@ -127,6 +127,38 @@ async fn uploads_that_end_late_neither_open_the_breaker_nor_lower_the_limit() {
     }
 }
 
+/// The service answers before it has all of the request, whose rest is then no HTTP. Its answer breaks off, and it is well.
+#[tokio::test]
+async fn uploads_that_are_spoiled_in_mid_answer_do_not_open_the_breaker() {
+    let service = service(|mut stream| async move {
+        let head = read_head(&mut stream).await;
+        let answer: &[u8] = match head.starts_with("post ") {
+            true => b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nonly\r\n",
+            false => b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+        };
+        drop(stream.write_all(answer).await);
+        drop(stream.read_to_end(&mut Vec::new()).await);
+    })
+    .await;
+    let gate = Gate::start(&format!(
+        "server: {{ workers: 1 }}\nupstreams:\n  it: {{ url: \"http://{service}\", circuit_breaker: {{ min_calls: 5, \
+         open_for: 30s }} }}\nroutes:\n  \
+         - {{ path: /it, methods: [GET, POST], auth: none, timeout: 60s, forward: {{ to: it }} }}\n"
+    ));
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(gate.address()).await.unwrap();
+        let begin = b"POST /it HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
+        stream.write_all(begin).await.unwrap();
+        let head = timeout(LONG, read_head(&mut stream)).await.expect("an answer in time");
+        assert!(head.starts_with("http/1.1 200"), "{head}");
+        stream.write_all(b"no size\r\n").await.unwrap();
+        let mut rest = Vec::new();
+        drop(timeout(LONG, stream.read_to_end(&mut rest)).await.expect("an end"));
+        assert!(!rest.ends_with(b"0\r\n\r\n"), "it is not whole");
+    }
+    gate.get("/it").send().await.expect(200);
+}
+
 /// A service that gives a slow upload up, sooner than the gateway does, is well.
 #[tokio::test]
 async fn services_that_do_not_wait_for_slow_uploads_are_not_called_broken() {

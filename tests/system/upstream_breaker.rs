@@ -87,6 +87,21 @@ async fn a_burst_of_failures_opens_the_breaker_and_nothing_but_probes_is_sent() 
     assert_eq!(served, 2, "the first probe was let through before");
 }
 
+/// What was well before is no reason to go on asking.
+#[tokio::test]
+async fn a_burst_of_failures_after_good_times_opens_the_breaker_within_a_second() {
+    let (replica, gate) = behind("5s").await;
+    let load = Load::new(gate.address(), 2);
+    assert_eq!(failed(&load.lasting(Duration::from_secs(2)).await), 0);
+    let (before, burst) = (replica.seen(), Instant::now());
+    replica.does(Then::Answer(503), Duration::ZERO);
+    load.lasting(Duration::from_secs(1)).await;
+    let sent = replica.seen() - before;
+    load.times(100).await;
+    eprintln!("breaker: a burst after {before} good calls: {sent} of them sent in {:?}", burst.elapsed());
+    assert_eq!(replica.seen() - before, sent, "it is open");
+}
+
 #[tokio::test]
 async fn a_service_that_has_healed_is_soon_used_again() {
     let (replica, gate) = behind("500ms").await;

@@ -37,12 +37,34 @@ async fn closing_idle(after_ms: u64, around: fn() -> Duration) {
     assert_eq!(failures, 0);
 }
 
+/// The service may close another just when the request is on its way, and nobody would know whether it was done.
+#[tokio::test]
+async fn what_cannot_be_sent_twice_takes_no_connection_that_has_been_idle_for_long() {
+    let replica = Replica::start(Duration::ZERO).await;
+    let upstream = format!("url: \"http://{}\"", replica.address);
+    let gate = Gate::start(&format!("server: {{ workers: 1 }}\n{}", yaml(&upstream)));
+    let pause = Duration::from_millis(800);
+    let asked = [("GET", Duration::ZERO), ("GET", pause), ("POST", Duration::ZERO), ("POST", pause)];
+    let mut opened = Vec::new();
+    for (method, idle) in asked {
+        tokio::time::sleep(idle).await;
+        gate.ask(method, "/it").send().await.expect(200);
+        let metrics = gate.admin("/metrics").send().await.expect(200);
+        let metrics = String::from_utf8_lossy(metrics.bytes()).into_owned();
+        let mut lines = metrics.lines();
+        let line = lines.find(|line| line.starts_with("gateway_endpoint_connections_opened_total{")).unwrap();
+        opened.push(line.rsplit(' ').next().unwrap().to_owned());
+    }
+    assert_eq!(opened, ["1", "1", "1", "2"]);
+    until("the one that was too old is closed", || replica.connections() == 1).await;
+}
+
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_never_delivered_as_complete() {
     const WAYS: [Then; 5] =
         [Then::CutByLength, Then::CutChunked, Then::CutInChunk, Then::ResetInBody, Then::ResetChunked];
     let replica = Replica::start(Duration::ZERO).await;
-    let upstream = format!("url: \"http://{}\", circuit_breaker: {{ failure_rate: 100 }}", replica.address);
+    let upstream = format!("url: \"http://{}\", circuit_breaker: {{ min_calls: 10000 }}", replica.address);
     let gate = Gate::start(&yaml(&upstream));
     let tries = tries(USUAL);
     // Cut for the client, and refused, by way and by HTTP.

@@ -114,6 +114,17 @@ async fn what_the_service_has_not_looked_at_is_sent_again_whatever_it_asks_for()
 }
 
 #[tokio::test]
+async fn a_service_that_refuses_all_streams_sees_no_more_than_any_that_fails() {
+    let origin = Origin::start(Manner::default()).await;
+    origin.does(Then::Refuse);
+    let gate = gate(&origin, ", circuit_breaker: { min_calls: 10000 }, retry: { budget: { per_second: 0 } }");
+    let samples = Load::new(gate.address(), 8).times(1_000).await;
+    let asked = origin.requests();
+    eprintln!("refused streams: {} calls, the service saw {asked}", samples.len());
+    assert!(failed(&samples) == 1_000 && asked <= 1_200 + 1, "{asked}");
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_resets_its_stream_and_no_other() {
     let origin = Origin::start(Manner::default()).await;
     let gate = gate(&origin, "");
@@ -151,7 +162,7 @@ async fn a_client_that_leaves_resets_its_stream_and_no_other() {
 #[tokio::test]
 async fn a_body_that_breaks_off_is_never_delivered_as_complete() {
     let origin = Origin::start(Manner::default()).await;
-    let gate = gate(&origin, ", circuit_breaker: { failure_rate: 100 }");
+    let gate = gate(&origin, ", circuit_breaker: { min_calls: 10000 }");
     for reason in [Reason::NO_ERROR, Reason::CANCEL, Reason::INTERNAL_ERROR] {
         for number in 0..tries(20) {
             origin.once(Then::Cut(reason));

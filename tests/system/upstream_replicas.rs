@@ -39,6 +39,27 @@ async fn one_of_three_that_fails_quickly_gets_next_to_nothing() {
     assert!(failed(&second) * 1_000 <= second.len(), "{}", failed(&second));
 }
 
+/// Its heads are good, and quicker than those of the others. Nothing can make up for the answers that are cut.
+#[tokio::test]
+async fn one_of_three_whose_answers_break_off_gets_next_to_nothing() {
+    for cut in [Then::CutByLength, Then::CutChunked, Then::ResetChunked] {
+        let all: [Replica; 3] = replicas(5 * MS).await;
+        let gate = Gate::start(&yaml(&endpoints(&all)));
+        let load = Load::new(gate.address(), 4);
+        assert_eq!(failed(&load.times(200).await), 0);
+        all[0].does(cut, Duration::ZERO);
+        let first = load.lasting(Duration::from_secs(1)).await;
+        let before = all[0].seen();
+        let second = load.lasting(Duration::from_secs(1)).await;
+        let seen = all[0].seen() - before;
+        let (cuts, asked) = (failed(&first), first.len());
+        eprintln!("one of three, {cut:?}: {cuts} of {asked} cut, then it saw {seen} of {}", second.len());
+        assert!(cuts <= 20, "{cut:?}: {cuts} of {asked}");
+        assert!(seen * 100 < 5 * second.len(), "{cut:?}: {seen} of {}", second.len());
+        assert!(failed(&second) * 1_000 <= second.len(), "{cut:?}: {}", failed(&second));
+    }
+}
+
 /// It is out for half a second only, so that it comes back, and fails, again and again.
 #[tokio::test]
 async fn one_of_three_that_fails_whenever_it_is_let_in_is_hardly_noticed() {

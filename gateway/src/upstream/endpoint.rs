@@ -19,7 +19,7 @@ use http::{StatusCode, response::Parts};
 use super::{
     Ask, Fault, Outcome, Reason,
     balance::Candidate,
-    circuit_breaker::{CircuitBreaker, State, Transition, Verdict},
+    circuit_breaker::{Begun, CircuitBreaker, State, Transition, Verdict},
     config::UpstreamConfig,
     discovery::Target,
     ejection::Standing,
@@ -29,7 +29,7 @@ use super::{
     metrics::EndpointMetrics,
     outgoing::Outgoing,
     pool::{Answer, Connection, Incoming, Pool, Unanswered},
-    retry::Failure,
+    retry::{Failure, is_idempotent},
     wire::Wire,
 };
 use crate::{
@@ -49,6 +49,8 @@ pub(super) struct Endpoint {
     pub(super) metrics: Arc<EndpointMetrics>,
     upstream: Box<str>,
     connect_timeout: Duration,
+    /// Whether it has refused a stream of HTTP/2 and answered none since.
+    refuses: AtomicBool,
     /// Whether it has ever been in use: one that joins others begins slowly.
     used: AtomicBool,
 }
@@ -64,6 +66,8 @@ pub(super) struct Answered {
     pub(super) verdict: Verdict,
     /// When it came.
     pub(super) at: Instant,
+    /// What is to be told how its body ends, where that counts.
+    pub(super) begun: Option<Begun>,
 }
 
 /// An attempt without an answer.
@@ -103,6 +107,7 @@ impl Endpoint {
             pool: Pool::new(&target, config, wire, metrics.clone()),
             upstream: upstream.into(),
             connect_timeout: config.connect_timeout.0,
+            refuses: AtomicBool::new(false),
             used: AtomicBool::new(false),
             metrics,
             target,
@@ -158,13 +163,28 @@ impl Endpoint {
         let now = Instant::now();
         let clients = upload.as_ref().map_or(Duration::ZERO, |upload| upload.waited());
         let took = now.saturating_duration_since(begun).saturating_sub(clients); // the service's own time
-        permit.record(verdict, took, now);
         let timed_out = sent.as_ref().is_err_and(|failed| failed.fault.reason == Reason::Timeout);
         if until.is_hurried() && timed_out {
             ticket.outrun(took, millis(now));
         }
-        ticket.end(outcome(&sent), took, millis(now));
-        sent.map(|Answer { head, body, seen, .. }| Answered { head, body, ticket, seen, verdict, at: now })
+        let begins = verdict == Verdict::Success && sent.as_ref().is_ok_and(Answer::may_break_off);
+        let begun = if begins {
+            ticket.answered(took, millis(now));
+            Some(permit.answered(took, now))
+        } else {
+            ticket.end(outcome(&sent), took, millis(now));
+            permit.record(verdict, took, now);
+            None
+        };
+        sent.map(|Answer { head, body, seen, .. }| Answered {
+            head,
+            body,
+            ticket,
+            seen,
+            verdict,
+            at: now,
+            begun,
+        })
     }
 
     async fn send(&self, ask: &Ask<'_>, mut request: Box<Outgoing>) -> Result<Answer, Failed> {
@@ -173,7 +193,8 @@ impl Endpoint {
         let mut unprocessed = 0;
         loop {
             let upgrade = request.upgrade; // what was used before might be closed just then, and is not ours alone
-            let (connection, reused) = match if upgrade { None } else { self.pool.take() } {
+            let repeatable = is_idempotent(&request.method);
+            let (connection, reused) = match if upgrade { None } else { self.pool.take(repeatable) } {
                 Some(connection) => (connection, true),
                 // On the heap, since most calls find a connection, and all would carry the room for this.
                 None => match Box::pin(self.connect(upgrade)).await {
@@ -190,6 +211,9 @@ impl Endpoint {
                     ));
                 }
                 Ok(mut answer) => {
+                    if http2 && self.refuses.load(Relaxed) {
+                        self.refuses.store(false, Relaxed);
+                    }
                     answer.free.take().into_iter().for_each(|connection| self.pool.put(connection));
                     return Ok(answer);
                 }
@@ -200,7 +224,9 @@ impl Endpoint {
                     let again = unsent.or_else(|| again(&failed, spare, ask)).filter(|_| reused || http2);
                     let Some(again) = again else { return Err(Failed::sent(fault)) };
                     unprocessed += u32::from(!stale);
-                    if unprocessed == UNPROCESSED {
+                    // One that does nothing but refuse would else see its load times three, and no budget would hold.
+                    let overloaded = failed.is_refused() && self.refuses.swap(true, Relaxed);
+                    if overloaded || unprocessed == UNPROCESSED {
                         return Err(Failed::unsent(fault, again));
                     }
                     request = again;
@@ -223,14 +249,6 @@ impl Endpoint {
                 let error = io::Error::new(io::ErrorKind::TimedOut, "no connection in time");
                 Err(Fault { reason: Reason::Timeout, ..fault::of_connect(&self.upstream, &error) })
             }
-        }
-    }
-
-    /// An answer broke off after its head: a failure that nobody could have known of when the head came.
-    pub(super) fn broke_off(&self) {
-        let now = Instant::now();
-        if let Ok(permit) = self.breaker.permit(now) {
-            permit.record(Verdict::Failure, Duration::ZERO, now);
         }
     }
 

@@ -10,11 +10,12 @@ use std::{
 use super::{
     Fault, Reason,
     balance::{Balance, Member, Set},
-    circuit_breaker::Verdict,
+    circuit_breaker::{Begun, Verdict},
     config::UpstreamConfig,
     discovery::Targets,
     ejection::{Ejection, Sign},
     endpoint::{Endpoint, millis},
+    load::Ticket,
     metrics::UpstreamMetrics,
     wire::Wire,
 };
@@ -24,6 +25,31 @@ pub(super) struct Endpoints {
     pub(super) all: Box<[Arc<Endpoint>]>,
     balance: Balance,
     ejection: Ejection,
+}
+
+/// An endpoint that was called, in the set that it was chosen from.
+pub(super) struct Called {
+    pub(super) endpoints: Arc<Endpoints>,
+    pub(super) index: usize,
+}
+
+impl Called {
+    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoints.all[self.index]
+    }
+
+    /// The body of an answer that had begun has ended, `well` if it is whole. One that broke off is a failure that nobody could
+    /// have known of when the head came.
+    pub(super) fn ended(&self, begun: Begun, ticket: &Ticket, well: bool) {
+        let (endpoint, now) = (self.endpoint(), Instant::now());
+        ticket.finished(well, millis(now));
+        match well {
+            true => endpoint.breaker.finished(begun),
+            false => endpoint.breaker.broke_off(begun, now),
+        }
+        let verdict = if well { Verdict::Success } else { Verdict::Failure };
+        self.endpoints.note(endpoint.upstream(), self.index, verdict);
+    }
 }
 
 impl Endpoints {

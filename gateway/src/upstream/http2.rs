@@ -274,6 +274,11 @@ pub(super) fn is_unprocessed(error: &hyper::Error) -> bool {
     })
 }
 
+/// Whether that is since the service does not want this stream, and not since the connection ends.
+pub(super) fn is_refused(error: &hyper::Error) -> bool {
+    h2_error(error).is_some_and(|error| error.reason() == Some(h2::Reason::REFUSED_STREAM))
+}
+
 /// Whether it was the request's own body that failed. hyper says no more than that the stream was reset from here.
 pub(super) fn is_of_our_body(error: &hyper::Error) -> bool {
     h2_error(error).is_some_and(|error| error.is_reset() && !error.is_remote() && !error.is_library())

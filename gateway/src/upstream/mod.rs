@@ -54,7 +54,7 @@ use self::{
     config::UpstreamConfig,
     discovery::Source,
     endpoint::{Answered, Failed},
-    endpoints::Endpoints,
+    endpoints::{Called, Endpoints},
     hedge::Hedge,
     in_flight::{InFlight, Slot},
     pool::{Home, Incoming, Pooled},
@@ -280,7 +280,7 @@ impl Upstream {
                 {
                     request = unsent;
                 }
-                outcome => return outcome.map(|answered| (endpoints.all[index].clone(), answered)),
+                outcome => return outcome.map(|answered| (Called { endpoints, index }, answered)),
             }
         }
     }
@@ -290,7 +290,8 @@ impl Upstream {
         if let Some((sent, dropped)) = sent.zip(dropped(&outcome)) {
             self.in_flight.sample(sent.elapsed(), dropped, Instant::now().into());
         }
-        let (endpoint, Answered { mut head, body, ticket, .. }) = outcome.map_err(|failed| failed.fault)?;
+        let (called, Answered { mut head, body, ticket, begun, .. }) =
+            outcome.map_err(|failed| failed.fault)?;
         let body = match body {
             Incoming::Http1(coming) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
                 Switching::ride(*coming, ticket, &mut head.extensions)
@@ -298,7 +299,7 @@ impl Upstream {
             Incoming::Whole(bytes) if bytes.is_empty() => Body::Empty, // to HEAD, say: its length is for the head to tell
             Incoming::Whole(bytes) => Body::Full(bytes),
             coming => {
-                let pooled = Pooled::new(coming, Home { endpoint, under_way: (ticket, slot) });
+                let pooled = Pooled::new(coming, Home { called, begun, ticket, slot });
                 if http_body::Body::is_end_stream(&pooled) { Body::Empty } else { Body::stream(pooled) }
             }
         };
@@ -358,7 +359,7 @@ impl Upstream {
     }
 }
 
-type Outcomes = Result<(Arc<endpoint::Endpoint>, Answered), Failed>;
+type Outcomes = Result<(Called, Answered), Failed>;
 
 /// One attempt about to be made.
 struct Call<'a> {
@@ -373,7 +374,10 @@ impl Call<'_> {
         let endpoint = &self.endpoints.all[self.index];
         let outcome = pin!(endpoint.attempt(ask, request, self.until, now)).await;
         let verdict = outcome.as_ref().map_or_else(|failed| failed.verdict, |answered| answered.verdict);
-        self.endpoints.note(&self.upstream.name, self.index, verdict);
+        // Where a body is still to come, it is told how that ends (`Called::ended`).
+        if outcome.as_ref().map_or(true, |answered| answered.begun.is_none()) {
+            self.endpoints.note(&self.upstream.name, self.index, verdict);
+        }
         outcome
     }
 

@@ -29,9 +29,10 @@ use tokio::{
 };
 
 use super::{
+    circuit_breaker::Begun,
     config::UpstreamConfig,
     discovery::Target,
-    endpoint::Endpoint,
+    endpoints::Called,
     fault::Fault,
     grpc, http1,
     http2::{self, Connections, Stream},
@@ -117,6 +118,13 @@ impl Connection {
     }
 }
 
+impl Answer {
+    /// Whether it has a body that is not all there.
+    pub(super) fn may_break_off(&self) -> bool {
+        !matches!(self.body, Incoming::Whole(_)) && self.seen != StatusCode::SWITCHING_PROTOCOLS
+    }
+}
+
 impl Unanswered {
     /// The request, if nothing of it was sent.
     pub(super) fn take_unsent(&mut self) -> Option<Box<Outgoing>> {
@@ -131,6 +139,11 @@ impl Unanswered {
     /// Whether the service says that it has not looked at the request.
     pub(super) fn is_unprocessed(&self) -> bool {
         matches!(self, Unanswered::Http2(failed) if http2::is_unprocessed(failed.error()))
+    }
+
+    /// Whether it refuses this very stream.
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(self, Unanswered::Http2(failed) if http2::is_refused(failed.error()))
     }
 
     /// What `upstream` has done.
@@ -200,16 +213,26 @@ impl Pool {
         }
     }
 
-    /// A stream to spare, or the connection used last that is still open, if any.
-    pub(super) fn take(&self) -> Option<Connection> {
+    /// A stream to spare, or the connection used last that is still open, if any. What is not `repeatable` is lost where the
+    /// service closes it just then, and takes none that has waited for long.
+    pub(super) fn take(&self, repeatable: bool) -> Option<Connection> {
+        /// In ticks: half a second. Services that close idle connections sooner are rare.
+        const FRESH: u32 = 4;
         if let Some(http2) = &self.http2
             && let Some(stream) = http2.here().take()
         {
             return Some(Connection::Http2(stream));
         }
-        let mut idle = self.workers[worker::index()].lock();
-        let mut open = std::iter::from_fn(|| idle.pop()).map(|idle| idle.connection);
-        open.find_map(|mut connection| (!connection.is_stale()).then_some(connection)).map(Connection::Http1)
+        let (mut idle, now) = (self.workers[worker::index()].lock(), worker::ticks());
+        // One that has waited for too long gives its place to the one that is opened instead.
+        let fit = |top: &Idle| repeatable || now.wrapping_sub(top.since) <= FRESH;
+        let mut open = std::iter::from_fn(|| idle.pop().filter(fit));
+        let live = |Idle { mut connection, since }| {
+            // The system call is for those that have waited: one that was in use just now is not closed for being idle.
+            let stale = if since == now { connection.is_stale() } else { connection.has_gone_stale() };
+            (!stale).then_some(connection)
+        };
+        open.find_map(live).map(Connection::Http1)
     }
 
     /// A connection where there was none to take, and whether it is one that others have used before. Of those who want
@@ -218,7 +241,7 @@ impl Pool {
         let Some(http2) = self.http2.as_ref() else { return Ok((self.open().await?, false)) };
         if http2.expected.load(Relaxed) {
             // None for those who learn meanwhile that this is not HTTP/2: each needs a connection of its own.
-            let take = || match self.take() {
+            let take = || match self.take(true) {
                 Some(taken) => Some(Some((taken, true))),
                 None => (!http2.expected.load(Relaxed)).then_some(None),
             };
@@ -326,8 +349,20 @@ pub(super) struct Pooled {
 
 /// Where the connection goes back to, and what ends with the call.
 pub(super) struct Home {
-    pub(super) endpoint: Arc<Endpoint>,
-    pub(super) under_way: (Ticket, Slot),
+    pub(super) called: Called,
+    /// What is to be told how the body ends, where that counts.
+    pub(super) begun: Option<Begun>,
+    pub(super) ticket: Ticket,
+    pub(super) slot: Slot,
+}
+
+impl Home {
+    /// Tells once how the body has ended.
+    fn ended(&mut self, well: bool) {
+        if let Some(begun) = self.begun.take() {
+            self.called.ended(begun, &self.ticket, well);
+        }
+    }
 }
 
 impl Pooled {
@@ -340,22 +375,36 @@ impl Pooled {
     }
 
     fn put_back(&mut self) {
-        let Some(Home { endpoint, under_way }) = self.home.take() else { return };
+        let Some(mut home) = self.home.take() else { return };
+        home.ended(true);
+        let Home { called, ticket, slot, .. } = home;
         match &mut self.body {
             Incoming::Whole(_) => {}
             Incoming::Http1(coming) => {
-                coming.take_connection().into_iter().for_each(|connection| endpoint.pool.put(connection));
+                coming
+                    .take_connection()
+                    .into_iter()
+                    .for_each(|connection| called.endpoint().pool.put(connection));
             }
             Incoming::Http2(_, stream) => *stream = None, // it is over, its connection stays
         }
-        drop(under_way);
+        drop((ticket, slot));
     }
 
     fn broke_off(&mut self, why: BodyError) -> BodyError {
-        if let Some(home) = self.home.take() {
-            home.endpoint.broke_off();
+        if let Some(mut home) = self.home.take().filter(|_| is_the_services(&why)) {
+            home.ended(false);
         }
         why
+    }
+}
+
+/// Whether an answer that breaks off says something about its service. One that does since its request did, does not.
+fn is_the_services(why: &BodyError) -> bool {
+    match why {
+        BodyError::CutShort(error) => !http2::is_of_our_body(error),
+        BodyError::Lost(_) | BodyError::Misframed(_) | BodyError::GivenUp => true,
+        _ => false,
     }
 }
 
@@ -390,9 +439,9 @@ impl http_body::Body for Pooled {
         }
         if let Some(Ok(frame)) = &frame
             && frame.trailers_ref().is_some_and(grpc::says_failure)
-            && let Some(home) = &self.home
+            && let Some(home) = &mut self.home
         {
-            home.endpoint.broke_off();
+            home.ended(false);
         }
         if frame.is_none() || self.is_end_stream() {
             self.put_back();

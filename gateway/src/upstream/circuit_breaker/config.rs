@@ -59,9 +59,9 @@ fn slow_rate() -> u8 {
     80
 }
 
-/// A process restarts in a few seconds.
+/// A process restarts in a few seconds, and with a fifth more and the probes those who ask wait for less than five.
 fn open_for() -> Span {
-    Span::secs(5)
+    Span::secs(3)
 }
 
 /// One answer may be luck, three hardly are; and three more failures hurt nobody.

@@ -8,9 +8,14 @@
 //! and the probes take a lock. Only a bad result opens: a success that completes `min_calls` never does. Each state has a
 //! number of its own, and a result that was asked for in an earlier one is ignored.
 //!
+//! A window full of good calls would outvote a service that has just begun to fail for half of its length. So as many
+//! failures in a row as the window must hold open it, too, whatever was before. They must have lasted: all that is under
+//! way when a service restarts fails in the same moment, and that is one event.
+//!
 //! Not here: what is sent, what is answered when nothing may be, logging: whoever builds a breaker is told of changes.
 
 mod config;
+mod row;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -24,8 +29,8 @@ use std::{
 use http::StatusCode;
 use parking_lot::{Mutex, MutexGuard};
 
-use self::window::Window;
 pub use self::{config::CircuitBreakerConfig, window::Counts};
+use self::{row::Row, window::Window};
 
 /// What a breaker lets through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,6 +73,9 @@ pub struct Open {
     pub retry_after: Duration,
 }
 
+/// For how many milliseconds failures in a row must go on.
+const LASTING: u64 = 100;
+
 /// A state and which one of all it is: `number << 2 | state`.
 type Epoch = u64;
 
@@ -84,9 +92,10 @@ pub struct CircuitBreaker {
     config: CircuitBreakerConfig,
     born: Instant,
     epoch: AtomicU64,
-    /// Milliseconds since `born` until which it stays open.
+    /// Milliseconds since `born` until which it stays open, or when it was closed again.
     open_until: AtomicU64,
     window: Window,
+    row: Row,
     probes: Mutex<Probes>,
     changed: Box<dyn Fn(Transition) + Send + Sync>,
 }
@@ -99,6 +108,10 @@ pub struct Permit<'a> {
     epoch: Epoch,
 }
 
+/// A call whose answer has begun.
+#[derive(Debug, Clone, Copy)]
+pub struct Begun(Epoch);
+
 impl CircuitBreaker {
     /// A closed breaker. `changed` is called at each change of state, outside of all locks, on the thread that caused it.
     pub fn new(
@@ -108,6 +121,7 @@ impl CircuitBreaker {
     ) -> Self {
         CircuitBreaker {
             window: Window::new(millis(config.window.0)),
+            row: Row::default(),
             config,
             born: now,
             epoch: AtomicU64::new(epoch(0, State::Closed)),
@@ -180,19 +194,57 @@ impl CircuitBreaker {
         Ok(Permit { breaker: self, epoch })
     }
 
+    /// An answer that had begun is whole: a success for good.
+    pub fn finished(&self, Begun(seen): Begun) {
+        if state(seen) == State::Closed && self.epoch.load(Ordering::Acquire) == seen {
+            self.row.end();
+        }
+    }
+
+    /// An answer that had begun broke off at `now`: what passed for a success was a failure. A probe's also takes back what
+    /// it has closed, for as long as the breaker would have rested.
+    pub fn broke_off(&self, Begun(seen): Begun, now: Instant) {
+        let millis = self.millis(now);
+        if state(seen) == State::Closed {
+            if self.epoch.load(Ordering::Acquire) == seen {
+                self.window.fail(millis);
+                self.weigh(seen, true, millis, now);
+            }
+            return;
+        }
+        let probes = self.probes.lock();
+        let current = self.epoch.load(Ordering::Acquire);
+        let closed = current == epoch((seen >> 2) + 1, State::Closed);
+        let of_late = millis < self.open_until.load(Ordering::Relaxed) + self::millis(self.config.open_for.0);
+        if current == seen || closed && of_late {
+            self.open(probes, current, Counts::default(), now);
+        }
+    }
+
     fn record_closed(&self, seen: Epoch, failed: bool, slow: bool, now: Instant) {
         if self.epoch.load(Ordering::Acquire) != seen {
             return;
         }
         let millis = self.millis(now);
         self.window.add(millis, failed, slow);
-        if !(failed || slow) {
-            return;
+        if failed || slow {
+            self.weigh(seen, failed, millis, now);
         }
+    }
+
+    /// Opens if a bad result, which the window has, is one too many.
+    fn weigh(&self, seen: Epoch, failed: bool, millis: u64, now: Instant) {
+        let lasting = failed && self.lasting_row(millis);
         let counts = self.window.counts(millis);
-        if self.is_too_bad(counts) {
+        if lasting || self.is_too_bad(counts) {
             self.open(self.probes.lock(), seen, counts, now);
         }
+    }
+
+    /// Whether so many have now failed in a row for so long that what was before does not matter.
+    fn lasting_row(&self, millis: u64) -> bool {
+        let (calls, lasted) = self.row.longer(millis);
+        calls >= u64::from(self.config.min_calls) && lasted >= LASTING
     }
 
     fn is_too_bad(&self, Counts { calls, failed, slow }: Counts) -> bool {
@@ -212,6 +264,8 @@ impl CircuitBreaker {
         probes.succeeded += 1;
         if probes.succeeded == self.config.probes {
             self.window.clear();
+            self.row.end();
+            self.open_until.store(self.millis(now), Ordering::Relaxed);
             self.change(probes, State::Closed, Counts::default());
         }
     }
@@ -263,14 +317,29 @@ impl Permit<'_> {
         if verdict == Verdict::Nothing {
             return;
         }
+        let breaker = self.breaker;
+        let begun = self.settle(verdict == Verdict::Failure, took, now);
+        if verdict == Verdict::Success {
+            breaker.finished(begun);
+        }
+    }
+
+    /// Says that a good answer began at `now`, whose body is still to come: [`CircuitBreaker::finished`] or
+    /// [`CircuitBreaker::broke_off`] then says how that ended, unless nobody wants to know. Streams may go on for hours:
+    /// until then it passes for a success.
+    pub fn answered(self, took: Duration, now: Instant) -> Begun {
+        self.settle(false, took, now)
+    }
+
+    fn settle(self, failed: bool, took: Duration, now: Instant) -> Begun {
         let Permit { breaker, epoch } = self;
         std::mem::forget(self);
-        let failed = verdict == Verdict::Failure;
         let slow = breaker.config.slow_call.is_some_and(|slow| took > slow.0);
         match state(epoch) {
             State::HalfOpen => breaker.record_probe(epoch, failed || slow, now),
             _ => breaker.record_closed(epoch, failed, slow, now),
         }
+        Begun(epoch)
     }
 }
 

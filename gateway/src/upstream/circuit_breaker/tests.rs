@@ -42,7 +42,7 @@ fn it_opens_with_the_twentieth_failure_in_a_row_and_not_before() {
     call(&breaker, Verdict::Failure, QUICK, now);
     assert_eq!((breaker.state(now), breaker.would_admit(now)), (State::Open, false));
     let Open { retry_after } = breaker.permit(now).unwrap_err();
-    assert!((4_000..=6_000).contains(&retry_after.as_millis()), "{retry_after:?}");
+    assert!((2_400..=3_600).contains(&retry_after.as_millis()), "{retry_after:?}");
     assert_eq!(*told.lock(), [State::Open]);
 }
 
@@ -88,7 +88,7 @@ fn one_probe_that_fails_or_is_slow_opens_again() {
         let (breaker, told, now) = opened(&config());
         call(&breaker, Verdict::Success, QUICK, now);
         call(&breaker, verdict, took, now);
-        assert!(breaker.permit(now).unwrap_err().retry_after >= Duration::from_secs(4));
+        assert!(breaker.permit(now).unwrap_err().retry_after >= Duration::from_millis(2_400));
         assert_eq!(*told.lock(), [State::Open, State::HalfOpen, State::Open]);
     }
 }
@@ -140,6 +140,82 @@ fn exactly_the_probes_are_admitted_however_many_threads_ask() {
     }
 }
 
+/// Opens after how many failures that come `pace` apart, once ten seconds of 100 calls a second went well.
+fn opens_after_good_times(pace: Duration) -> usize {
+    let mut now = Instant::now();
+    let (breaker, told) = breaker(&CircuitBreakerConfig::default(), now);
+    let ends = |verdict, now| breaker.permit(now).unwrap().record(verdict, QUICK, now);
+    for _ in 0..1_000 {
+        now += Duration::from_millis(10);
+        ends(Verdict::Success, now);
+    }
+    (1..)
+        .find(|_| {
+            now += pace;
+            ends(Verdict::Failure, now);
+            !told.lock().is_empty()
+        })
+        .expect("it opens")
+}
+
+#[test]
+fn good_calls_of_before_do_not_outvote_a_service_that_fails_now() {
+    let after = [100, 10, 1].map(|pace| opens_after_good_times(Duration::from_millis(pace)));
+    assert_eq!(after, [20, 20, 101], "twenty, or a tenth of a second");
+}
+
+#[test]
+fn what_fails_in_the_same_moment_does_not_outweigh_the_window() {
+    assert!(opens_after_good_times(Duration::ZERO) > 900);
+}
+
+/// A call whose answer begins now.
+fn begins(breaker: &CircuitBreaker, now: Instant) -> Begun {
+    breaker.permit(now).unwrap().answered(QUICK, now)
+}
+
+#[test]
+fn answers_that_all_break_off_open_it_as_any_failures_do() {
+    let now = Instant::now();
+    let (breaker, told) = breaker(&CircuitBreakerConfig { failure_rate: 100, ..config() }, now);
+    let under_way: Vec<Begun> = (0..20).map(|_| begins(&breaker, now)).collect();
+    under_way[..19].iter().for_each(|begun| breaker.broke_off(*begun, now));
+    assert!(told.lock().is_empty());
+    breaker.broke_off(under_way[19], now);
+    assert_eq!(*told.lock(), [State::Open]);
+}
+
+#[test]
+fn an_answer_that_begins_does_not_end_a_row_and_one_that_is_whole_does() {
+    for (whole, opens) in [(false, true), (true, false)] {
+        let mut now = Instant::now();
+        let (breaker, told) = breaker(&config(), now);
+        (0..100).for_each(|_| call(&breaker, Verdict::Success, QUICK, now));
+        for _ in 0..20 {
+            now += Duration::from_millis(10);
+            let begun = begins(&breaker, now);
+            if whole {
+                breaker.finished(begins(&breaker, now));
+            }
+            breaker.broke_off(begun, now);
+        }
+        assert_eq!(!told.lock().is_empty(), opens, "whole ones between them: {whole}");
+    }
+}
+
+#[test]
+fn a_probe_that_breaks_off_takes_back_what_it_has_closed_but_not_long_after() {
+    let rest = CircuitBreakerConfig::default().open_for.0;
+    for (later, opens) in [(Duration::ZERO, true), (rest / 2, true), (rest, false)] {
+        let (breaker, told, now) = opened(&config());
+        let probes: Vec<Begun> = (0..3).map(|_| begins(&breaker, now)).collect();
+        assert_eq!(breaker.state(now), State::Closed);
+        probes.iter().for_each(|probe| breaker.broke_off(*probe, now + later));
+        let reopened = told.lock().len() == 4;
+        assert_eq!((reopened, breaker.permit(now + later).is_err()), (opens, opens), "{later:?}");
+    }
+}
+
 #[test]
 fn many_threads_that_fail_at_once_open_it_once() {
     let now = Instant::now();
@@ -183,6 +259,8 @@ struct Model {
     state: State,
     number: usize,
     calls: Vec<(u64, bool, bool)>,
+    /// Since when and how many have failed in a row.
+    row: Option<(u64, usize)>,
     taken: u32,
     succeeded: u32,
 }
@@ -192,6 +270,7 @@ impl Model {
         (self.state, self.number) = (state, self.number + 1);
         (self.taken, self.succeeded) = (0, 0);
         self.calls.clear();
+        self.row = None;
     }
 
     /// `rested`: whether the time of an open breaker is over.
@@ -233,7 +312,10 @@ impl Model {
         let slows = self.calls.iter().filter(|(.., slow)| *slow).count();
         let too_many = failures * 100 >= calls * usize::from(self.config.failure_rate)
             || slows * 100 >= calls * usize::from(self.config.slow_rate);
-        if (failed || slow) && calls >= self.config.min_calls as usize && too_many {
+        self.row = failed.then(|| self.row.map_or((millis, 1), |(since, failed)| (since, failed + 1)));
+        let least = self.config.min_calls as usize;
+        let lasting = self.row.is_some_and(|(since, failed)| failed >= least && millis - since >= LASTING);
+        if lasting || (failed || slow) && calls >= least && too_many {
             self.enter(State::Open);
         }
     }
@@ -260,7 +342,7 @@ proptest! {
         };
         let born = Instant::now();
         let (breaker, told) = breaker(&config, born);
-        let mut model = Model { config, state: State::Closed, number: 0, calls: vec![], taken: 0, succeeded: 0 };
+        let mut model = Model { config, state: State::Closed, number: 0, calls: vec![], row: None, taken: 0, succeeded: 0 };
         let mut permits = Vec::new();
         let mut millis = 0;
         for step in steps {

@@ -63,6 +63,16 @@ impl Window {
         }
     }
 
+    /// A call that was counted when its answer began has failed at `millis`.
+    pub(super) fn fail(&self, millis: u64) {
+        let tick = millis / self.tick_millis;
+        let bucket = &self.buckets[(tick % BUCKETS) as usize];
+        _ = bucket.fetch_update(Relaxed, Relaxed, |word| match word >> TICK == tick % TICKS {
+            true => (word >> FAILED & COUNT < FULL).then_some(word + (1 << FAILED)),
+            false => Some((tick % TICKS) << TICK | 1 << FAILED),
+        });
+    }
+
     /// What was counted in the window that ends at `millis`.
     pub(super) fn counts(&self, millis: u64) -> Counts {
         let tick = millis / self.tick_millis;
@@ -93,6 +103,16 @@ mod tests {
         let both = Counts { calls: 2, failed: 1, slow: 1 };
         assert_eq!((window.counts(250), window.counts(1_199)), (both, both));
         assert_eq!(window.counts(1_200), Counts::default());
+    }
+
+    #[test]
+    fn a_call_that_fails_later_is_no_other_call() {
+        let window = Window::new(1_000);
+        window.add(250, false, false);
+        window.fail(260);
+        assert_eq!(window.counts(260), Counts { calls: 1, failed: 1, slow: 0 });
+        window.fail(1_250);
+        assert_eq!(window.counts(1_250), Counts { calls: 0, failed: 1, slow: 0 });
     }
 
     #[test]

@@ -16,12 +16,14 @@ mod upload;
 use std::{
     future::poll_fn,
     io,
+    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, Waker, ready},
 };
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, response::Parts};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -132,6 +134,18 @@ impl Connection {
         let cx = &mut Context::from_waker(Waker::noop());
         let mut byte = [0];
         Pin::new(&mut self.io).poll_read(cx, &mut ReadBuf::new(&mut byte)).is_ready()
+    }
+
+    /// The same, asked of the kernel: tokio hears of nothing while its thread is busy, and many services close what has been
+    /// idle for a while just when somebody comes back. What TLS has not deciphered yet says nothing: it may be a session ticket.
+    pub(super) fn has_gone_stale(&mut self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        match SockRef::from(self.io.socket()).peek(&mut byte) {
+            Ok(0) => true,
+            Ok(_) if matches!(self.io, Io::Plain(_)) => true,
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => true,
+            Ok(_) | Err(_) => self.is_stale(),
+        }
     }
 
     /// Sends `request`, called `host` here, and waits for the head of the answer. Dropped, it closes the connection.
@@ -301,7 +315,6 @@ impl Connection {
     }
 }
 
-#[cfg(test)]
 impl Io {
     fn socket(&self) -> &TcpStream {
         match self {

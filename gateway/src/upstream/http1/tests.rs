@@ -296,6 +296,16 @@ async fn an_idle_connection_is_stale_once_the_service_has_closed_it_or_said_some
     assert!(connection.is_stale());
 }
 
+/// No turn of the runtime lies between.
+#[tokio::test]
+async fn what_tokio_has_not_been_told_of_makes_a_connection_stale_too() {
+    let (mut connection, service) = pair().await;
+    assert!(!connection.is_stale() && !connection.has_gone_stale());
+    drop(service);
+    assert!(!connection.is_stale(), "nobody has looked");
+    assert!(connection.has_gone_stale());
+}
+
 #[tokio::test]
 async fn a_whole_body_is_told_its_size() {
     let Ok((answer, mut service)) =

@@ -168,6 +168,16 @@ impl Ticket {
         }
     }
 
+    /// Notes that a good answer began, and how long its head took. How its body ends is for [`Ticket::finished`].
+    pub fn answered(&self, took: Duration, now_ms: u64) {
+        self.0.latency.peak(micros(took), now_ms);
+    }
+
+    /// Notes how the body of an answer that had begun ended: `well` if it is whole.
+    pub fn finished(&self, well: bool, now_ms: u64) {
+        self.0.failing.step_towards(if well { 0.0 } else { 1.0 }, now_ms);
+    }
+
     /// Notes that we gave up waiting, because another attempt was quicker: it takes that long at least. No failure.
     pub fn outrun(&self, waited: Duration, now_ms: u64) {
         self.0.latency.raise(micros(waited), now_ms);
