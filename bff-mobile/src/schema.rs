@@ -41,10 +41,8 @@ pub(crate) fn open(services: &Services) -> Result<Arc<dyn Handler>, Unmade> {
 
 fn handler(services: &Services, settings: &Settings) -> Result<Arc<dyn Handler>, Unmade> {
     let backends = Arc::new(Backends::of(services)?);
-    // Who may not ask for the schema must not be told of it by and by.
-    let build = || if settings.introspection { built() } else { built().disable_suggestions() };
     let open = move |call: &Arc<Call>| Arc::new(Session::new(call, &backends));
-    Ok(Arc::new(GraphqlHandler::new(build, settings, open)?))
+    Ok(Arc::new(GraphqlHandler::new(built, settings, open)?))
 }
 
 #[cfg(test)]

@@ -106,6 +106,8 @@ pub struct GraphqlHandler<Q, M, S, T> {
 pub(super) struct Engine<Q, M, S, T> {
     /// For documents and variables that are seen for the first time.
     strict: Schema<Q, M, S>,
+    /// The same for those who may ask for the schema: it proposes what a wrong name may have meant.
+    helping: Option<Schema<Q, M, S>>,
     /// The same for documents that are proven: it leaves out what cannot fail any more.
     proven: Schema<Q, M, S>,
     lookup: Lookup,
@@ -138,7 +140,7 @@ where
     S: SubscriptionType + 'static,
     T: Clone + Send + Sync + 'static,
 {
-    /// A handler of the schema that `build` builds, which is asked twice; `open` is asked for what resolvers share: once for
+    /// A handler of the schema that `build` builds, which is asked for each way of validating; `open` is asked for what resolvers share: once for
     /// each HTTP request, but in a batch that writes once for each operation, so that none sees what was read before the
     /// write, and once for each event.
     ///
@@ -149,7 +151,10 @@ where
         settings: &Settings,
         open: impl Fn(&Arc<Call>) -> T + Send + Sync + 'static,
     ) -> Result<Self, Unmade> {
-        let strict = build().validation_mode(ValidationMode::Strict).finish();
+        let strict = build().validation_mode(ValidationMode::Strict).disable_suggestions().finish();
+        // Who may not ask for the schema must not be told of it by and by.
+        let helping =
+            settings.introspection.then(|| build().validation_mode(ValidationMode::Strict).finish());
         let proven = build().validation_mode(ValidationMode::Fast).finish();
         let sdl = parse_schema(strict.sdl()).expect("a schema prints itself as one");
         let (lists, mut mistakes) = (Lists::of(&sdl), Mistakes::default());
@@ -166,7 +171,8 @@ where
         let counters = Counters::new(&metrics, &names, &settings.clients);
         let lookup = Lookup { documents, persisted, trusted, metrics };
         let (batch, graphiql, coding) = (settings.limits.batch, settings.graphiql, settings.compression);
-        let engine = Arc::new(Engine { strict, proven, lookup, counters, names, open: Box::new(open) });
+        let engine =
+            Arc::new(Engine { strict, helping, proven, lookup, counters, names, open: Box::new(open) });
         let shared = settings.subscriptions.clone();
         let open = shared.map(|shared| Arc::new(Open { engine: engine.clone(), shared }));
         let door = settings.door.clone();
@@ -379,7 +385,7 @@ where
         let Asked { variables, operation_name, .. } = asked;
         let proven = found.document.is_proven(operation_name.as_deref(), &variables);
         let execution = execution(variables, operation_name.clone(), &found, shared);
-        let mut executed = self.schema(proven).execute(execution).await;
+        let mut executed = self.schema(&found, proven).execute(execution).await;
         self.finish(&mut executed, operation_name.as_deref(), &found, sender, proven);
         executed
     }
@@ -389,13 +395,19 @@ where
         let name = asked.operation_name.clone();
         let proven = found.document.is_proven(name.as_deref(), &asked.variables);
         let execution = execution(asked.variables.clone(), name, found, self.shared(sender));
-        let mut executed = self.schema(proven).execute_stream(execution).next().await?;
+        let mut executed = self.schema(found, proven).execute_stream(execution).next().await?;
         self.finish(&mut executed, asked.operation_name.as_deref(), found, sender, proven);
         Some(executed)
     }
 
-    fn schema(&self, proven: bool) -> &Schema<Q, M, S> {
-        if proven { &self.proven } else { &self.strict }
+    fn schema(&self, found: &Found, proven: bool) -> &Schema<Q, M, S> {
+        /// Each wrong name is compared with all that are right: more than somebody writes by hand could cost much.
+        const BY_HAND: usize = 2 << 10;
+        match &self.helping {
+            _ if proven => &self.proven,
+            Some(helping) if found.document.text.len() <= BY_HAND => helping,
+            _ => &self.strict,
+        }
     }
 
     fn finish(
