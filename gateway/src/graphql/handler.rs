@@ -18,6 +18,7 @@ use http::{HeaderName, HeaderValue, Method};
 
 use super::{
     Refusal, Settings,
+    coding::Agreed,
     config::Coding,
     document::{Documents, invalid},
     failure,
@@ -96,7 +97,7 @@ pub struct GraphqlHandler<Q, M, S, T> {
     /// The most operations in one batch.
     batch: usize,
     graphiql: bool,
-    coding: Coding,
+    codings: Vec<Coding>,
     open: Option<Arc<Open<Q, M, S, T>>>,
     door: Arc<Door>,
 }
@@ -163,12 +164,13 @@ where
         let names = trusted.as_ref().map(Trusted::names).unwrap_or_default().to_vec();
         let counters = Counters::new(&metrics, &names, &settings.clients);
         let lookup = Lookup { documents, persisted, trusted, metrics };
-        let (batch, graphiql, coding) = (settings.limits.batch, settings.graphiql, settings.compression);
+        let (batch, graphiql, codings) =
+            (settings.limits.batch, settings.graphiql, settings.compression.clone());
         let engine = Arc::new(Engine { strict, proven, lookup, counters, names, open: Box::new(open) });
         let shared = settings.subscriptions.clone();
         let open = shared.map(|shared| Arc::new(Open { engine: engine.clone(), shared }));
         let door = settings.door.clone();
-        Ok(GraphqlHandler { engine, batch, graphiql, coding, open, door })
+        Ok(GraphqlHandler { engine, batch, graphiql, codings, open, door })
     }
 
     async fn respond(&self, request: &mut Request, admitted: &Admitted) -> Result<Response, Error> {
@@ -185,12 +187,13 @@ where
             (Err(_), Some(_)) => None,
             (Err(error), None) => return Err(error),
         };
+        let coding = Agreed::on(&self.codings, request.headers())?;
         let bill = admitted.bill.as_deref();
         let client = self.engine.counters.client(request.headers());
         let call = Call::over(admitted, idempotency_key(request), None);
         let sender = self.engine.sender(call, admitted, client, get);
         let asked = read(request, self.batch).await;
-        let to = To { media: media.unwrap_or(Media::Json), coding: self.coding, headers: request.headers() };
+        let to = To { media: media.unwrap_or(Media::Json), coding, headers: request.headers() };
         let mut response = match asked {
             Ok(Batch::One(asked)) => match (form, &self.open) {
                 (Some(form), Some(open)) if media.is_none() || self.subscribes(&asked, &sender) => {
@@ -202,9 +205,9 @@ where
             Ok(Batch::Many(_)) if media.is_none() => {
                 return Err(Error::new(Code::NotAcceptable, "a batch, and Accept takes no JSON"));
             }
-            Ok(Batch::Many(all)) => render::many(&self.many(all, &sender, bill).await?, &to),
+            Ok(Batch::Many(all)) => render::many(&self.many(all, &sender, bill).await?, &to).await,
             Err(Unread::Http(error)) => return Err(error),
-            Err(Unread::Graphql(refusal)) => render::unread(refusal, &to, request_id(&sender.call)),
+            Err(Unread::Graphql(refusal)) => render::unread(refusal, &to, request_id(&sender.call)).await,
         };
         if let Some(faults) = sender.call.faults.note() {
             response.extensions_mut().insert(Note(faults));
@@ -277,7 +280,7 @@ where
     ) -> Result<Response, Error> {
         let engine = &self.engine;
         if asked.sent_text().is_none() && !(asked.reference.is_some() && engine.lookup.knows_references()) {
-            return Ok(render::unread(asked.without_text(), to, request_id(&sender.call)));
+            return Ok(render::unread(asked.without_text(), to, request_id(&sender.call)).await);
         }
         let ready = self.ended(engine.ready(asked, sender));
         if sender.asker.get && kind(&ready) == Some(OperationType::Mutation) {
@@ -288,7 +291,7 @@ where
             bill.pay(cost(&ready)).await?;
         }
         let keep = keep(&ready, sender);
-        Ok(render::one(&engine.execute(ready, sender, engine.shared(sender)).await, to, keep))
+        Ok(render::one(&engine.execute(ready, sender, engine.shared(sender)).await, to, keep).await)
     }
 
     /// Queries run side by side and share what they load; as soon as one operation writes, all run in their order.

@@ -7,6 +7,7 @@
 
 mod arrange;
 pub mod changes;
+mod coding;
 mod compress;
 pub mod config;
 mod document;
@@ -36,6 +37,7 @@ pub(crate) mod subscriptions;
 mod trusted;
 mod turn;
 mod variables;
+mod weights;
 
 pub(crate) use self::settings::Around;
 pub use self::{
