@@ -204,7 +204,7 @@ impl<'de> de::Visitor<'de> for CompressionVisitor {
     fn visit_seq<A: de::SeqAccess<'de>>(self, items: A) -> Result<CompressionConfig, A::Error> {
         let listed = Vec::deserialize(de::value::SeqAccessDeserializer::new(items))?;
         if listed.is_empty() {
-            return Err(de::Error::invalid_length(0, &"at least one coding; `none` offers none"));
+            return Err(de::Error::invalid_value(de::Unexpected::Other("an empty list"), &self));
         }
         Ok(CompressionConfig(listed))
     }
