@@ -21,6 +21,11 @@ wrong! {
     limits_that_are_none: graphql("max_batch: 1000, max_tokens: 0, max_depth: 31, max_aliases: 5000, max_cost: 0");
     room_for_hardly_a_document: graphql("persisted: { max_size: 1KiB }");
     a_client_that_is_listed_twice: graphql("clients: [ios, android, ios]");
+    a_content_coding_that_is_none: graphql("compression: deflate");
+    content_codings_of_which_one_is_none: graphql("compression: [zstd, none]");
+    a_list_of_no_content_codings: graphql("compression: []");
+    a_content_coding_that_is_listed_twice: graphql("compression: [br, gzip, br]");
+    content_codings_that_are_a_mapping: graphql("compression: { gzip: 1 }");
     a_manifest_that_is_not_there: graphql("trusted: { mode: log, manifests: [documents.json] }");
     no_manifest: graphql("trusted: { mode: log, manifests: [] }");
     subscriptions_to_nothing: graphql("subscriptions: {}");

@@ -2,8 +2,10 @@
 //!
 //! Not here: what becomes of it (`settings.rs`).
 
+use std::fmt;
+
 use indexmap::IndexMap;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 use crate::{
     cache::config::By,
@@ -58,9 +60,9 @@ pub struct GraphqlConfig {
     /// For how long the answer to a GET may be kept, by `Type` or `Type.field`; not at all unless given for all in it.
     #[serde(default)]
     pub max_age: IndexMap<String, Span>,
-    /// In which content coding clients that take it are answered.
+    /// In which content codings clients that take one are answered.
     #[serde(default)]
-    pub compression: Coding,
+    pub compression: CompressionConfig,
     /// Subscriptions, over transports that stay open; none unless given.
     #[serde(default)]
     pub subscriptions: Option<SubscriptionsConfig>,
@@ -144,15 +146,71 @@ impl FollowedConfig {
     }
 }
 
+/// The content codings that are offered, the one first that is preferred of those that a client takes as gladly. None unless
+/// given: whoever answers many may rather have a proxy in front of it compress.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CompressionConfig(pub Vec<Coding>);
+
 /// Content codings.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Coding {
-    /// As it is: whoever answers many may rather have a proxy in front of it compress.
-    #[default]
-    None,
-    /// `gzip`, which everybody takes.
+    /// `zstd` (RFC 8878).
+    Zstd,
+    /// `br`: Brotli (RFC 7932), which all browsers take.
+    Br,
+    /// `gzip` (RFC 1952), which everybody takes.
     Gzip,
+}
+
+impl Coding {
+    /// By the CPU time of each byte that they save: of an order history, Zstandard takes a fifth of what gzip takes and is
+    /// smaller by a quarter; Brotli is the smallest of all and takes about as long as gzip.
+    pub const ALL: [Coding; 3] = [Coding::Zstd, Coding::Br, Coding::Gzip];
+
+    /// As it is called in HTTP.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Coding::Zstd => "zstd",
+            Coding::Br => "br",
+            Coding::Gzip => "gzip",
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for CompressionConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(CompressionVisitor)
+    }
+}
+
+struct CompressionVisitor;
+
+impl<'de> de::Visitor<'de> for CompressionVisitor {
+    type Value = CompressionConfig;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`none`, `all`, `zstd`, `br` or `gzip`, or a list like [br, gzip]")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<CompressionConfig, E> {
+        let one = Coding::ALL.into_iter().find(|coding| coding.name() == text);
+        match (text, one) {
+            (_, Some(coding)) => Ok(CompressionConfig(vec![coding])),
+            ("none", None) => Ok(CompressionConfig::default()),
+            ("all", None) => Ok(CompressionConfig(Coding::ALL.to_vec())),
+            _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+        }
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, items: A) -> Result<CompressionConfig, A::Error> {
+        let listed = Vec::deserialize(de::value::SeqAccessDeserializer::new(items))?;
+        if listed.is_empty() {
+            return Err(de::Error::invalid_value(de::Unexpected::Other("an empty list"), &self));
+        }
+        Ok(CompressionConfig(listed))
+    }
 }
 
 /// Automatic persisted queries.
@@ -305,7 +363,7 @@ impl Default for GraphqlConfig {
             trusted: None,
             clients: Vec::new(),
             max_age: IndexMap::new(),
-            compression: Coding::None,
+            compression: CompressionConfig::default(),
             subscriptions: None,
         }
     }

@@ -3,47 +3,36 @@
 //! Nothing here is cut off at the deadline: resolvers bound their own calls by it, so that what is there gets answered.
 //! Not here: what the data behind resolvers is; whoever brings the schema says what each request is given.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use async_graphql::{
-    ObjectType, Request as Execution, Response as Executed, Schema, SchemaBuilder, ServerError,
-    SubscriptionType, ValidationMode, Variables,
-    parser::{parse_schema, types::OperationType},
+    ObjectType, Response as Executed, SchemaBuilder, SubscriptionType, parser::types::OperationType,
 };
-use futures_util::{StreamExt, future::join_all};
+use futures_util::future::join_all;
 use http::{HeaderName, HeaderValue, Method};
 
 use super::{
     Refusal, Settings,
+    coding::Agreed,
     config::Coding,
-    document::{Documents, invalid},
-    failure,
+    document::invalid,
+    engine::{Engine, Ready, Sender, cost, kind, request_id},
     faults::Faults,
-    freshness::Ages,
     graphiql,
-    lenient::Shapes,
-    lists::Lists,
-    lookup::{Asker, Found, Lookup},
-    metrics::{Counters, Outcome},
-    persisted::Owner,
+    lookup::Found,
     read::{Asked, Batch, Unread, WRITES, not_allowed, read},
     render::{self, Keep, Media, To},
     subscriptions::{Execute, Feed, Form, Open, Opening, Sent, is_asked, respond},
-    trusted::Trusted,
 };
 use crate::{
     body::{Request, Response},
     deadline::Deadline,
     door::Door,
-    downstream::{Downstream, Network},
+    downstream::Downstream,
     error::{Code, Error},
     handler::{Admitted, Answer, Handler, Unmade},
     identity::Caller,
     live::{Event, Live},
-    mistake::Mistakes,
     observability::record::Note,
     rate_limit::Bill,
     upstream::Fault,
@@ -88,49 +77,15 @@ impl Call {
     }
 }
 
-/// Makes what resolvers share.
-type MakeShared<T> = Box<dyn Fn(&Arc<Call>) -> T + Send + Sync>;
-
 /// Answers by executing a schema. `T` is what resolvers share, and find in their context.
 pub struct GraphqlHandler<Q, M, S, T> {
     engine: Arc<Engine<Q, M, S, T>>,
     /// The most operations in one batch.
     batch: usize,
     graphiql: bool,
-    coding: Coding,
+    codings: Vec<Coding>,
     open: Option<Arc<Open<Q, M, S, T>>>,
     door: Arc<Door>,
-}
-
-/// A schema, and all that it takes to execute operations.
-pub(super) struct Engine<Q, M, S, T> {
-    /// For documents and variables that are seen for the first time.
-    strict: Schema<Q, M, S>,
-    /// The same for those who may ask for the schema: it proposes what a wrong name may have meant.
-    helping: Option<Schema<Q, M, S>>,
-    /// The same for documents that are proven: it leaves out what cannot fail any more.
-    proven: Schema<Q, M, S>,
-    lookup: Lookup,
-    counters: Counters,
-    names: Vec<String>,
-    open: MakeShared<T>,
-}
-
-/// One operation that is ready to be executed, or why it is not.
-pub(super) type Ready = Result<(Asked, Found), ServerError>;
-
-/// What the operations of one HTTP request have in common.
-pub(super) struct Sender {
-    pub(super) call: Arc<Call>,
-    pub(super) asker: Asker,
-    /// The index of the client's name in metrics.
-    pub(super) client: usize,
-}
-
-impl Sender {
-    pub(super) fn request_id(&self) -> &str {
-        request_id(&self.call)
-    }
 }
 
 impl<Q, M, S, T> GraphqlHandler<Q, M, S, T>
@@ -140,9 +95,9 @@ where
     S: SubscriptionType + 'static,
     T: Clone + Send + Sync + 'static,
 {
-    /// A handler of the schema that `build` builds, which is asked for each way of validating; `open` is asked for what resolvers share: once for
-    /// each HTTP request, but in a batch that writes once for each operation, so that none sees what was read before the
-    /// write, and once for each event.
+    /// A handler of the schema that `build` builds, which is asked for each way of validating; `open` is asked for what
+    /// resolvers share: once for each HTTP request, but in a batch that writes once for each operation, so that none sees what
+    /// was read before the write, and once for each event.
     ///
     /// # Errors
     /// Every trusted document that the schema does not fit.
@@ -151,32 +106,13 @@ where
         settings: &Settings,
         open: impl Fn(&Arc<Call>) -> T + Send + Sync + 'static,
     ) -> Result<Self, Unmade> {
-        let strict = build().validation_mode(ValidationMode::Strict).disable_suggestions().finish();
-        // Who may not ask for the schema must not be told of it by and by.
-        let helping =
-            settings.introspection.then(|| build().validation_mode(ValidationMode::Strict).finish());
-        let proven = build().validation_mode(ValidationMode::Fast).finish();
-        let sdl = parse_schema(strict.sdl()).expect("a schema prints itself as one");
-        let (lists, mut mistakes) = (Lists::of(&sdl), Mistakes::default());
-        let shapes = Shapes::of(sdl);
-        let ages = Ages::new(&settings.max_age, &shapes, &mut mistakes);
-        let documents = Documents::new(settings.limits.clone(), shapes, lists, ages, settings.introspection);
-        let trusted = settings.trusted.as_ref();
-        let trusted = trusted.map(|manifests| Trusted::new(manifests, &documents, &strict, &mut mistakes));
-        if !mistakes.is_empty() {
-            return Err(Unmade(mistakes));
-        }
-        let (persisted, metrics) = (settings.persisted.clone(), settings.metrics.clone());
-        let names = trusted.as_ref().map(Trusted::names).unwrap_or_default().to_vec();
-        let counters = Counters::new(&metrics, &names, &settings.clients);
-        let lookup = Lookup { documents, persisted, trusted, metrics };
-        let (batch, graphiql, coding) = (settings.limits.batch, settings.graphiql, settings.compression);
-        let engine =
-            Arc::new(Engine { strict, helping, proven, lookup, counters, names, open: Box::new(open) });
+        let engine = Arc::new(Engine::new(build, settings, Box::new(open))?);
+        let (batch, graphiql, codings) =
+            (settings.limits.batch, settings.graphiql, settings.compression.clone());
         let shared = settings.subscriptions.clone();
         let open = shared.map(|shared| Arc::new(Open { engine: engine.clone(), shared }));
         let door = settings.door.clone();
-        Ok(GraphqlHandler { engine, batch, graphiql, coding, open, door })
+        Ok(GraphqlHandler { engine, batch, graphiql, codings, open, door })
     }
 
     async fn respond(&self, request: &mut Request, admitted: &Admitted) -> Result<Response, Error> {
@@ -193,12 +129,13 @@ where
             (Err(_), Some(_)) => None,
             (Err(error), None) => return Err(error),
         };
+        let coding = Agreed::on(&self.codings, request.headers())?;
         let bill = admitted.bill.as_deref();
         let client = self.engine.counters.client(request.headers());
         let call = Call::over(admitted, idempotency_key(request), None);
         let sender = self.engine.sender(call, admitted, client, get);
         let asked = read(request, self.batch).await;
-        let to = To { media: media.unwrap_or(Media::Json), coding: self.coding, headers: request.headers() };
+        let to = To { media: media.unwrap_or(Media::Json), coding, headers: request.headers() };
         let mut response = match asked {
             Ok(Batch::One(asked)) => match (form, &self.open) {
                 (Some(form), Some(open)) if media.is_none() || self.subscribes(&asked, &sender) => {
@@ -210,9 +147,9 @@ where
             Ok(Batch::Many(_)) if media.is_none() => {
                 return Err(Error::new(Code::NotAcceptable, "a batch, and Accept takes no JSON"));
             }
-            Ok(Batch::Many(all)) => render::many(&self.many(all, &sender, bill).await?, &to),
+            Ok(Batch::Many(all)) => render::many(&self.many(all, &sender, bill).await?, &to).await,
             Err(Unread::Http(error)) => return Err(error),
-            Err(Unread::Graphql(refusal)) => render::unread(refusal, &to, request_id(&sender.call)),
+            Err(Unread::Graphql(refusal)) => render::unread(refusal, &to, request_id(&sender.call)).await,
         };
         if let Some(faults) = sender.call.faults.note() {
             response.extensions_mut().insert(Note(faults));
@@ -285,7 +222,7 @@ where
     ) -> Result<Response, Error> {
         let engine = &self.engine;
         if asked.sent_text().is_none() && !(asked.reference.is_some() && engine.lookup.knows_references()) {
-            return Ok(render::unread(asked.without_text(), to, request_id(&sender.call)));
+            return Ok(render::unread(asked.without_text(), to, request_id(&sender.call)).await);
         }
         let ready = self.ended(engine.ready(asked, sender));
         if sender.asker.get && kind(&ready) == Some(OperationType::Mutation) {
@@ -296,7 +233,7 @@ where
             bill.pay(cost(&ready)).await?;
         }
         let keep = keep(&ready, sender);
-        Ok(render::one(&engine.execute(ready, sender, engine.shared(sender)).await, to, keep))
+        Ok(render::one(&engine.execute(ready, sender, engine.shared(sender)).await, to, keep).await)
     }
 
     /// Queries run side by side and share what they load; as soon as one operation writes, all run in their order.
@@ -338,113 +275,6 @@ where
     }
 }
 
-impl<Q, M, S, T> Engine<Q, M, S, T>
-where
-    Q: ObjectType + 'static,
-    M: ObjectType + 'static,
-    S: SubscriptionType + 'static,
-    T: Clone + Send + Sync + 'static,
-{
-    pub(super) fn sender(&self, call: Call, admitted: &Admitted, client: usize, get: bool) -> Sender {
-        let owner = if self.lookup.persisted.is_some() { owner(admitted) } else { 0 };
-        Sender { call: Arc::new(call), asker: Asker { owner, get }, client }
-    }
-
-    /// What resolvers share.
-    pub(super) fn shared(&self, sender: &Sender) -> T {
-        (self.open)(&sender.call)
-    }
-
-    /// The name of a trusted operation.
-    pub(super) fn operation(&self, index: usize) -> Option<&str> {
-        self.names.get(index).map(String::as_str)
-    }
-
-    pub(super) fn ready(&self, asked: Asked, sender: &Sender) -> Ready {
-        let mut found = self.lookup.find(&asked, sender.asker)?;
-        found.document.check_root(asked.operation_name.as_deref())?;
-        found.document.check_sent(asked.operation_name.as_deref(), &asked.variables)?;
-        found.cost = found.document.cost(asked.operation_name.as_deref(), &asked.variables)?;
-        if found.untrusted {
-            sender.call.faults.untrusted(&found.document.text);
-        }
-        Ok((asked, found))
-    }
-
-    pub(super) async fn execute(&self, ready: Ready, sender: &Sender, shared: T) -> Executed {
-        let id = request_id(&sender.call);
-        let (asked, found) = match ready {
-            Ok(ready) => ready,
-            Err(error) => {
-                let mut refused = Executed::from_errors(vec![error]);
-                failure::classify(&mut refused, "", id);
-                self.counters.count(None, sender.client, Outcome::Refused);
-                return refused;
-            }
-        };
-        let Asked { variables, operation_name, .. } = asked;
-        let proven = found.document.is_proven(operation_name.as_deref(), &variables);
-        let execution = execution(variables, operation_name.clone(), &found, shared);
-        let mut executed = self.schema(&found, proven).execute(execution).await;
-        self.finish(&mut executed, operation_name.as_deref(), &found, sender, proven);
-        executed
-    }
-
-    /// A subscription's selection for one event; nothing where there is none.
-    pub(super) async fn tell(&self, asked: &Asked, found: &Found, sender: &Sender) -> Option<Executed> {
-        let name = asked.operation_name.clone();
-        let proven = found.document.is_proven(name.as_deref(), &asked.variables);
-        let execution = execution(asked.variables.clone(), name, found, self.shared(sender));
-        let mut executed = self.schema(found, proven).execute_stream(execution).next().await?;
-        self.finish(&mut executed, asked.operation_name.as_deref(), found, sender, proven);
-        Some(executed)
-    }
-
-    fn schema(&self, found: &Found, proven: bool) -> &Schema<Q, M, S> {
-        /// Each wrong name is compared with all that are right: more than somebody writes by hand could cost much.
-        const BY_HAND: usize = 2 << 10;
-        match &self.helping {
-            _ if proven => &self.proven,
-            Some(helping) if found.document.text.len() <= BY_HAND => helping,
-            _ => &self.strict,
-        }
-    }
-
-    fn finish(
-        &self,
-        executed: &mut Executed,
-        name: Option<&str>,
-        found: &Found,
-        sender: &Sender,
-        proven: bool,
-    ) {
-        found.document.plan(name).arrange(&mut executed.data);
-        failure::classify(executed, &found.document.text, request_id(&sender.call));
-        let outcome = outcome(executed);
-        if outcome != Outcome::Refused {
-            if !proven {
-                found.document.prove();
-            }
-            self.lookup.register(found, sender.asker);
-        }
-        self.counters.count(found.name, sender.client, outcome);
-    }
-}
-
-fn execution<T: Send + Sync + 'static>(
-    mut variables: Variables,
-    name: Option<String>,
-    found: &Found,
-    shared: T,
-) -> Execution {
-    let parsed = found.document.ready(name.as_deref(), &mut variables);
-    let mut execution = Execution::new(String::new()).variables(variables);
-    execution.operation_name = name;
-    execution.data.insert(shared);
-    execution.set_parsed_query(parsed);
-    execution
-}
-
 impl<Q, M, S, T> Handler for GraphqlHandler<Q, M, S, T>
 where
     Q: ObjectType + 'static,
@@ -465,16 +295,6 @@ where
     }
 }
 
-/// What cannot be executed costs as little as can be: it was read all the same.
-pub(super) fn cost(ready: &Ready) -> u32 {
-    ready.as_ref().map_or(1, |(_, found)| found.cost)
-}
-
-pub(super) fn kind(ready: &Ready) -> Option<OperationType> {
-    let (asked, found) = ready.as_ref().ok()?;
-    found.document.kind(asked.operation_name.as_deref())
-}
-
 /// For how long, and by whom, what answers a GET may be kept.
 fn keep(ready: &Ready, sender: &Sender) -> Option<Keep> {
     let (asked, found) = ready.as_ref().ok().filter(|_| sender.asker.get)?;
@@ -482,29 +302,7 @@ fn keep(ready: &Ready, sender: &Sender) -> Option<Keep> {
     Some(Keep { seconds, private: sender.call.caller.principal.is_some() })
 }
 
-fn outcome(executed: &Executed) -> Outcome {
-    match () {
-        () if executed.errors.is_empty() => Outcome::Ok,
-        () if failure::before_execution(executed) => Outcome::Refused,
-        () => Outcome::Partial,
-    }
-}
-
-/// Who registers documents: the caller, or where nobody is known the network.
-fn owner(admitted: &Admitted) -> Owner {
-    let mut hasher = DefaultHasher::new();
-    match &admitted.caller.principal {
-        Some(principal) => principal.sub.hash(&mut hasher),
-        None => Network::of(admitted.downstream.peer.ip()).hash(&mut hasher),
-    }
-    hasher.finish()
-}
-
 fn idempotency_key(request: &Request) -> Option<HeaderValue> {
     const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
     request.headers().get(IDEMPOTENCY_KEY).cloned()
-}
-
-fn request_id(call: &Call) -> &str {
-    call.caller.request_id.to_str().unwrap_or_default()
 }

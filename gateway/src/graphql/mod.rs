@@ -7,10 +7,12 @@
 
 mod arrange;
 pub mod changes;
+mod coding;
 mod compress;
 pub mod config;
 mod document;
 mod emptied;
+mod engine;
 mod failure;
 mod faults;
 mod freshness;
@@ -38,6 +40,7 @@ pub(crate) mod subscriptions;
 mod trusted;
 mod turn;
 mod variables;
+mod weights;
 
 pub(crate) use self::settings::Around;
 pub use self::{

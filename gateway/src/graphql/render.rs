@@ -6,7 +6,10 @@ use async_graphql::{Response as Executed, ServerError, Value};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-use super::{Refusal, compress, config::Coding, failure::before_execution, hash::Hash, subscriptions::Form};
+use super::{
+    Refusal, coding::Agreed, compress, config::Coding, failure::before_execution, hash::Hash,
+    subscriptions::Form, weights::weighed,
+};
 use crate::{
     body::{Body, Response},
     cache::conditional::{self, Portion},
@@ -30,7 +33,7 @@ impl Media {
     /// [`Code::NotAcceptable`] when it takes neither. Nothing must be executed then.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, Error> {
         let (mut best, mut asked) = (None, false);
-        for (name, weight) in accepted(headers) {
+        for (name, weight) in weighed(headers, header::ACCEPT) {
             asked = true;
             let media = match name {
                 name if name.eq_ignore_ascii_case("application/graphql-response+json") => {
@@ -61,24 +64,7 @@ impl Media {
 
 /// Whether a browser asks for a page.
 pub(super) fn wants_page(headers: &HeaderMap) -> bool {
-    accepted(headers).any(|(name, weight)| name == "text/html" && weight > 0)
-}
-
-/// The media ranges of `Accept` with their weights in thousandths. Other parameters say nothing here.
-fn accepted(headers: &HeaderMap) -> impl Iterator<Item = (&str, u16)> {
-    let fields = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    fields.flat_map(|field| field.split(',')).filter_map(|offer| {
-        let mut parts = offer.split(';').map(str::trim);
-        let name = parts.next().filter(|name| !name.is_empty())?;
-        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-        Some((name, weight.map_or(1_000, thousandths)))
-    })
-}
-
-/// `0.85` into 850; what is no weight counts as 1.
-fn thousandths(weight: &str) -> u16 {
-    let read = weight.parse::<f32>().ok().filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(1.0);
-    (read * 1_000.0) as u16
+    weighed(headers, header::ACCEPT).any(|(name, weight)| name == "text/html" && weight > 0)
 }
 
 #[derive(Serialize)]
@@ -99,7 +85,7 @@ impl<'a> Rendered<'a> {
 /// Whom an answer goes to.
 pub(super) struct To<'a> {
     pub(super) media: Media,
-    pub(super) coding: Coding,
+    pub(super) coding: Agreed,
     /// The request's.
     pub(super) headers: &'a HeaderMap,
 }
@@ -112,9 +98,30 @@ pub(super) struct Keep {
     pub(super) private: bool,
 }
 
+impl Keep {
+    /// With a tag to ask by whether it has changed, of its own for each coding: a cache that keeps several finds by the tag of a
+    /// 304 which of them it is about (RFC 9111, section 4.3.4; RFC 9110, section 8.8.3.3). The tag is weak, as another version of
+    /// an encoder may write other bytes (RFC 9110, section 8.8.1).
+    fn say(self, json: &[u8], coding: Option<Coding>, headers: &mut HeaderMap) {
+        let whose = if self.private { "private" } else { "public" };
+        let directives = format!("{whose}, max-age={}", self.seconds);
+        let hash = Hash::of_bytes(json).short();
+        let tag = coding
+            .map_or_else(|| format!("W/\"{hash}\""), |coding| format!("W/\"{hash}-{}\"", coding.name()));
+        for (name, value) in [(header::CACHE_CONTROL, directives), (header::ETAG, tag)] {
+            headers.insert(name, HeaderValue::try_from(value).expect("letters, digits and signs"));
+        }
+        headers.insert(header::VARY, HeaderValue::from_static("accept, authorization"));
+    }
+}
+
 /// A result as JSON.
 pub(super) fn json(executed: &Executed) -> Vec<u8> {
-    serde_json::to_vec(&Rendered::of(executed)).expect("values of GraphQL are JSON")
+    written(&Rendered::of(executed))
+}
+
+fn written(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).expect("values of GraphQL are JSON")
 }
 
 /// The transport that stays open which `Accept` prefers, if it takes any.
@@ -124,7 +131,7 @@ pub(super) fn open_form(headers: &HeaderMap) -> Option<Form> {
         name if name.eq_ignore_ascii_case("multipart/mixed") => Some(Form::Multipart),
         _ => None,
     };
-    let taken = accepted(headers).filter(|(_, weight)| *weight > 0);
+    let taken = weighed(headers, header::ACCEPT).filter(|(_, weight)| *weight > 0);
     let mut best = None;
     for (form, weight) in taken.filter_map(|(name, weight)| Some((form(name)?, weight))) {
         if best.is_none_or(|(_, known)| weight > known) {
@@ -135,71 +142,66 @@ pub(super) fn open_form(headers: &HeaderMap) -> Option<Form> {
 }
 
 /// The answer to one request. One with errors is not kept, whatever `keep` says.
-pub(super) fn one(executed: &Executed, to: &To<'_>, keep: Option<Keep>) -> Response {
+pub(super) async fn one(executed: &Executed, to: &To<'_>, keep: Option<Keep>) -> Response {
     let failed = to.media == Media::GraphqlResponse && before_execution(executed);
     let status = if failed { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    respond(status, to, keep.filter(|_| executed.errors.is_empty()), &Rendered::of(executed))
+    respond(status, to, keep.filter(|_| executed.errors.is_empty()), json(executed)).await
 }
 
 /// The answers to a batch, in its order.
-pub(super) fn many(executed: &[Executed], to: &To<'_>) -> Response {
-    respond(StatusCode::OK, to, None, &executed.iter().map(Rendered::of).collect::<Vec<_>>())
+pub(super) async fn many(executed: &[Executed], to: &To<'_>) -> Response {
+    let all: Vec<_> = executed.iter().map(Rendered::of).collect();
+    let json = written(&all);
+    respond(StatusCode::OK, to, None, json).await
 }
 
 /// The answer to what is no GraphQL request.
-pub(super) fn unread(refusal: Refusal, to: &To<'_>, request_id: &str) -> Response {
+pub(super) async fn unread(refusal: Refusal, to: &To<'_>, request_id: &str) -> Response {
     let mut executed = Executed::from_errors(vec![refusal.into_server_error()]);
     super::failure::classify(&mut executed, "", request_id);
-    respond(StatusCode::BAD_REQUEST, to, None, &Rendered::of(&executed))
+    respond(StatusCode::BAD_REQUEST, to, None, json(&executed)).await
 }
 
-fn respond(status: StatusCode, to: &To<'_>, keep: Option<Keep>, body: &impl Serialize) -> Response {
-    let json = serde_json::to_vec(body).expect("values of GraphQL are JSON");
+async fn respond(status: StatusCode, to: &To<'_>, keep: Option<Keep>, json: Vec<u8>) -> Response {
+    let coding = to.coding.of_length(json.len());
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, to.media.value());
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let mut response = match keep {
-        None => coded(json, &mut headers, to),
-        Some(keep) => kept(json, keep, &mut headers, to),
+    if let Some(keep) = keep {
+        keep.say(&json, coding, &mut headers);
+    }
+    if to.coding.varies {
+        headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
+    }
+    let portion = match keep {
+        Some(_) => conditional::portion(to.headers, StatusCode::OK, &headers, None),
+        None => Portion::Whole,
     };
-    if response.status() == StatusCode::OK {
+    let mut response = Response::new(Body::Empty);
+    if portion == Portion::Whole {
+        *response.body_mut() = coded(json, coding, &mut headers).await;
         *response.status_mut() = status;
+    } else {
+        conditional::reshape(&portion, response.status_mut(), &mut headers, 0);
     }
     *response.headers_mut() = headers;
     response
 }
 
-/// In the content coding that the client takes.
-fn coded(json: Vec<u8>, headers: &mut HeaderMap, to: &To<'_>) -> Response {
-    if to.coding == Coding::None {
-        return Response::new(Body::full(json));
-    }
-    headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
-    match compress::gzip(&json, to.headers) {
-        None => Response::new(Body::full(json)),
-        Some(gzip) => {
-            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-            Response::new(Body::full(gzip))
+/// An answer that cannot be encoded is sent as it is (RFC 9110, section 12.5.3), and then not as what its tag says.
+async fn coded(json: Vec<u8>, coding: Option<Coding>, headers: &mut HeaderMap) -> Body {
+    let Some(coding) = coding else { return Body::full(json) };
+    match compress::encode(&json, coding).await {
+        Ok(encoded) => {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+            Body::full(encoded)
+        }
+        Err(why) => {
+            tracing::warn!(coding = coding.name(), %why, "an answer is sent without its content coding");
+            headers.remove(header::ETAG);
+            Body::full(json)
         }
     }
-}
-
-/// With a tag to ask by whether it has changed. The tag is weak: it is that of every coding (RFC 9110, section 8.8.3).
-fn kept(json: Vec<u8>, keep: Keep, headers: &mut HeaderMap, to: &To<'_>) -> Response {
-    let whose = if keep.private { "private" } else { "public" };
-    let directives = format!("{whose}, max-age={}", keep.seconds);
-    let tag = format!("W/\"{}\"", Hash::of_bytes(&json).short());
-    for (name, value) in [(header::CACHE_CONTROL, directives), (header::ETAG, tag)] {
-        headers.insert(name, HeaderValue::try_from(value).expect("letters, digits and signs"));
-    }
-    headers.insert(header::VARY, HeaderValue::from_static("accept, authorization"));
-    let portion = conditional::portion(to.headers, StatusCode::OK, headers, None);
-    if portion == Portion::Whole {
-        return coded(json, headers, to);
-    }
-    let mut response = Response::new(Body::Empty);
-    conditional::reshape(&portion, response.status_mut(), headers, 0);
-    response
 }
 
 #[cfg(test)]

@@ -44,8 +44,8 @@ pub struct Settings {
     pub clients: Vec<String>,
     /// For how long answers to GET may be kept, by `Type` or `Type.field`.
     pub max_age: IndexMap<String, Span>,
-    /// In which content coding clients that take it are answered.
-    pub compression: Coding,
+    /// In which content codings clients that take one are answered, the preferred one first.
+    pub compression: Vec<Coding>,
     /// What stays open, if anything may.
     pub subscriptions: Option<Arc<Subscriptions>>,
     /// To the route that all this is said of.
@@ -125,6 +125,7 @@ impl Settings {
         let whose = around.whose;
         check_bounds(typed, at, whose, mistakes);
         check_clients(&typed.clients, &below(at, "clients"), whose, mistakes);
+        check_codings(&typed.compression.0, &below(at, "compression"), whose, mistakes);
         let enforces = typed.trusted.as_ref().is_some_and(|trusted| trusted.mode == Mode::Enforce);
         if typed.persisted.is_some() && enforces {
             let message = format!("{whose}: clients register what only manifests may list");
@@ -152,7 +153,7 @@ impl Settings {
             metrics: around.metrics.clone(),
             clients: typed.clients.clone(),
             max_age: typed.max_age.clone(),
-            compression: typed.compression,
+            compression: typed.compression.0.clone(),
             subscriptions: None,
             door: Arc::default(),
         }
@@ -196,6 +197,15 @@ fn check_bounds(typed: &GraphqlConfig, at: &str, whose: &str, mistakes: &mut Mis
         let at = below(&below(at, "persisted"), "max_size");
         let mistake = Mistake::new(at, format!("{whose}: this is no room for documents"));
         mistakes.add(mistake.expected("64KiB to 1GiB"));
+    }
+}
+
+fn check_codings(codings: &[Coding], at: &str, whose: &str, mistakes: &mut Mistakes) {
+    for (index, coding) in codings.iter().enumerate() {
+        if codings[..index].contains(coding) {
+            let message = format!("{whose}: `{}` is preferred to itself", coding.name());
+            mistakes.add(Mistake::new(format!("{at}[{index}]"), message).expected("each coding once"));
+        }
     }
 }
 

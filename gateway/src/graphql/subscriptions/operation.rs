@@ -10,8 +10,10 @@ use futures_util::{StreamExt, future::BoxFuture, stream};
 
 use super::{
     super::{
-        Refusal, failure,
-        handler::{Call, Engine, Sender, kind},
+        Refusal,
+        engine::{Engine, Sender, cost, kind},
+        failure,
+        handler::Call,
         lookup::Found,
         read::Asked,
         render,
@@ -57,7 +59,7 @@ where
             let sender = self.engine.sender(call, &admitted, client, false);
             let ready = self.engine.ready(asked, &sender);
             if let Some(bill) = &admitted.bill {
-                bill.pay(super::super::handler::cost(&ready)).await?;
+                bill.pay(cost(&ready)).await?;
             }
             let subscribes = kind(&ready) == Some(OperationType::Subscription);
             let (asked, found) = match ready {
