@@ -227,6 +227,10 @@ async fn what_the_schema_holds_is_not_given_away_by_errors() {
     let open = Mobile::offering("{ introspection: true }").await;
     let told = open.ask("", "{ restaurnt(restaurantId: 1) { name } }").await.to_string();
     assert!(told.contains("Did you mean"), "{told}");
+    // More wrong names than anybody writes by hand are not compared with all that are right.
+    let many = (0..200).fold(String::new(), |all, n| format!("{all} restaurantName{n}"));
+    let told = open.ask("", &format!("{{ restaurant(restaurantId: 1) {{ {many} }} }}")).await.to_string();
+    assert!(told.contains("Unknown") && !told.contains("Did you mean"), "{told}");
     data(&open.ask("", "{ __schema { queryType { name } } }").await);
 }
 

@@ -98,6 +98,12 @@ impl Draft {
         !self.terms.always_validate && self.terms.lifetime > self.age()
     }
 
+    /// Whether it may be given out where the service fails (RFC 5861 section 4).
+    #[must_use]
+    pub fn may_stand_in(&self) -> bool {
+        control::may_stand_in(&self.terms, self.age())
+    }
+
     /// Whether those who ask while it comes may have it as well.
     #[must_use]
     pub fn is_shareable(&self) -> bool {

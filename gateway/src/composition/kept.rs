@@ -205,7 +205,7 @@ impl Kept {
     }
 
     fn may_stand_in(&self, entry: &Entry) -> bool {
-        !self.decides && control::may_stand_in(&entry.draft.terms, entry.draft.age())
+        !self.decides && entry.draft.may_stand_in()
     }
 
     fn stand_in(&self, entry: &Entry, fault: Option<Fault>) -> Got {

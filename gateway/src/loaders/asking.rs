@@ -311,5 +311,5 @@ fn stands_in(stale: &Entry, fault: &Fault) -> bool {
         Reason::Status(status) => control::is_error(status),
         _ => true,
     };
-    error && control::may_stand_in(&stale.draft.terms, stale.draft.age())
+    error && stale.draft.may_stand_in()
 }

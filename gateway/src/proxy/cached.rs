@@ -60,10 +60,8 @@ enum Round {
     Answer(Response),
     /// Look again; among those who ask for this number, if it is known.
     Again(Option<u64>),
-    /// Ask for it without the cache.
-    Pass(Fwd),
-    /// The same for a part of it, or its head; what is kept may stand in.
-    Part(Fwd, Option<Arc<Entry>>),
+    /// Ask for it without the cache; what is kept may stand in.
+    Pass(Fwd, Option<Arc<Entry>>),
 }
 
 impl Cached {
@@ -161,12 +159,8 @@ impl Cached {
                 match pin!(self.round(&look, variant)).await? {
                     Round::Answer(response) => return Ok(response),
                     Round::Again(known) => variant = known,
-                    Round::Pass(fwd) => {
-                        why = Some(fwd);
-                        break;
-                    }
-                    Round::Part(fwd, stale) => {
-                        (why, kept) = (Some(fwd), stale.filter(|stale| stands_in(stale)));
+                    Round::Pass(fwd, stale) => {
+                        (why, kept) = (Some(fwd), stale.filter(|stale| stale.draft.may_stand_in()));
                         break;
                     }
                 }
@@ -187,7 +181,7 @@ impl Cached {
     async fn round(self: &Arc<Self>, look: &Look<'_>, variant: Option<u64>) -> Result<Round, Error> {
         let headers = look.client.headers;
         let (stale, fwd, near) = match self.keeping.store.find(look.hash, &look.key, headers) {
-            Found::Pass => return Ok(Round::Pass(Fwd::UriMiss)),
+            Found::Pass => return Ok(Round::Pass(Fwd::UriMiss, None)),
             Found::Other(None) => (None, Fwd::UriMiss, None),
             Found::Other(Some(other)) => (None, Fwd::VaryMiss, Some(other)),
             Found::Entry { entry, soft } => match self.reuse(&entry, soft, headers) {
@@ -201,13 +195,13 @@ impl Cached {
             return Err(Error::new(Code::NotCached, "only-if-cached, and nothing is")); // RFC 9111 section 5.2.1.7
         }
         if *look.client.method == Method::HEAD || headers.contains_key(header::RANGE) {
-            return Ok(Round::Part(fwd, stale)); // a part is never kept, and nobody is made to fetch the whole for one
+            return Ok(Round::Pass(fwd, stale)); // a part is never kept, and nobody is made to fetch the whole for one
         }
         let of_near =
             |entry: Arc<Entry>| self.keeping.store.variant(look.hash, &entry.draft.selection.again(headers));
         let (at, apart) = (variant.or_else(|| near.map(of_near)).unwrap_or(look.hash), self.apart(look));
         if apart != 0 && self.keeping.store.passes(look.hash ^ apart, &look.key) {
-            return Ok(Round::Pass(fwd));
+            return Ok(Round::Pass(fwd, None));
         }
         match self.keeping.store.join(at ^ apart) {
             Joined::Lead(lead) => self.lead(look, lead, stale, fwd).await.map(Round::Answer),
@@ -229,15 +223,15 @@ impl Cached {
     fn follow(&self, look: &Look<'_>, outcome: Outcome, stale: Option<Arc<Entry>>, fwd: Fwd) -> Round {
         match outcome {
             Outcome::LookAgain => Round::Again(None),
-            Outcome::Pass => Round::Pass(fwd),
-            Outcome::Failed => match stale.filter(|stale| stands_in(stale)) {
+            Outcome::Pass => Round::Pass(fwd, None),
+            Outcome::Failed => match stale.filter(|stale| stale.draft.may_stand_in()) {
                 Some(stale) => Round::Answer(self.stand_in(look, &stale)),
-                None => Round::Pass(fwd),
+                None => Round::Pass(fwd, None),
             },
             Outcome::Filling(filling) => {
                 let draft = &filling.draft;
                 if !draft.key.is(&look.key) || !self.keeping.store.is_valid(&draft.marks) {
-                    return Round::Pass(fwd);
+                    return Round::Pass(fwd, None);
                 }
                 let headers = look.client.headers;
                 if !draft.selection.fits(headers) {
@@ -250,7 +244,7 @@ impl Cached {
                         self.keeping.metrics.coalesced.inc();
                         Round::Answer(response)
                     }
-                    None => Round::Pass(fwd),
+                    None => Round::Pass(fwd, None),
                 }
             }
         }
@@ -306,7 +300,7 @@ impl Cached {
         let asked = Instant::now();
         let outcome = pin!(self.origin.fetch(&client, look.admitted)).await;
         let failed = outcome.as_ref().map_or(true, |(response, _)| control::is_error(response.status()));
-        if let Some(stale) = stale.as_ref().filter(|stale| failed && stands_in(stale)) {
+        if let Some(stale) = stale.as_ref().filter(|stale| failed && stale.draft.may_stand_in()) {
             lead.end(Outcome::Failed);
             return Ok(self.stand_in(look, stale));
         }
@@ -489,10 +483,6 @@ impl Cached {
             }
         });
     }
-}
-
-fn stands_in(stale: &Entry) -> bool {
-    control::may_stand_in(&stale.draft.terms, stale.draft.age())
 }
 
 impl Origin {
