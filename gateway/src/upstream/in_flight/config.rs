@@ -13,7 +13,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InFlightConfig {
-    /// How many calls may be under way, 1 to 100,000. Where it begins, when it is adaptive.
+    /// How many calls may be under way, 1 to 100,000. When it is adaptive: up to where it doubles at first.
     #[serde(default = "limit")]
     pub limit: u32,
     /// How long a call may wait for its turn; a tenth of it when there has been a queue for long. `0ms` for not at all.
@@ -55,9 +55,9 @@ fn max_waiting() -> u32 {
     256
 }
 
-/// Enough to notice that the service has recovered.
+/// Enough to notice that the service has recovered, and no queue to a small one.
 fn min() -> u32 {
-    10
+    4
 }
 
 /// As without.

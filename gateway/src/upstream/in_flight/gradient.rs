@@ -14,7 +14,9 @@
 //! reason of its own gets its new baseline in the same way, once a second measurement soon after agrees: one that a
 //! hiccup fell into would let the limit be too high until the next.
 //!
-//! The first window of all may fall into an overload, so the first baseline is measured anew much sooner.
+//! The first window of all may fall into an overload, so the first baseline is measured anew much sooner. And nobody knows
+//! what the service can do before it was asked: the limit begins low, and while calls take no longer it doubles (slow
+//! start, as of TCP, RFC 5681 section 3.1), up to what is configured.
 //!
 //! Not here: admitting calls (`mod.rs`).
 
@@ -32,6 +34,10 @@ const SMOOTHING: f64 = 0.25;
 const WINDOW: Duration = Duration::from_millis(100);
 /// and holds at least so many calls.
 const SAMPLES: u32 = 50;
+/// The same at the beginning and for a measurement, which would else take a small service seconds.
+const FEW_SAMPLES: u32 = 20;
+/// Where the limit begins: what any service can do, and enough for a window of few calls.
+const BEGINNING: u32 = 10;
 /// After so many windows it is seen whether the baseline is exceeded, and then it is measured anew.
 const BASELINE_WINDOWS: u32 = 100;
 /// The same for the first baseline.
@@ -61,6 +67,8 @@ struct Window {
 pub(super) struct Gradient {
     config: AdaptiveConfig,
     limit: f64,
+    /// Up to where the limit doubles; nothing once calls have taken longer.
+    doubles_to: f64,
     /// Seconds; none before the first window.
     baseline: Option<f64>,
     /// Whether it was measured with a halved limit.
@@ -76,8 +84,10 @@ pub(super) struct Gradient {
 
 impl Gradient {
     pub(super) fn new(config: AdaptiveConfig, limit: u32) -> Self {
+        let most = limit.clamp(config.min, config.max);
         Gradient {
-            limit: f64::from(limit.clamp(config.min, config.max)),
+            limit: f64::from(BEGINNING.clamp(config.min, most)),
+            doubles_to: f64::from(most),
             config,
             baseline: None,
             proven: false,
@@ -107,6 +117,7 @@ impl Gradient {
         in_flight: u32,
         now: Duration,
     ) -> Option<u32> {
+        let samples = self.samples();
         let window = &mut self.window;
         window.calls += 1;
         window.peak = window.peak.max(in_flight);
@@ -115,7 +126,7 @@ impl Gradient {
         } else {
             window.secs += took.as_secs_f64();
         }
-        if window.calls < SAMPLES || now.saturating_sub(window.begun) < self.span {
+        if window.calls < samples || now.saturating_sub(window.begun) < self.span {
             return None;
         }
         let ended = std::mem::replace(&mut self.window, Window { begun: now, ..Window::default() });
@@ -123,16 +134,32 @@ impl Gradient {
         Some(self.limit())
     }
 
+    /// How many calls a window holds at least.
+    fn samples(&self) -> u32 {
+        match self.phase {
+            Phase::Draining(_) => self.limit as u32, // all that were under way when it was halved
+            Phase::Following if !self.doubles() => SAMPLES,
+            Phase::Following | Phase::Measuring(_) => FEW_SAMPLES,
+        }
+    }
+
+    /// Whether it is at the beginning, and calls have not taken longer yet.
+    fn doubles(&self) -> bool {
+        self.limit < self.doubles_to
+    }
+
     fn end(&mut self, window: Window) {
         let answered = window.calls - window.dropped;
         // Without an answer there is no time to compare: only the share of the dropped counts.
         let mean = (answered > 0).then(|| window.secs / f64::from(answered));
-        self.span = WINDOW.max(Duration::from_secs_f64(2.0 * mean.unwrap_or_default()));
         match self.phase {
             Phase::Following => self.follow(window, mean),
             Phase::Draining(before) => self.phase = Phase::Measuring(before),
             Phase::Measuring(before) => self.measured(mean, before),
         }
+        // What was sent under a lower limit takes no longer: who doubles need not wait for it.
+        let calls = if self.doubles() { 0.0 } else { 2.0 };
+        self.span = WINDOW.max(Duration::from_secs_f64(calls * mean.unwrap_or_default()));
     }
 
     fn measured(&mut self, mean: Option<f64>, before: f64) {
@@ -170,13 +197,16 @@ impl Gradient {
                 return;
             }
         }
+        if longer > NOISE || window.dropped > 0 {
+            self.doubles_to = 0.0;
+        }
         let answered = 1.0 - f64::from(window.dropped) / f64::from(window.calls);
         let gradient = ((TOLERANCE / longer).min(1.0) * answered).max(0.5);
         let used = self.limit.min(f64::from(window.peak));
         let next = if gradient < 1.0 {
             self.limit.min(used * gradient + used.sqrt())
         } else if used * 2.0 >= self.limit {
-            self.limit + self.limit.sqrt()
+            (self.limit + self.limit.sqrt()).max((self.limit * 2.0).min(self.doubles_to))
         } else {
             self.limit // nothing is learnt about a limit that is not reached
         };
@@ -217,9 +247,20 @@ mod tests {
     }
 
     #[test]
-    fn it_grows_to_the_most_while_calls_take_no_longer() {
-        let limits = run(&mut gradient(20), 60, |_| 10 * MILLI);
-        assert!(limits[0] > 20 && limits.is_sorted() && limits[59] == 1_024, "{limits:?}");
+    fn it_doubles_up_to_where_it_is_told_and_grows_to_the_most_while_calls_take_no_longer() {
+        let limits = run(&mut gradient(1_024), 8, |_| 10 * MILLI);
+        assert_eq!(limits, [20, 40, 80, 160, 320, 640, 1_024, 1_024]);
+        let limits = run(&mut gradient(40), 70, |_| 10 * MILLI);
+        assert_eq!(limits[..4], [20, 40, 46, 53]);
+        assert!(limits.is_sorted() && limits[69] == 1_024, "{limits:?}");
+    }
+
+    /// It can do five at a time, and is soon sent no more than three times as many.
+    #[test]
+    fn a_small_service_is_not_overrun_at_the_beginning_nor_later() {
+        let limits = run(&mut gradient(1_024), 2_000, |limit| 10 * MILLI * limit.max(5) / 5);
+        assert!(limits[..5].iter().all(|limit| *limit <= 20), "{limits:?}");
+        assert!(limits[5..].iter().all(|limit| (4..=15).contains(limit)), "{limits:?}");
     }
 
     /// A service of twenty threads: whatever is sent on top of that waits.
@@ -272,6 +313,6 @@ mod tests {
             let in_flight = gradient.limit();
             gradient.sample(Duration::ZERO, true, in_flight, at * MILLI);
         }
-        assert_eq!(gradient.limit(), 10);
+        assert_eq!(gradient.limit(), AdaptiveConfig::default().min);
     }
 }
