@@ -5,14 +5,14 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, Object};
-use gateway::graphql::{Refusal, list_size};
+use gateway::graphql::{Refusal, Source, list_size, loads};
 
 use crate::{
     ids::{Id, NodeId},
     order::{Nullable, Order},
     records::{NameRecord, OrderRecord},
     scalars::semantic_non_null,
-    services::{Session, session},
+    services::{Newest, Session, session},
 };
 
 /// How many of the newest orders are shown.
@@ -80,7 +80,8 @@ impl Consumer {
     /// The newest 50.
     #[graphql(
         directive = semantic_non_null::apply(vec![0, 1]),
-        directive = list_size::apply(Some(NEWEST), None, None)
+        directive = list_size::apply(Some(NEWEST), None, None),
+        directive = loads::apply(Newest::MOST as i32)
     )]
     async fn orders(&self, context: &Context<'_>) -> Nullable<Vec<Option<Order>>> {
         Some(self.own_orders(session(context)).await)

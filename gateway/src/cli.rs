@@ -9,7 +9,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::{
-    graphql::changes::breaking,
+    graphql::{changes::breaking, one_by_one},
     handler::Handlers,
     instance::{self, Instance, StartError},
     observability::metrics::Metrics,
@@ -39,6 +39,9 @@ enum Command {
         /// Instead, tell what it breaks for clients of the older schema in this file; exit code 1 if anything
         #[arg(long, value_name = "FILE")]
         against: Option<String>,
+        /// Instead, tell which fields ask a service once for each item of a list
+        #[arg(long, conflicts_with = "against")]
+        one_by_one: bool,
     },
 }
 
@@ -61,8 +64,8 @@ pub struct Program {
 pub fn main(program: Program) -> ExitCode {
     let command = Arguments::command().name(program.name).about(program.about);
     let parsed = Arguments::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
-    if let Some(Command::Schema { against }) = &parsed.command {
-        return schema(&program, against.as_deref());
+    if let Some(Command::Schema { against, one_by_one }) = &parsed.command {
+        return schema(&program, against.as_deref(), *one_by_one);
     }
     let Some(config) = parsed.config.as_deref().or(program.config) else {
         eprintln!("error: no configuration is named\nhelp: {} --config FILE", program.name);
@@ -103,15 +106,16 @@ pub fn control_runtime() -> tokio::runtime::Runtime {
         .expect("the system gives an event queue")
 }
 
-/// Prints the schema, or what it breaks.
-fn schema(program: &Program, against: Option<&str>) -> ExitCode {
+/// Prints the schema, what it breaks, or what it asks for one by one.
+fn schema(program: &Program, against: Option<&str>, singly: bool) -> ExitCode {
     let Some(sdl) = program.schema.map(|sdl| sdl()) else {
         eprintln!("error: {} has no GraphQL schema", program.name);
         return ExitCode::from(2);
     };
     let Some(file) = against else {
-        print!("{sdl}");
-        return ExitCode::SUCCESS;
+        let lines = if singly { one_by_one(&sdl) } else { Ok(vec![sdl.trim_end().to_owned()]) };
+        lines.iter().flatten().for_each(|line| println!("{line}"));
+        return if lines.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(2) };
     };
     let older = std::fs::read_to_string(file).map_err(|why| format!("it cannot be read: {why}"));
     match older.and_then(|older| breaking(&older, &sdl)) {

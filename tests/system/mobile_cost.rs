@@ -94,3 +94,33 @@ async fn a_trusted_document_that_costs_too_much_is_a_mistake() {
     }
     assert!(!wrong.contains("`Any`") && wrong.contains("2 mistakes"), "{wrong}");
 }
+
+/// What the schema says of its fields is so: all but those that it tells of cost as many calls for many orders as for few.
+#[tokio::test]
+async fn what_is_asked_for_one_by_one_is_told_and_nothing_else_is() {
+    let told = gateway::graphql::one_by_one(&bff_mobile::sdl()).unwrap();
+    assert_eq!(told, ["Consumer.orders asks a service once for each item of Query.orders"]);
+    let mobile = Mobile::start().await;
+    let orders = |consumer: i64, many: i64| {
+        (0..many).map(move |n| {
+            let id = consumer * 100 + n;
+            json!({"orderId": id, "consumerId": consumer, "restaurantId": id, "lineItems": []})
+        })
+    };
+    let all: Vec<Value> = orders(777, 2).chain(orders(778, 30)).collect();
+    let restaurants = all.iter().map(|order| json!({"id": order["restaurantId"], "name": "R"}));
+    mobile.seed(&json!({
+        "consumers": [{"consumerId": 777}, {"consumerId": 778}],
+        "restaurants": restaurants.collect::<Vec<_>>(),
+        "orders": all,
+    }));
+    let mut calls = Vec::new();
+    for (consumer, many) in [(777, 2), (778, 30)] {
+        let before = mobile.asked();
+        let query = format!("{{ orders(consumerId: {consumer}) {{ {EVERYTHING} }} }}");
+        let answer = mobile.ask(&mobile.consumer(&consumer.to_string()), &query).await;
+        assert_eq!(data(&answer)["orders"].as_array().unwrap().len(), many);
+        calls.push(mobile.asked() - before);
+    }
+    assert_eq!(calls[0], calls[1], "{calls:?}");
+}

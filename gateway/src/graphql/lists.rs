@@ -55,6 +55,8 @@ pub(super) struct Rule {
     /// The lists in it that its size is that of; all that say nothing themselves where it names none.
     pub(super) sized: Vec<Name>,
     assumed: Option<u64>,
+    /// For how many keys one call suffices, where the field asks a service.
+    pub(super) keys: Option<u64>,
 }
 
 impl Lists {
@@ -72,6 +74,13 @@ impl Lists {
             lists.insert(ty.node.name.node.clone(), fields.iter().map(rule).collect());
         }
         Lists(lists)
+    }
+
+    /// The fields of a type, by their names.
+    pub(super) fn fields(&self, ty: &str) -> Vec<(&Name, &Rule)> {
+        let mut fields: Vec<_> = self.0.get(ty).into_iter().flatten().collect();
+        fields.sort_unstable_by_key(|(name, _)| *name);
+        fields
     }
 
     pub(super) fn rule(&self, ty: &str, field: &str) -> Option<&Rule> {
@@ -96,6 +105,7 @@ impl Rule {
             slicing: slicing.map(|argument| (argument.name.node.clone(), default(argument))).collect(),
             sized: said("listSize", "sizedFields").map(names).unwrap_or_default(),
             assumed: said("listSize", "assumedSize").and_then(whole),
+            keys: said("loads", "keys").and_then(whole),
         }
     }
 

@@ -27,6 +27,7 @@ mod loader;
 mod lookup;
 mod manifest;
 pub(crate) mod metrics;
+mod one_by_one;
 mod overlap;
 mod persisted;
 mod price;
@@ -49,6 +50,7 @@ pub use self::{
     lists::{cost, list_size},
     loader::{Answers, Loader, Source},
     metrics::GraphqlMetrics,
+    one_by_one::{loads, one_by_one},
     persisted::Persisted,
     price::price,
     refusal::Refusal,
