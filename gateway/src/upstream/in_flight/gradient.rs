@@ -157,9 +157,7 @@ impl Gradient {
             Phase::Draining(before) => self.phase = Phase::Measuring(before),
             Phase::Measuring(before) => self.measured(mean, before),
         }
-        // What was sent under a lower limit takes no longer: who doubles need not wait for it.
-        let calls = if self.doubles() { 0.0 } else { 2.0 };
-        self.span = WINDOW.max(Duration::from_secs_f64(calls * mean.unwrap_or_default()));
+        self.span = WINDOW.max(Duration::from_secs_f64(2.0 * mean.unwrap_or_default()));
     }
 
     fn measured(&mut self, mean: Option<f64>, before: f64) {
