@@ -69,6 +69,7 @@ pub mod instance;
 pub mod lifecycle;
 pub mod live;
 pub mod loaders;
+mod members;
 pub mod mistake;
 pub mod observability;
 pub mod overload;

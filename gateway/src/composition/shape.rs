@@ -8,11 +8,7 @@ use std::ops::Range;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, StatusCode};
 use indexmap::IndexMap;
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
 use super::{
     Compose, Composed,
@@ -24,6 +20,7 @@ use crate::{
     body::Response,
     handler::{Admitted, with_parts},
     loaders::KeyPath,
+    members::Members,
     tags::Tag,
 };
 
@@ -169,33 +166,6 @@ fn merged<'a>(pieces: &'a [Piece<'a>]) -> IndexMap<String, (&'a Piece<'a>, Range
         }
     }
     all
-}
-
-/// The members of an object, in order.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MembersVisitor)
-    }
-}
-
-struct MembersVisitor;
-
-impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Members<'de>;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Members<'de>, A::Error> {
-        let mut all = Vec::new();
-        while let Some(member) = members.next_entry()? {
-            all.push(member);
-        }
-        Ok(Members(all))
-    }
 }
 
 impl Compose {

@@ -4,15 +4,12 @@
 //! Not here: whether the text is JSON at all, which is known before (`composition/part.rs`); bodies of requests, which
 //! are read whole and strictly (`json.rs`).
 
-use std::{collections::HashMap, fmt};
+use std::collections::HashMap;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{Input, Policy};
+use crate::members::Members;
 
 impl Policy {
     /// The fields of the part called `name` that the rule looks at, where they are in its answer. What is looked at and
@@ -46,7 +43,12 @@ pub fn view<'i>(
 
 /// `raw` as far as `fields` lead into it; each field is as long as what is typed in a rule.
 fn look(raw: &RawValue, fields: &[&[String]]) -> Value {
-    let Ok(Once(members)) = serde_json::from_str(raw.get()) else { return leaf(raw) };
+    let Ok(Members(all)) = serde_json::from_str(raw.get()) else { return leaf(raw) };
+    // Nothing for a name that is there twice: nobody knows which one others take.
+    let mut members = HashMap::with_capacity(all.len());
+    for (name, member) in all {
+        members.entry(name).and_modify(|one| *one = None).or_insert(Some(member));
+    }
     let mut seen = Map::new();
     for first in fields.iter().filter_map(|field| field.first()) {
         let Some(Some(member)) = members.get(first) else { continue };
@@ -54,33 +56,6 @@ fn look(raw: &RawValue, fields: &[&[String]]) -> Value {
         seen.insert(first.clone(), look(member, &below));
     }
     Value::Object(seen)
-}
-
-/// The members of an object; nothing for a name that is there twice, of which nobody knows which one others take.
-struct Once<'j>(HashMap<String, Option<&'j RawValue>>);
-
-impl<'de> Deserialize<'de> for Once<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(OnceVisitor)
-    }
-}
-
-struct OnceVisitor;
-
-impl<'de> Visitor<'de> for OnceVisitor {
-    type Value = Once<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Once<'de>, A::Error> {
-        let mut once = HashMap::new();
-        while let Some((name, member)) = members.next_entry()? {
-            once.entry(name).and_modify(|one| *one = None).or_insert(Some(member));
-        }
-        Ok(Once(once))
-    }
 }
 
 fn below<'f>(field: &'f [String], step: &str) -> Option<&'f [String]> {
